@@ -1,0 +1,286 @@
+// Package inbox handles delivered events, each with effect once.
+//
+// A batch is handled in one transaction: the inbox rows, the handler's effects
+// and the events these cause. An event whose inbox row exists already has had
+// its effect and is passed over. A batch that fails is split, so that one bad
+// event fails alone; that one is parked in PostgreSQL and can be replayed.
+package inbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"quadrille.internal/events"
+	"quadrille.internal/platform/group"
+	"quadrille.internal/platform/outbox"
+	"quadrille.internal/platform/pgtx"
+	"quadrille.internal/platform/telemetry"
+)
+
+const (
+	handleTimeout = 12 * time.Second
+	// tries of an event on its own before it is parked: a cause that mends itself
+	// within moments is seldom, and others wait meanwhile.
+	tries     = 3
+	tryPause  = 20 * time.Millisecond
+	retention = 15 * 24 * time.Hour // longer than any broker keeps a message
+)
+
+// Delivery is one event for the handler.
+type Delivery struct {
+	// ID is the CloudEvents id.
+	ID uuid.UUID
+	// Event is the typed payload, checked.
+	Event events.Event
+	// Trace is the W3C trace context for what the event causes.
+	Trace string
+	// Time is when the event happened.
+	Time time.Time
+}
+
+// Handler has the effects of a batch of events, none of which it has seen, in
+// any order of types. It decides and writes within tx, and emits what the
+// effects cause; an error or panic undoes all of it. It may run again for the
+// same events if its transaction did not commit.
+type Handler func(ctx context.Context, tx *outbox.Tx, batch []Delivery) error
+
+// Verdict is what the broker is told about one message.
+type Verdict int
+
+// The verdicts.
+const (
+	// Done: handled now or before, or parked.
+	Done Verdict = iota
+	// Again: deliver it once more; something we need is away.
+	Again
+)
+
+// ErrNotParked says that there is no such parked event.
+var ErrNotParked = errors.New("no such parked event")
+
+// Message is a message as delivered. Verdict is filled in by Handle.
+type Message struct {
+	Topic   string
+	Payload []byte
+	Verdict Verdict
+
+	delivery Delivery
+	span     trace.Span
+	attempts int
+}
+
+// Config of an Inbox.
+type Config struct {
+	// Consumer is the consumer group: the service's name.
+	Consumer string
+	Pool     *pgxpool.Pool
+	Outbox   *outbox.Outbox
+	Handler  Handler
+	Log      *slog.Logger
+	// Group sets how deliveries are batched.
+	Group group.Config
+}
+
+// Inbox is one service's inbox.
+type Inbox struct {
+	cfg   Config
+	group *group.Group[*Message]
+	count counters
+}
+
+// New returns an Inbox. Run must be running for it to handle anything.
+func New(cfg Config) *Inbox {
+	in := &Inbox{cfg: cfg}
+	in.group = group.New(cfg.Group, in.handle)
+	return in
+}
+
+// Run handles deliveries, and forgets ids no broker can repeat, until ctx ends
+// and all that was taken in is done.
+func (in *Inbox) Run(ctx context.Context) error {
+	pruned := make(chan struct{})
+	go func() { defer close(pruned); in.pruneLoop(ctx) }()
+	err := in.group.Run(ctx)
+	<-pruned
+	return err
+}
+
+// Handle handles messages and fills in their verdicts. With an error there are
+// none: all of them are to be delivered again.
+func (in *Inbox) Handle(ctx context.Context, batch []*Message) error {
+	fit := make([]*Message, 0, len(batch))
+	for _, m := range batch {
+		if err := in.open(ctx, m); err != nil {
+			in.park(ctx, m, err)
+			continue
+		}
+		fit = append(fit, m)
+	}
+	if len(fit) == 0 {
+		return nil
+	}
+	return in.group.Do(ctx, fit...)
+}
+
+// HandleDead parks messages that the sidecar gave up on and moved to the
+// dead-letter topic, under the topic they came from.
+func (in *Inbox) HandleDead(ctx context.Context, batch []*Message) {
+	for _, m := range batch {
+		env, _, err := events.Decode(m.Payload)
+		m.delivery = Delivery{ID: env.ID, Trace: env.TraceParent}
+		if env.Type != "" {
+			m.Topic = env.Type
+		}
+		in.park(ctx, m, errors.Join(errDeadLetter, err))
+	}
+}
+
+var errDeadLetter = errors.New("the sidecar gave up delivering it and moved it to the dead-letter topic")
+
+// open decodes a message and starts its span.
+func (in *Inbox) open(ctx context.Context, m *Message) error {
+	env, event, err := events.Decode(m.Payload)
+	m.delivery = Delivery{ID: env.ID, Event: event, Trace: env.TraceParent, Time: env.Time}
+	if err == nil && env.Type != m.Topic {
+		err = fmt.Errorf("event type %q came on topic %q", env.Type, m.Topic)
+	}
+	if err != nil {
+		return err
+	}
+	m.span, m.delivery.Trace = telemetry.StartSpan(ctx, env.TraceParent,
+		in.cfg.Consumer+" handle "+env.Type, trace.SpanKindConsumer,
+		attribute.String("messaging.destination.name", env.Type),
+		attribute.String("messaging.message.id", env.ID.String()),
+		attribute.String("quadrille.order_id", env.Subject))
+	return nil
+}
+
+// handle is the group's run function.
+func (in *Inbox) handle(ctx context.Context, batch []*Message) {
+	ctx, cancel := context.WithTimeout(ctx, handleTimeout)
+	defer cancel()
+	in.divide(ctx, batch)
+	for _, m := range batch {
+		m.span.End()
+	}
+}
+
+// divide handles a batch, in halves where it fails as a whole.
+func (in *Inbox) divide(ctx context.Context, batch []*Message) {
+	err := in.apply(ctx, batch)
+	switch {
+	case err == nil:
+		in.count.batches.Add(1)
+		in.settle(batch, Done)
+	case pgtx.Transient(err):
+		in.cfg.Log.WarnContext(ctx, "events will be delivered again", "events", len(batch), "err", err)
+		in.settle(batch, Again)
+	case len(batch) == 1:
+		in.persist(ctx, batch[0], err)
+	default:
+		half := len(batch) / 2
+		in.divide(ctx, batch[:half])
+		in.divide(ctx, batch[half:])
+	}
+}
+
+func (in *Inbox) settle(batch []*Message, v Verdict) {
+	for _, m := range batch {
+		m.Verdict = v
+	}
+	in.count.add(v, len(batch))
+}
+
+// persist tries an event that failed on its own a few times more, then parks it.
+func (in *Inbox) persist(ctx context.Context, m *Message, err error) {
+	for m.attempts = 1; m.attempts < tries; m.attempts++ {
+		if pgtx.Sleep(ctx, tryPause) != nil {
+			break
+		}
+		if err = in.apply(ctx, []*Message{m}); err == nil || pgtx.Transient(err) {
+			break
+		}
+	}
+	switch {
+	case err == nil:
+		in.settle([]*Message{m}, Done)
+	case pgtx.Transient(err) || ctx.Err() != nil:
+		in.settle([]*Message{m}, Again)
+	default:
+		m.span.SetStatus(codes.Error, "parked")
+		in.park(ctx, m, err)
+	}
+}
+
+// apply handles a batch in one transaction.
+func (in *Inbox) apply(ctx context.Context, batch []*Message) error {
+	return in.cfg.Outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
+		return in.effect(ctx, tx, batch)
+	})
+}
+
+// effect runs the handler on those of a batch that have had no effect yet.
+func (in *Inbox) effect(ctx context.Context, tx *outbox.Tx, batch []*Message) (err error) {
+	fresh, err := in.enter(ctx, tx, batch)
+	if err != nil {
+		return err
+	}
+	in.count.duplicates.Add(int64(len(batch) - len(fresh)))
+	if len(fresh) == 0 {
+		return nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("handler panicked: %v\n%s", p, debug.Stack())
+		}
+	}()
+	if err := in.cfg.Handler(ctx, tx, fresh); err != nil {
+		return fmt.Errorf("handle: %w", err)
+	}
+	return nil
+}
+
+// enter adds the inbox rows and returns the deliveries that had none, each once.
+func (in *Inbox) enter(ctx context.Context, tx *outbox.Tx, batch []*Message) ([]Delivery, error) {
+	ids := make([]uuid.UUID, len(batch))
+	for i, m := range batch {
+		ids[i] = m.delivery.ID
+	}
+	fresh, err := insert(ctx, tx, in.cfg.Consumer, ids)
+	if err != nil {
+		return nil, err
+	}
+	deliveries := make([]Delivery, 0, len(fresh))
+	for _, m := range batch {
+		if _, ok := fresh[m.delivery.ID]; ok {
+			deliveries = append(deliveries, m.delivery)
+			delete(fresh, m.delivery.ID) // the same id may stand in a batch twice
+		}
+	}
+	return deliveries, nil
+}
+
+// park keeps a message that cannot be handled. If even that fails, the message
+// is delivered again.
+func (in *Inbox) park(ctx context.Context, m *Message, cause error) {
+	p := parkedOf(in.cfg.Consumer, m, cause)
+	log := in.cfg.Log.With("event_id", p.EventID, "topic", p.Topic, "err", cause)
+	if err := insertParked(ctx, in.cfg.Pool, p); err != nil {
+		log.ErrorContext(ctx, "event can neither be handled nor parked, will be delivered again", "park_err", err)
+		in.settle([]*Message{m}, Again)
+		return
+	}
+	in.count.parked.Add(1)
+	log.ErrorContext(ctx, "event parked: mend the cause, then replay it with quad parked replay")
+	m.Verdict = Done
+}

@@ -1,0 +1,61 @@
+package inbox
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"quadrille.internal/platform/outbox"
+	"quadrille.internal/platform/pgtx"
+)
+
+// Replay handles a parked event once more, with its own id and trace. Its
+// effects and its removal from the parked events commit together. If it fails
+// again it stays parked, with the new cause, which is also returned.
+func (in *Inbox) Replay(ctx context.Context, id uuid.UUID) error {
+	m := new(Message)
+	err := in.cfg.Outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
+		p, err := queryParked(ctx, tx, in.cfg.Consumer, id, "for update")
+		if err != nil {
+			return err
+		}
+		*m = Message{Topic: p.Topic, Payload: p.Payload, attempts: 1}
+		if err := in.open(ctx, m); err != nil {
+			return err
+		}
+		defer m.span.End()
+		if err := in.effect(ctx, tx, []*Message{m}); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `delete from parked where consumer = $1 and event_id = $2`, p.Consumer, p.EventID)
+		return err
+	})
+	if err == nil || m.Payload == nil {
+		return err
+	}
+	if perr := insertParked(ctx, in.cfg.Pool, parkedOf(in.cfg.Consumer, m, err)); perr != nil {
+		return fmt.Errorf("replay: %w (and the new cause was not noted: %w)", err, perr)
+	}
+	return fmt.Errorf("replay: %w", err)
+}
+
+const (
+	pruneEvery = 10 * time.Minute
+	pruneBatch = 5_000
+)
+
+func (in *Inbox) pruneLoop(ctx context.Context) {
+	for pgtx.Sleep(ctx, pruneEvery) == nil {
+		for {
+			n, err := prune(ctx, in.cfg.Pool, time.Now().Add(-retention), pruneBatch)
+			if err != nil {
+				in.cfg.Log.WarnContext(ctx, "old inbox ids stay for now", "err", err)
+			}
+			if n < pruneBatch {
+				break
+			}
+		}
+	}
+}

@@ -1,0 +1,172 @@
+// Package outbox publishes events that were committed with the change that
+// caused them: none is lost, whenever the process dies, and none is published
+// of a change that was rolled back.
+//
+// InTx commits the rows. What it committed is published straight away from
+// memory, in bulk, and removed from the table lazily. Whatever does not get that
+// far (the process died, the broker was away, memory was full) is recovered
+// from the table in commit order once its lease has run out, by any replica. An
+// event may so be published twice, always under the same id.
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
+
+	"quadrille.internal/events"
+	"quadrille.internal/platform/pgtx"
+)
+
+// Message is one outbox row.
+type Message struct {
+	// ID is the CloudEvents id.
+	ID uuid.UUID
+	// Topic is the event type.
+	Topic string
+	// Key is the partition key: the order id.
+	Key string
+	// Payload is the CloudEvent, in JSON, as it is published.
+	Payload []byte
+
+	xid int64
+}
+
+// Publisher hands messages to the broker.
+type Publisher interface {
+	// Publish publishes messages of one topic and reports, by id, those that the
+	// broker did not take, or nil with an error where none was taken. What it does
+	// not report may be forgotten.
+	Publish(ctx context.Context, topic string, batch []Message) (failed []uuid.UUID, err error)
+}
+
+// Config of an Outbox. Zero durations and sizes mean the defaults.
+type Config struct {
+	// Source is the CloudEvents source: the service's name.
+	Source    string
+	Pool      *pgxpool.Pool
+	Publisher Publisher
+	Log       *slog.Logger
+	// Lease is how long a row belongs to whoever wrote or claimed it. Longer than
+	// a publish call may take. Default 5 s.
+	Lease time.Duration
+	// Poll is how often the table is searched for rows left behind. Default 1 s.
+	Poll time.Duration
+	// MaxQueued bounds the messages in memory; those above are left to recovery.
+	// Default 20,000.
+	MaxQueued int
+	// Drain bounds the publishing of what is committed, at the end. Default 4 s.
+	Drain time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if c.Lease == 0 {
+		c.Lease = 5 * time.Second
+	}
+	if c.Poll == 0 {
+		c.Poll = time.Second
+	}
+	if c.MaxQueued == 0 {
+		c.MaxQueued = 20_000
+	}
+	if c.Drain == 0 {
+		c.Drain = 4 * time.Second
+	}
+	return c
+}
+
+// Outbox is one service's outbox. Run must be running for it to publish.
+type Outbox struct {
+	cfg     Config
+	queue   *queue
+	removal *removal
+	count   counters
+}
+
+// New returns an Outbox over the table that package schema creates.
+func New(cfg Config) *Outbox {
+	cfg = cfg.withDefaults()
+	return &Outbox{cfg: cfg, queue: newQueue(cfg.MaxQueued), removal: newRemoval(cfg.Pool)}
+}
+
+// Tx is a transaction that also collects the events it causes.
+type Tx struct {
+	pgx.Tx
+	// Now is the one time of this transaction.
+	Now time.Time
+
+	source  string
+	pending []Message
+}
+
+// Emit adds an event to what the transaction commits. traceParent is the W3C
+// trace context of its cause.
+func (tx *Tx) Emit(traceParent string, e events.Event) error {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return fmt.Errorf("new event id: %w", err)
+	}
+	payload, err := events.Encode(id, tx.source, tx.Now, traceParent, e)
+	if err != nil {
+		return err
+	}
+	tx.pending = append(tx.pending, Message{ID: id, Topic: e.Type(), Key: e.Order().String(), Payload: payload})
+	return nil
+}
+
+// InTx runs fn in a transaction, commits it together with the events fn emits
+// and hands these on for publishing. fn may run several times (see pgtx.Run).
+func (o *Outbox) InTx(ctx context.Context, fn func(context.Context, *Tx) error) error {
+	var committed []Message
+	err := pgtx.Run(ctx, o.cfg.Pool, func(ctx context.Context, tx pgx.Tx) error {
+		t := &Tx{Tx: tx, Now: time.Now().UTC().Truncate(time.Microsecond), source: o.cfg.Source}
+		if err := fn(ctx, t); err != nil {
+			return err
+		}
+		committed = t.pending
+		return insert(ctx, tx, t.pending, o.cfg.Lease)
+	})
+	if err != nil {
+		return err
+	}
+	o.offer(committed)
+	return nil
+}
+
+// offer queues committed messages for publishing. Those that do not fit stay in
+// the table for recovery.
+func (o *Outbox) offer(batch []Message) {
+	if left := o.queue.push(batch); left > 0 {
+		o.count.deferred.Add(int64(left))
+	}
+}
+
+// Run publishes until ctx ends, then publishes what is committed, for as long
+// as Config.Drain. Rows it does not manage are recovered after the next start.
+func (o *Outbox) Run(ctx context.Context) error {
+	// Publishing outlives ctx: it ends when the queue is closed and empty.
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	var publishing errgroup.Group
+	for range publishers {
+		publishing.Go(func() error { o.publish(work); return nil })
+	}
+	var removing errgroup.Group
+	removing.Go(func() error { o.removal.run(work, o.cfg.Log); return nil })
+
+	o.recoverLoop(ctx)
+
+	o.queue.close()
+	stop := time.AfterFunc(o.cfg.Drain, cancel)
+	defer stop.Stop()
+	_ = publishing.Wait() // publishers report by log and metric
+	o.removal.close()
+	_ = removing.Wait()
+	return nil
+}

@@ -1,0 +1,88 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// insert adds the rows of a transaction, leased to this process.
+func insert(ctx context.Context, tx pgx.Tx, batch []Message, lease time.Duration) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	ids := make([]uuid.UUID, len(batch))
+	topics, keys := make([]string, len(batch)), make([]string, len(batch))
+	payloads := make([][]byte, len(batch))
+	for i, m := range batch {
+		ids[i], topics[i], keys[i], payloads[i] = m.ID, m.Topic, m.Key, m.Payload
+	}
+	var xid int64
+	err := tx.QueryRow(ctx, `
+		with added as (
+			insert into outbox (id, topic, key, payload, leased_until)
+			select *, now() + $5 from unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[])
+			returning xid)
+		select max(xid) from added`,
+		ids, topics, keys, payloads, lease).Scan(&xid)
+	if err != nil {
+		return fmt.Errorf("insert outbox rows: %w", err)
+	}
+	for i := range batch {
+		batch[i].xid = xid
+	}
+	return nil
+}
+
+// claim leases up to limit rows that nobody holds, oldest transaction first.
+//
+// Rows are in commit order only below the oldest running transaction: one that
+// started earlier may still add rows with a lower xid. A row whose lease ended
+// long ago is taken regardless, or else rows restored from another cluster,
+// whose xids may lie in this one's future, would wait for ever.
+func claim(ctx context.Context, pool *pgxpool.Pool, lease time.Duration, limit int) ([]Message, error) {
+	rows, err := pool.Query(ctx, `
+		update outbox o set leased_until = now() + $1
+		from (
+			select xid, id from outbox
+			where leased_until < now()
+			  and (xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+			       or leased_until < now() - interval '10 minutes')
+			order by xid, id
+			limit $2
+			for update skip locked) c
+		where o.xid = c.xid and o.id = c.id
+		returning o.xid, o.id, o.topic, o.key, o.payload`,
+		lease, limit)
+	if err != nil {
+		return nil, fmt.Errorf("claim outbox rows: %w", err)
+	}
+	batch, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Message, error) {
+		var m Message
+		err := row.Scan(&m.xid, &m.ID, &m.Topic, &m.Key, &m.Payload)
+		return m, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("claim outbox rows: %w", err)
+	}
+	return batch, nil
+}
+
+// remove deletes published rows. One that is gone already is no error.
+func remove(ctx context.Context, pool *pgxpool.Pool, batch []Message) error {
+	xids, ids := make([]int64, len(batch)), make([]uuid.UUID, len(batch))
+	for i, m := range batch {
+		xids[i], ids[i] = m.xid, m.ID
+	}
+	_, err := pool.Exec(ctx, `
+		delete from outbox o using unnest($1::bigint[], $2::uuid[]) d (xid, id)
+		where o.xid = d.xid and o.id = d.id`, xids, ids)
+	if err != nil {
+		return fmt.Errorf("remove outbox rows: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,193 @@
+// Package rest is the HTTP edge: strict input, RFC 9457 problems, bounds.
+package rest
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"quadrille.internal/platform/fault"
+)
+
+// Handler answers a request, or returns an error that becomes a problem.
+type Handler func(w http.ResponseWriter, r *http.Request) error
+
+// API turns handlers into http handlers that answer errors and log those that
+// are ours.
+type API struct {
+	Log *slog.Logger
+}
+
+// Handle returns h as an http.HandlerFunc.
+func (a API) Handle(h Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if p := recover(); p != nil {
+				a.Log.ErrorContext(r.Context(), "request panicked", "method", r.Method, "path", r.URL.Path,
+					"panic", p, "stack", string(debug.Stack()))
+				WriteProblem(w, r, fault.Of(errors.New("panic")))
+			}
+		}()
+		if err := h(w, r); err != nil {
+			f := fault.Of(err)
+			if f.Kind == fault.Internal && r.Context().Err() == nil {
+				a.Log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+			}
+			WriteProblem(w, r, f)
+		}
+	}
+}
+
+// Problem is an RFC 9457 problem document. Code and Field are ours.
+type Problem struct {
+	Type     string `json:"type"`
+	Title    string `json:"title"`
+	Status   int    `json:"status"`
+	Detail   string `json:"detail"`
+	Instance string `json:"instance,omitempty"`
+	Code     string `json:"code"`
+	Field    string `json:"field,omitempty"`
+}
+
+// WriteProblem answers with a fault.
+func WriteProblem(w http.ResponseWriter, r *http.Request, f *fault.Fault) {
+	status := Status(f.Kind)
+	if f.Kind == fault.Unavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	write(w, status, "application/problem+json", Problem{
+		Type: "urn:quadrille:problem:" + f.Code, Title: http.StatusText(status), Status: status,
+		Detail: f.Message, Instance: r.URL.Path, Code: f.Code, Field: f.Field,
+	})
+}
+
+// Status is the HTTP status of a kind of fault.
+func Status(k fault.Kind) int {
+	switch k {
+	case fault.Invalid:
+		return http.StatusBadRequest
+	case fault.Unprocessable:
+		return http.StatusUnprocessableEntity
+	case fault.NotFound:
+		return http.StatusNotFound
+	case fault.Conflict:
+		return http.StatusConflict
+	case fault.TooLarge:
+		return http.StatusRequestEntityTooLarge
+	case fault.Unsupported:
+		return http.StatusUnsupportedMediaType
+	case fault.NotAllowed:
+		return http.StatusMethodNotAllowed
+	case fault.Unauthorized:
+		return http.StatusUnauthorized
+	case fault.Unavailable:
+		return http.StatusServiceUnavailable
+	case fault.Internal:
+		return http.StatusInternalServerError
+	default:
+		return http.StatusInternalServerError
+	}
+}
+
+// Write answers with v as JSON.
+func Write(w http.ResponseWriter, status int, v any) error {
+	write(w, status, "application/json", v)
+	return nil
+}
+
+func write(w http.ResponseWriter, status int, contentType string, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		status, b = http.StatusInternalServerError, []byte(`{"code":"internal"}`)
+	}
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(b, '\n')) // a client that went away needs no answer
+}
+
+// MaxBody bounds a request body, in bytes: a thousand lines fit well.
+const MaxBody = 256 << 10
+
+// Decode reads the JSON body into v. Unknown fields, trailing data, other media
+// types and bodies over MaxBody are refused. It returns the body as it came.
+func Decode(w http.ResponseWriter, r *http.Request, v any) ([]byte, error) {
+	if ct, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || ct != "application/json" {
+		return nil, fault.New(fault.Unsupported, "media_type", "Send the body as Content-Type: application/json.")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	if err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return nil, fault.New(fault.TooLarge, "body_too_large", "The body is larger than %d bytes.", MaxBody)
+		}
+		return nil, fault.New(fault.Invalid, "body_unreadable", "The body could not be read to its end.")
+	}
+	d := json.NewDecoder(strings.NewReader(string(body)))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return nil, decodeFault(err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, fault.New(fault.Invalid, "body_malformed", "The body holds more than one JSON value.")
+	}
+	return body, nil
+}
+
+func decodeFault(err error) *fault.Fault {
+	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return fault.Field(t.Field, "wrong_type", "A JSON %s does not fit here.", t.Value)
+	}
+	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		return fault.Field(strings.Trim(field, `"`), "unknown_field", "There is no such field.")
+	}
+	return fault.New(fault.Invalid, "body_malformed", "The body is not the JSON it should be: %v.", err)
+}
+
+// Limit answers 503 with Retry-After once more than n requests are under way,
+// so that an edge under a burst sheds load instead of falling over.
+func Limit(n int) func(http.Handler) http.Handler {
+	tokens := make(chan struct{}, n)
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			select {
+			case tokens <- struct{}{}:
+				defer func() { <-tokens }()
+				next.ServeHTTP(w, r)
+			default:
+				WriteProblem(w, r, fault.New(fault.Unavailable, "overloaded", "Too many requests are under way; try again shortly."))
+			}
+		})
+	}
+}
+
+// NewServer returns an HTTP server with every wait bounded.
+func NewServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+	}
+}
+
+// Fallbacks makes a router answer problems for routes and methods it lacks.
+func Fallbacks(r chi.Router) {
+	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
+		WriteProblem(w, r, fault.New(fault.NotFound, "no_such_route", "There is nothing at %s.", r.URL.Path))
+	})
+	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
+		WriteProblem(w, r, fault.New(fault.NotAllowed, "method_not_allowed", "%s is not possible here.", r.Method))
+	})
+}

@@ -1,0 +1,166 @@
+package service
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/pprof"
+	"runtime/trace"
+	"strconv"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/google/uuid"
+
+	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/inbox"
+	"quadrille.internal/platform/rest"
+)
+
+const (
+	readyTimeout  = time.Second
+	flightWindow  = 10 * time.Second
+	flightBytes   = 16 << 20
+	parkedDefault = 100
+	parkedMost    = 1_000
+)
+
+// adminHandler serves the admin port: health, metrics, profiles and the parked
+// events. Those hold customers' data and change state, so they want the token.
+func (p *process) adminHandler() http.Handler {
+	r := chi.NewRouter()
+	rest.Fallbacks(r)
+	api := rest.API{Log: p.log}
+	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	r.Get("/readyz", api.Handle(p.ready))
+	r.Handle("/metrics", p.metrics.Handler())
+	r.HandleFunc("/debug/pprof/*", pprof.Index)
+	r.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	r.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	r.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	r.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	r.Get("/debug/flight", api.Handle(p.flight))
+	r.Group(func(r chi.Router) {
+		r.Use(p.authenticated)
+		r.Get("/parked", api.Handle(p.listParked))
+		r.Get("/parked/{id}", api.Handle(p.getParked))
+		r.Post("/parked/{id}/replay", api.Handle(p.replayParked))
+	})
+	return r
+}
+
+func (p *process) authenticated(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		given := r.Header.Get("dapr-api-token")
+		if subtle.ConstantTimeCompare([]byte(given), []byte(p.set.appToken)) != 1 {
+			rest.WriteProblem(w, r, fault.New(fault.Unauthorized, "token", "Send the app's API token as header dapr-api-token."))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// ready answers 200 when both the database and the sidecar can be reached.
+func (p *process) ready(w http.ResponseWriter, r *http.Request) error {
+	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+	defer cancel()
+	if err := p.pool.Ping(ctx); err != nil {
+		return &fault.Fault{Kind: fault.Unavailable, Code: "database", Message: "The database does not answer.", Cause: err}
+	}
+	if err := p.sidecar.Ready(); err != nil {
+		return &fault.Fault{Kind: fault.Unavailable, Code: "sidecar", Message: "The Dapr sidecar does not answer.", Cause: err}
+	}
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// flight sends an execution trace of the last seconds, for go tool trace.
+func (p *process) flight(w http.ResponseWriter, _ *http.Request) error {
+	if !p.recorder.Enabled() {
+		return fault.New(fault.Unavailable, "flight_off", "The flight recorder is off: set QUADRILLE_FLIGHT=on and restart.")
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Disposition", `attachment; filename="`+p.spec.Name+`.trace"`)
+	if _, err := p.recorder.WriteTo(w); err != nil {
+		return fmt.Errorf("write flight recording: %w", err)
+	}
+	return nil
+}
+
+func newRecorder() *trace.FlightRecorder {
+	return trace.NewFlightRecorder(trace.FlightRecorderConfig{MinAge: flightWindow, MaxBytes: flightBytes})
+}
+
+func (p *process) listParked(w http.ResponseWriter, r *http.Request) error {
+	limit := parkedDefault
+	if v := r.URL.Query().Get("limit"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 || n > parkedMost {
+			return fault.Field("limit", "out_of_range", "limit is a number from 1 to %d.", parkedMost)
+		}
+		limit = n
+	}
+	list, err := p.inbox.ListParked(r.Context(), limit)
+	if err != nil {
+		return err
+	}
+	return rest.Write(w, http.StatusOK, map[string]any{"parked": list})
+}
+
+func (p *process) getParked(w http.ResponseWriter, r *http.Request) error {
+	id, err := parkedID(r)
+	if err != nil {
+		return err
+	}
+	parked, err := p.inbox.GetParked(r.Context(), id)
+	if err != nil {
+		return parkedFault(err)
+	}
+	return rest.Write(w, http.StatusOK, parked)
+}
+
+func (p *process) replayParked(w http.ResponseWriter, r *http.Request) error {
+	id, err := parkedID(r)
+	if err != nil {
+		return err
+	}
+	if err := p.inbox.Replay(r.Context(), id); err != nil {
+		return parkedFault(err)
+	}
+	return rest.Write(w, http.StatusOK, map[string]any{"event_id": id, "replayed": true})
+}
+
+func parkedID(r *http.Request) (uuid.UUID, error) {
+	id, err := uuid.Parse(chi.URLParam(r, "id"))
+	if err != nil {
+		return id, fault.Field("id", "not_a_uuid", "An event id is a UUID.")
+	}
+	return id, nil
+}
+
+// parkedFault shows the operator the cause: this port is not the customer's.
+func parkedFault(err error) error {
+	if errors.Is(err, inbox.ErrNotParked) {
+		return fault.New(fault.NotFound, "not_parked", "No such event is parked here.")
+	}
+	return &fault.Fault{Kind: fault.Unprocessable, Code: "replay_failed", Message: err.Error(), Cause: err}
+}
+
+// expose registers the kit's metrics.
+func (p *process) expose() {
+	m := p.metrics
+	m.Counter("outbox_published_total", "Events the broker took.", func() int64 { return p.outbox.Stats().Published })
+	m.Counter("outbox_publish_calls_total", "Bulk publish calls.", func() int64 { return p.outbox.Stats().Calls })
+	m.Counter("outbox_publish_failed_total", "Events the broker did not take at an attempt.", func() int64 { return p.outbox.Stats().Failed })
+	m.Counter("outbox_recovered_total", "Events published from the table instead of from memory.", func() int64 { return p.outbox.Stats().Recovered })
+	m.Counter("outbox_deferred_total", "Events left to recovery since memory was full.", func() int64 { return p.outbox.Stats().Deferred })
+	m.Gauge("outbox_queued", "Events in memory, to be published.", func() int64 { return p.outbox.Stats().Queued })
+	m.Counter("inbox_handled_total", "Events handled, duplicates included.", func() int64 { return p.inbox.Stats().Handled })
+	m.Counter("inbox_duplicates_total", "Events that had had their effect already.", func() int64 { return p.inbox.Stats().Duplicates })
+	m.Counter("inbox_again_total", "Events sent back to be delivered again.", func() int64 { return p.inbox.Stats().Again })
+	m.Counter("inbox_parked_total", "Events parked.", func() int64 { return p.inbox.Stats().Parked })
+	m.Counter("inbox_transactions_total", "Transactions that handled events.", func() int64 { return p.inbox.Stats().Batches })
+	m.Gauge("database_connections", "Connections of the pool in use.", func() int64 { return int64(p.pool.Stat().AcquiredConns()) })
+}

@@ -1,0 +1,328 @@
+// Package service runs a service: it reads the settings, migrates the database,
+// starts outbox, inbox, listeners and the service's own work, and stops them in
+// the order that loses nothing. A service's main only calls Main.
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	runtimetrace "runtime/trace"
+	"syscall"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"google.golang.org/grpc"
+
+	"quadrille.internal/platform/config"
+	"quadrille.internal/platform/group"
+	"quadrille.internal/platform/inbox"
+	"quadrille.internal/platform/outbox"
+	"quadrille.internal/platform/pgtx"
+	"quadrille.internal/platform/rest"
+	"quadrille.internal/platform/schema"
+	"quadrille.internal/platform/sidecar"
+	"quadrille.internal/platform/subscriber"
+	"quadrille.internal/platform/telemetry"
+)
+
+const (
+	startTimeout = 60 * time.Second
+	// stopTimeout leaves a second of the ten that a stop may take.
+	stopTimeout   = 9 * time.Second
+	intakeTimeout = 4 * time.Second
+	maxRequests   = 4_096
+)
+
+// Spec is what sets one service apart from the others.
+type Spec struct {
+	// Name is the app id, consumer group, CloudEvents source and database.
+	Name string
+	// Migrations holds a folder "migrations".
+	Migrations fs.FS
+	// Topics the service subscribes to.
+	Topics []string
+	// Build reads the service's settings from kit.Config and wires it. It must not
+	// use the database or the network yet.
+	Build func(kit *Kit) App
+}
+
+// Kit is what a service is built with.
+type Kit struct {
+	Config  *config.Reader
+	Pool    *pgxpool.Pool
+	Outbox  *outbox.Outbox
+	Log     *slog.Logger
+	Metrics *telemetry.Metrics
+	API     rest.API
+}
+
+// App is a service's own part.
+type App struct {
+	// Handle has the effects of events.
+	Handle inbox.Handler
+	// Routes adds the public routes.
+	Routes func(chi.Router)
+	// Work runs beside the listeners. Each ends when its context does, having
+	// finished what it began.
+	Work []func(context.Context) error
+}
+
+type settings struct {
+	httpAddr, grpcAddr, adminAddr string
+	database                      config.Secret
+	maxConns                      int
+	sidecarAddr                   string
+	appToken, daprToken           string
+	logLevel                      string
+	traceRatio                    int
+	group                         group.Config
+	flight                        string
+}
+
+func readSettings(r *config.Reader) settings {
+	return settings{
+		httpAddr:    r.Addr("QUADRILLE_HTTP_ADDR", "127.0.0.1:8080"),
+		grpcAddr:    r.Addr("QUADRILLE_GRPC_ADDR", "127.0.0.1:8081"),
+		adminAddr:   r.Addr("QUADRILLE_ADMIN_ADDR", "127.0.0.1:8082"),
+		database:    r.Secret("QUADRILLE_DATABASE_URL"),
+		maxConns:    r.Int("QUADRILLE_DATABASE_CONNS", 10, 3, 200),
+		sidecarAddr: net.JoinHostPort("127.0.0.1", r.String("DAPR_GRPC_PORT", "50001")),
+		appToken:    r.String("APP_API_TOKEN", ""),
+		daprToken:   r.String("DAPR_API_TOKEN", ""),
+		logLevel:    r.String("QUADRILLE_LOG_LEVEL", "info"),
+		traceRatio:  r.Int("QUADRILLE_TRACE_PERCENT", 100, 0, 100),
+		flight:      r.String("QUADRILLE_FLIGHT", "off"),
+		group: group.Config{
+			Linger: r.Duration("QUADRILLE_LINGER", 2*time.Millisecond),
+		},
+	}
+}
+
+// Main runs a service until SIGTERM or SIGINT and ends the process: 0 after a
+// whole stop, 1 otherwise.
+func Main(spec Spec) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	err := Run(ctx, spec, os.LookupEnv, os.Stderr)
+	stop()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", spec.Name, err)
+		os.Exit(1)
+	}
+}
+
+// Run runs a service until ctx ends. lookup gives the environment, logs go to w.
+func Run(ctx context.Context, spec Spec, lookup func(string) (string, bool), w io.Writer) error {
+	reader := config.NewReader(lookup)
+	set := readSettings(reader)
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(set.logLevel)); err != nil {
+		return fmt.Errorf("QUADRILLE_LOG_LEVEL is %q, want debug, info, warn or error", set.logLevel)
+	}
+	p := &process{spec: spec, set: set, log: telemetry.NewLog(w, level, spec.Name), metrics: telemetry.NewMetrics()}
+	defer p.close()
+	if err := p.open(ctx, reader, lookup); err != nil {
+		return err
+	}
+	if err := p.prepare(ctx); err != nil {
+		return err
+	}
+	p.log.InfoContext(ctx, "started", "http", set.httpAddr, "grpc", set.grpcAddr, "admin", set.adminAddr)
+	err := runLayers(ctx, stopTimeout, p.layers())
+	p.log.InfoContext(context.WithoutCancel(ctx), "stopped", "err", err)
+	return err
+}
+
+// process is a service that is running.
+type process struct {
+	spec    Spec
+	set     settings
+	log     *slog.Logger
+	metrics *telemetry.Metrics
+
+	pool              *pgxpool.Pool
+	sidecar           *sidecar.Sidecar
+	outbox            *outbox.Outbox
+	inbox             *inbox.Inbox
+	app               App
+	http, grpc, admin net.Listener
+	stopTracing       func(context.Context) error
+	intake            http.Handler
+	subscriptions     *grpc.Server
+	recorder          *runtimetrace.FlightRecorder
+	closers           []func()
+}
+
+// open makes everything that needs neither database nor sidecar to answer, so
+// that every wrong setting is reported at once.
+func (p *process) open(ctx context.Context, reader *config.Reader, lookup func(string) (string, bool)) error {
+	endpoint, _ := lookup("OTEL_EXPORTER_OTLP_ENDPOINT")
+	var err error
+	p.stopTracing, err = telemetry.StartTracing(ctx, telemetry.TraceConfig{
+		Service: p.spec.Name, Export: endpoint != "", Ratio: float64(p.set.traceRatio) / 100,
+	})
+	if err != nil {
+		return err
+	}
+	if err := reader.Err(); err != nil {
+		return fmt.Errorf("settings:\n%w", err)
+	}
+	p.pool, err = pgtx.Open(ctx, p.set.database.Reveal(), pgtx.Options{
+		Name: p.spec.Name, MaxConns: int32(p.set.maxConns), Traced: endpoint != "", //nolint:gosec // at most 200
+	})
+	if err != nil {
+		return err
+	}
+	p.onClose(p.pool.Close)
+	p.sidecar, err = sidecar.Dial(p.set.sidecarAddr, p.set.daprToken)
+	if err != nil {
+		return err
+	}
+	p.onClose(func() { _ = p.sidecar.Close() })
+	p.outbox = outbox.New(outbox.Config{Source: p.spec.Name, Pool: p.pool, Publisher: p.sidecar, Log: p.log})
+	p.app = p.spec.Build(&Kit{
+		Config: reader, Pool: p.pool, Outbox: p.outbox, Log: p.log, Metrics: p.metrics, API: rest.API{Log: p.log},
+	})
+	if err := reader.Err(); err != nil {
+		return fmt.Errorf("settings:\n%w", err)
+	}
+	p.inbox = inbox.New(inbox.Config{
+		Consumer: p.spec.Name, Pool: p.pool, Outbox: p.outbox, Handler: p.app.Handle, Log: p.log, Group: p.set.group,
+	})
+	p.subscriptions = subscriber.NewGRPC(subscriber.Config{
+		App: p.spec.Name, Topics: p.spec.Topics, Token: p.set.appToken, Handler: p.inbox, Log: p.log,
+	})
+	p.intake = p.publicHandler()
+	p.expose()
+	if err := p.record(); err != nil {
+		return err
+	}
+	return p.listen(ctx)
+}
+
+// record starts the flight recorder, which costs about one per cent of a busy
+// processor and so is a choice.
+func (p *process) record() error {
+	p.recorder = newRecorder()
+	if p.set.flight != "on" {
+		return nil
+	}
+	if err := p.recorder.Start(); err != nil {
+		return fmt.Errorf("start flight recorder: %w", err)
+	}
+	p.onClose(p.recorder.Stop)
+	return nil
+}
+
+func (p *process) publicHandler() http.Handler {
+	r := chi.NewRouter()
+	r.Use(rest.Limit(maxRequests))
+	r.Use(otelhttp.NewMiddleware("http", otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string {
+		return p.spec.Name + " " + r.Method + " " + r.URL.Path
+	})))
+	rest.Fallbacks(r)
+	if p.app.Routes != nil {
+		p.app.Routes(r)
+	}
+	return r
+}
+
+func (p *process) listen(ctx context.Context) error {
+	var lc net.ListenConfig
+	for _, l := range []struct {
+		ln   *net.Listener
+		addr string
+		name string
+	}{
+		{&p.admin, p.set.adminAddr, "QUADRILLE_ADMIN_ADDR"},
+		{&p.grpc, p.set.grpcAddr, "QUADRILLE_GRPC_ADDR"},
+		{&p.http, p.set.httpAddr, "QUADRILLE_HTTP_ADDR"},
+	} {
+		ln, err := lc.Listen(ctx, "tcp", l.addr)
+		if err != nil {
+			return fmt.Errorf("%s: %w", l.name, err)
+		}
+		*l.ln = ln
+		p.onClose(func() { _ = ln.Close() })
+	}
+	return nil
+}
+
+// prepare waits for the database and migrates it.
+func (p *process) prepare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := pgtx.Await(ctx, p.pool); err != nil {
+		return err
+	}
+	return schema.Up(ctx, p.pool, p.spec.Migrations)
+}
+
+// layers lists what runs, bottom up.
+func (p *process) layers() []layer {
+	layers := []layer{
+		{"admin endpoint", p.serveHTTP(p.admin, p.adminHandler())},
+		{"outbox", p.outbox.Run},
+		{"inbox", p.inbox.Run},
+	}
+	for i, work := range p.app.Work {
+		layers = append(layers, layer{fmt.Sprintf("worker %d", i+1), work})
+	}
+	return append(layers,
+		layer{"event intake", p.serveGRPC},
+		layer{"HTTP intake", p.serveHTTP(p.http, p.intake)})
+}
+
+func (p *process) serveHTTP(ln net.Listener, h http.Handler) func(context.Context) error {
+	return func(ctx context.Context) error {
+		srv := rest.NewServer(h)
+		stop := context.AfterFunc(ctx, func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), intakeTimeout)
+			defer cancel()
+			if srv.Shutdown(ctx) != nil {
+				_ = srv.Close() // requests that hang are cut
+			}
+		})
+		defer stop()
+		return ignore(srv.Serve(ln), http.ErrServerClosed)
+	}
+}
+
+func (p *process) serveGRPC(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		cut := time.AfterFunc(intakeTimeout, p.subscriptions.Stop)
+		defer cut.Stop()
+		p.subscriptions.GracefulStop()
+	})
+	defer stop()
+	return ignore(p.subscriptions.Serve(p.grpc), grpc.ErrServerStopped)
+}
+
+func ignore(err, harmless error) error {
+	if errors.Is(err, harmless) {
+		return nil
+	}
+	return err
+}
+
+func (p *process) onClose(f func()) { p.closers = append(p.closers, f) }
+
+func (p *process) close() {
+	for i := len(p.closers) - 1; i >= 0; i-- {
+		p.closers[i]()
+	}
+	if p.stopTracing != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = p.stopTracing(ctx) // spans that cannot be sent are not worth a failed stop
+	}
+}

@@ -1,0 +1,161 @@
+// Package subscriber is the gRPC endpoint that daprd delivers events to. The
+// callback service is implemented directly: the go-sdk has no bulk subscribe,
+// and no panic or stray status code may ever read as an acknowledgement.
+package subscriber
+
+import (
+	"context"
+	"crypto/subtle"
+	"log/slog"
+
+	runtimev1 "github.com/dapr/dapr/pkg/proto/runtime/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"quadrille.internal/platform/inbox"
+)
+
+const (
+	pubsub = "pubsub"
+	// bulkSize and bulkWait bound what daprd delivers at once. A daprd that flushes
+	// at once takes the first alone; for the others the wait is a timer.
+	bulkSize = 100
+	bulkWait = 5 // milliseconds
+)
+
+// Handler has the effects of delivered messages: an inbox.Inbox.
+type Handler interface {
+	Handle(ctx context.Context, batch []*inbox.Message) error
+	HandleDead(ctx context.Context, batch []*inbox.Message)
+}
+
+// Config of a Server.
+type Config struct {
+	// App is the Dapr app id.
+	App string
+	// Topics are subscribed to.
+	Topics []string
+	// Token is what daprd proves itself with, or "" for no check.
+	Token   string
+	Handler Handler
+	Log     *slog.Logger
+}
+
+// Server answers daprd's callbacks.
+type Server struct {
+	runtimev1.UnimplementedAppCallbackServer
+	runtimev1.UnimplementedAppCallbackHealthCheckServer
+	cfg Config
+}
+
+// NewGRPC returns a gRPC server with the callbacks registered.
+func NewGRPC(cfg Config) *grpc.Server {
+	s := &Server{cfg: cfg}
+	g := grpc.NewServer(grpc.UnaryInterceptor(s.guard), grpc.MaxRecvMsgSize(16<<20))
+	runtimev1.RegisterAppCallbackServer(g, s)
+	runtimev1.RegisterAppCallbackHealthCheckServer(g, s)
+	return g
+}
+
+// guard checks the token and turns a panic into a retry.
+func (s *Server) guard(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.cfg.Log.ErrorContext(ctx, "callback panicked, daprd will retry", "method", info.FullMethod, "panic", p)
+			resp, err = nil, status.Error(codes.Internal, "callback panicked")
+		}
+	}()
+	if !s.authentic(ctx) {
+		return nil, status.Error(codes.Unauthenticated, "dapr-api-token is missing or wrong; daprd and app need the same APP_API_TOKEN")
+	}
+	return next(ctx, req)
+}
+
+func (s *Server) authentic(ctx context.Context) bool {
+	if s.cfg.Token == "" {
+		return true
+	}
+	for _, v := range metadata.ValueFromIncomingContext(ctx, "dapr-api-token") {
+		if subtle.ConstantTimeCompare([]byte(v), []byte(s.cfg.Token)) == 1 {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Server) deadLetter() string { return s.cfg.App + ".deadletter" }
+
+// ListTopicSubscriptions tells daprd what to subscribe to. Payloads are raw,
+// since they are complete CloudEvents that the inbox decodes once.
+func (s *Server) ListTopicSubscriptions(context.Context, *emptypb.Empty) (*runtimev1.ListTopicSubscriptionsResponse, error) {
+	var subs []*runtimev1.TopicSubscription
+	add := func(topic, deadLetter string) {
+		subs = append(subs, &runtimev1.TopicSubscription{
+			PubsubName: pubsub, Topic: topic, DeadLetterTopic: deadLetter,
+			Metadata: map[string]string{"rawPayload": "true"},
+			BulkSubscribe: &runtimev1.BulkSubscribeConfig{
+				Enabled: true, MaxMessagesCount: bulkSize, MaxAwaitDurationMs: bulkWait,
+			},
+		})
+	}
+	for _, topic := range s.cfg.Topics {
+		add(topic, s.deadLetter())
+	}
+	if len(s.cfg.Topics) > 0 {
+		add(s.deadLetter(), "")
+	}
+	return &runtimev1.ListTopicSubscriptionsResponse{Subscriptions: subs}, nil
+}
+
+// OnBulkTopicEvent handles a batch of one topic.
+func (s *Server) OnBulkTopicEvent(ctx context.Context, req *runtimev1.TopicEventBulkRequest) (*runtimev1.TopicEventBulkResponse, error) {
+	batch := make([]*inbox.Message, len(req.GetEntries()))
+	for i, e := range req.GetEntries() {
+		batch[i] = &inbox.Message{Topic: req.GetTopic(), Payload: e.GetBytes()}
+	}
+	if err := s.deliver(ctx, req.GetTopic(), batch); err != nil {
+		return nil, err
+	}
+	statuses := make([]*runtimev1.TopicEventBulkResponseEntry, len(batch))
+	for i, e := range req.GetEntries() {
+		statuses[i] = &runtimev1.TopicEventBulkResponseEntry{EntryId: e.GetEntryId(), Status: answer(batch[i])}
+	}
+	return &runtimev1.TopicEventBulkResponse{Statuses: statuses}, nil
+}
+
+// OnTopicEvent handles a single event, as a broker component without bulk
+// delivery would send it. daprd puts a raw payload into the data.
+func (s *Server) OnTopicEvent(ctx context.Context, req *runtimev1.TopicEventRequest) (*runtimev1.TopicEventResponse, error) {
+	m := &inbox.Message{Topic: req.GetTopic(), Payload: req.GetData()}
+	if err := s.deliver(ctx, req.GetTopic(), []*inbox.Message{m}); err != nil {
+		return nil, err
+	}
+	return &runtimev1.TopicEventResponse{Status: answer(m)}, nil
+}
+
+// deliver returns an error only with a code that daprd retries.
+func (s *Server) deliver(ctx context.Context, topic string, batch []*inbox.Message) error {
+	if topic == s.deadLetter() {
+		s.cfg.Handler.HandleDead(ctx, batch)
+		return nil
+	}
+	if err := s.cfg.Handler.Handle(ctx, batch); err != nil {
+		return status.Error(codes.Unavailable, err.Error())
+	}
+	return nil
+}
+
+func answer(m *inbox.Message) runtimev1.TopicEventResponse_TopicEventResponseStatus {
+	if m.Verdict == inbox.Again {
+		return runtimev1.TopicEventResponse_RETRY
+	}
+	return runtimev1.TopicEventResponse_SUCCESS
+}
+
+// HealthCheck answers daprd's app health probe.
+func (s *Server) HealthCheck(context.Context, *emptypb.Empty) (*runtimev1.HealthCheckResponse, error) {
+	return &runtimev1.HealthCheckResponse{}, nil
+}
