@@ -1,0 +1,3 @@
+module quadrille.internal/local/psp
+
+go 1.26
