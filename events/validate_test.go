@@ -1,0 +1,117 @@
+package events_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"quadrille.internal/events"
+)
+
+func TestSamplesAreValid(t *testing.T) {
+	for _, e := range samples() {
+		if err := e.Validate(); err != nil {
+			t.Errorf("%s: %v", e.Type(), err)
+		}
+	}
+}
+
+func TestOrderCreatedValidate(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*events.OrderCreated)
+		want   string // part of the error, "" for none
+	}{
+		{"no order", func(e *events.OrderCreated) { e.OrderID = uuid.Nil }, "order_id"},
+		{"no customer", func(e *events.OrderCreated) { e.CustomerID = "" }, "customer_id"},
+		{"no token", func(e *events.OrderCreated) { e.PaymentToken = "" }, "payment_token"},
+		{"no lines", func(e *events.OrderCreated) { e.Lines = nil }, "1 to 1000 lines"},
+		{"no sku", func(e *events.OrderCreated) { e.Lines[1].SKU = "" }, "line 1: sku"},
+		{"nothing of a sku", func(e *events.OrderCreated) { e.Lines[0].Quantity = 0 }, "line 0: quantity 0"},
+		{"too many of a sku", func(e *events.OrderCreated) { e.Lines[0].Quantity = events.MaxQuantity + 1 }, "quantity"},
+		{"negative price", func(e *events.OrderCreated) { e.Lines[0].UnitPrice = -1 }, "unit_price -1"},
+		{"absurd price", func(e *events.OrderCreated) { e.Lines[0].UnitPrice = events.MaxUnitPrice + 1 }, "unit_price"},
+		{"wrong total", func(e *events.OrderCreated) { e.Total.Amount++ }, "total 1870 is not the sum of the lines, 1869"},
+		{"negative total", func(e *events.OrderCreated) { e.Total.Amount = -1 }, "negative"},
+		{"small letters", func(e *events.OrderCreated) { e.Total.Currency = "gbp" }, "currency"},
+		{"too many lines", func(e *events.OrderCreated) {
+			e.Lines = slices.Repeat(e.Lines[:1], events.MaxLines+1)
+		}, "1 to 1000 lines"},
+		{"the most there can be", func(e *events.OrderCreated) {
+			most := events.Line{SKU: "x", Quantity: events.MaxQuantity, UnitPrice: events.MaxUnitPrice}
+			e.Lines = slices.Repeat([]events.Line{most}, events.MaxLines)
+			e.Total.Amount = events.MaxLines * events.MaxQuantity * events.MaxUnitPrice
+		}, ""},
+		{"one sku on two lines", func(e *events.OrderCreated) { e.Lines[1].SKU = e.Lines[0].SKU }, ""},
+		{"free", func(e *events.OrderCreated) {
+			e.Lines = []events.Line{{SKU: "gift", Quantity: 1}}
+			e.Total.Amount = 0
+		}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := created()
+			c.change(&e)
+			wantError(t, e.Validate(), c.want)
+		})
+	}
+}
+
+func TestValidateNamesWhatIsMissing(t *testing.T) {
+	subject := events.Subject{OrderID: orderID}
+	money := events.Money{Amount: 1, Currency: "GBP"}
+	reason := events.Reason{Code: "c", Message: "m"}
+	held := reserved().Allocations
+	at := time.Date(2026, 6, 15, 0, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		name  string
+		event events.Event
+		want  string
+	}{
+		{"reserved without allocations", events.InventoryReserved{Subject: subject, Total: money, PaymentToken: "t", ExpiresAt: at}, "allocations"},
+		{"reserved without token", events.InventoryReserved{Subject: subject, Allocations: held, Total: money, ExpiresAt: at}, "payment_token"},
+		{"reserved without expiry", events.InventoryReserved{Subject: subject, Allocations: held, Total: money, PaymentToken: "t"}, "expires_at"},
+		{"reserved without currency", events.InventoryReserved{Subject: subject, Allocations: held, PaymentToken: "t", ExpiresAt: at}, "currency"},
+		{"failed without reason", events.ReservationFailed{Subject: subject}, "reason"},
+		{"failed without order", events.ReservationFailed{Reason: reason}, "order_id"},
+		{"expired without time", events.ReservationExpired{Subject: subject}, "expired_at"},
+		{"expired without order", events.ReservationExpired{ExpiredAt: at}, "order_id"},
+		{"released nothing", events.InventoryReleased{Subject: subject}, "allocations"},
+		{"released from nowhere", events.InventoryReleased{Subject: subject, Allocations: []events.Allocation{{SKU: "x", Quantity: 1}}}, "warehouse"},
+		{"released none of it", events.InventoryReleased{Subject: subject, Allocations: []events.Allocation{{SKU: "x", Warehouse: "w"}}}, "positive quantity"},
+		{"paid without charge", events.PaymentCompleted{Subject: subject, Amount: money}, "charge_id"},
+		{"paid without currency", events.PaymentCompleted{Subject: subject, ChargeID: "ch"}, "currency"},
+		{"declined without message", events.PaymentFailed{Subject: subject, Reason: events.Reason{Code: "c"}}, "reason"},
+		{"refunded without refund", events.PaymentRefunded{Subject: subject, Amount: money}, "refund_id"},
+		{"refunded without order", events.PaymentRefunded{RefundID: "re", Amount: money}, "order_id"},
+		{"confirmed without total", events.OrderConfirmed{Subject: subject, CustomerID: "c"}, "currency"},
+		{"cancelled without reason", events.OrderCancelled{Subject: subject, CustomerID: "c"}, "reason"},
+	} {
+		t.Run(c.name, func(t *testing.T) { wantError(t, c.event.Validate(), c.want) })
+	}
+}
+
+func TestValidCurrency(t *testing.T) {
+	for s, want := range map[string]bool{
+		"GBP": true, "EUR": true, "": false, "GB": false, "GBPX": false, "gbp": false, "G1P": false, "€UR": false,
+	} {
+		if got := events.ValidCurrency(s); got != want {
+			t.Errorf("ValidCurrency(%q) = %v, want %v", s, got, want)
+		}
+	}
+}
+
+// wantError wants an error that says part, or none where part is empty.
+func wantError(t *testing.T, err error, part string) {
+	t.Helper()
+	switch {
+	case part == "" && err != nil:
+		t.Errorf("unexpected error: %v", err)
+	case part != "" && err == nil:
+		t.Errorf("no error, want one that says %q", part)
+	case part != "" && !strings.Contains(err.Error(), part):
+		t.Errorf("error %q does not say %q", err, part)
+	}
+}
