@@ -23,7 +23,8 @@ type Config struct {
 	Workers int
 	// Linger is how long a busy worker waits for more. Default 2 ms.
 	Linger time.Duration
-	// BusyAt is the size of batch that makes a worker busy. Default 8.
+	// BusyAt is the size of batch that makes a worker busy, until it has had
+	// nothing to do for some lingers. Default 8.
 	BusyAt int
 	// Queue bounds the submissions that wait. Default 1,024.
 	Queue int
@@ -44,6 +45,9 @@ func (c Config) withDefaults() Config {
 	}
 	return c
 }
+
+// pause is how many lingers without work make a busy worker an idle one.
+const pause = 4
 
 // Group batches items of type T. Results travel in the items, so T is a pointer
 // as a rule.
@@ -135,6 +139,7 @@ type worker[T any] struct {
 	items []T
 	subs  []*submission[T]
 	busy  bool
+	ended time.Time // of the last batch
 }
 
 // batch runs first and whatever else is or comes in time.
@@ -142,7 +147,7 @@ func (w *worker[T]) batch(ctx context.Context, first *submission[T]) {
 	w.items, w.subs = w.items[:0], w.subs[:0]
 	w.take(first)
 	w.drain()
-	if w.busy && len(w.items) < w.cfg.Max {
+	if w.busy && len(w.items) < w.cfg.Max && time.Since(w.ended) < pause*w.cfg.Linger {
 		w.linger(ctx)
 	}
 	w.busy = len(w.items) >= w.cfg.BusyAt
@@ -151,6 +156,7 @@ func (w *worker[T]) batch(ctx context.Context, first *submission[T]) {
 	for _, s := range w.subs {
 		close(s.done)
 	}
+	w.ended = time.Now()
 	clear(w.items) // or the batch would stay reachable until the next one
 	clear(w.subs)
 }
