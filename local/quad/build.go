@@ -1,0 +1,25 @@
+package main
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+func newBuild(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "build",
+		Short: "Build the services, and Dapr when its version or build changed",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := g.open(newProgress(os.Stdout, g.json).report)
+			if err != nil {
+				return err
+			}
+			if err := s.BuildToolchain(cmd.Context()); err != nil {
+				return err
+			}
+			return s.Build(cmd.Context())
+		},
+	}
+}

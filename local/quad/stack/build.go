@@ -1,0 +1,191 @@
+package stack
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"time"
+)
+
+// DaprVersion is what the self-built runtime reports. The CLI compares it to
+// decide what it may ask of the runtime; it goes with the go.mod files below
+// local/toolchain.
+const DaprVersion = "1.18.2"
+
+// A tool is a module below local/toolchain and what it builds.
+type tool struct {
+	module   string
+	packages []string
+	binaries []string
+	size     string // said while building, so that nobody thinks it hangs
+}
+
+var toolchain = []tool{
+	{"daprd", []string{"."}, []string{"daprd"}, "about 4 min the first time"},
+	{"control", []string{"./placement", "./scheduler"}, []string{"placement", "scheduler"}, "about 1 min the first time"},
+	{"cli", []string{"./dapr"}, []string{"dapr"}, "about 2 min the first time"},
+}
+
+// BuildToolchain builds the pinned Dapr runtime and CLI into .local/dapr/bin,
+// unless they are there already for the present sources.
+func (s *Stack) BuildToolchain(ctx context.Context) error {
+	runtimePath := s.run.Common.RuntimePath
+	if err := os.MkdirAll(filepath.Join(runtimePath, "bin"), 0o755); err != nil {
+		return err
+	}
+	// The CLI looks for <runtimePath>/.dapr/bin/daprd.
+	if err := os.Symlink(".", filepath.Join(runtimePath, ".dapr")); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	for _, t := range toolchain {
+		if err := s.buildTool(ctx, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ToolchainBuilt reports whether every Dapr binary is there for the present
+// sources.
+func (s *Stack) ToolchainBuilt() bool {
+	return !slices.ContainsFunc(toolchain, func(t tool) bool {
+		stamp, err := s.toolStamp(t)
+		return err != nil || !s.toolCurrent(t, stamp)
+	})
+}
+
+func (s *Stack) buildTool(ctx context.Context, t tool) error {
+	stamp, err := s.toolStamp(t)
+	if err != nil {
+		return err
+	}
+	if s.toolCurrent(t, stamp) {
+		return nil
+	}
+	done := s.progress(t.module, t.size)
+	defer done()
+	began := time.Now()
+	if err := (goBuild{
+		dir:        filepath.Join(s.Root, "local", "toolchain", t.module),
+		output:     s.daprBin("") + "/",
+		packages:   t.packages,
+		ldflags:    "-X github.com/dapr/dapr/pkg/buildinfo.version=" + DaprVersion,
+		standalone: true,
+	}).run(ctx); err != nil {
+		return err
+	}
+	s.reportEvent(Event{Part: t.module, State: Built, Detail: s.daprBin(""), Took: time.Since(began)})
+	return os.WriteFile(s.stampFile(t), []byte(stamp), 0o644)
+}
+
+func (s *Stack) stampFile(t tool) string { return s.daprBin("." + t.module + ".stamp") }
+
+func (s *Stack) toolCurrent(t tool, stamp string) bool {
+	have, err := os.ReadFile(s.stampFile(t))
+	if err != nil || string(have) != stamp {
+		return false
+	}
+	return !slices.ContainsFunc(t.binaries, func(name string) bool {
+		_, err := os.Stat(s.daprBin(name))
+		return err != nil
+	})
+}
+
+// toolStamp is a hash of all that decides what is built.
+func (s *Stack) toolStamp(t tool) (string, error) {
+	hash := sha256.New()
+	fmt.Fprintln(hash, runtime.Version(), DaprVersion)
+	dir := filepath.Join(s.Root, "local", "toolchain", t.module)
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		fmt.Fprintln(hash, entry.Name(), len(text))
+		hash.Write(text)
+		return err
+	})
+	return hex.EncodeToString(hash.Sum(nil)), err
+}
+
+// Build builds the services, the payment provider's stand-in and quad itself into
+// .local/bin.
+func (s *Stack) Build(ctx context.Context) error {
+	mains, err := filepath.Glob(filepath.Join(s.Root, "services", "*", "main.go"))
+	if err != nil {
+		return err
+	}
+	mains = append(mains, filepath.Join(s.Root, "local", "psp", "main.go"), filepath.Join(s.Root, "local", "quad", "main.go"))
+	if err := os.MkdirAll(s.bin(""), 0o755); err != nil {
+		return err
+	}
+	began := time.Now()
+	for _, main := range mains {
+		dir := filepath.Dir(main)
+		name := filepath.Base(dir)
+		done := s.progress(name, "")
+		err := goBuild{dir: dir, output: s.bin(name), packages: []string{"."}}.run(ctx)
+		done()
+		if err != nil {
+			return err
+		}
+	}
+	s.reportEvent(Event{Part: "services", State: Built, Detail: s.bin(""), Took: time.Since(began)})
+	return nil
+}
+
+// A goBuild compiles packages of the module in dir.
+type goBuild struct {
+	dir        string
+	output     string
+	packages   []string
+	ldflags    string
+	standalone bool // not part of go.work, which would decide its versions
+}
+
+func (b goBuild) run(ctx context.Context) error {
+	args := append([]string{"build", "-trimpath", "-ldflags", "-s -w " + b.ldflags, "-o", b.output}, b.packages...)
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = b.dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if b.standalone {
+		cmd.Env = append(cmd.Env, "GOWORK=off")
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build in %s: %w\n%s", b.dir, err, out)
+	}
+	return nil
+}
+
+// progress reports every second that part is still building, until the returned
+// function is called.
+func (s *Stack) progress(part, detail string) (done func()) {
+	began := time.Now()
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	tick := func() {
+		s.reportEvent(Event{Part: part, State: Building, Detail: detail, Took: time.Since(began)})
+	}
+	tick()
+	go func() {
+		defer close(stopped)
+		ticker := time.NewTicker(time.Second)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-ticker.C:
+				tick()
+			}
+		}
+	}()
+	return func() { close(stop); <-stopped }
+}

@@ -1,0 +1,73 @@
+package stack
+
+import (
+	"context"
+	"net"
+	"path/filepath"
+)
+
+// startPlacement and startScheduler run Dapr's control plane, which actors and
+// workflows need.
+func (s *Stack) startPlacement(ctx context.Context) error {
+	if s.alreadyRunning("placement", s.addr(placementPort)) {
+		return nil
+	}
+	return s.start(ctx, command{
+		name: "placement",
+		args: append([]string{s.daprBin("placement")},
+			s.controlFlags(placementPort, placementHealthPort, placementMetricsPort)...),
+		dir: s.Dir,
+	}, s.addr(placementPort), httpOK("http://"+s.addr(placementHealthPort)+"/healthz"))
+}
+
+func (s *Stack) startScheduler(ctx context.Context) error {
+	if s.alreadyRunning("scheduler", s.addr(schedulerPort)) {
+		return nil
+	}
+	args := append([]string{s.daprBin("scheduler")},
+		s.controlFlags(schedulerPort, schedulerHealthPort, schedulerMetricsPort)...)
+	args = append(args,
+		"--override-broadcast-host-port", s.addr(schedulerPort),
+		"--etcd-data-dir", filepath.Join(s.Dir, "scheduler"),
+		"--etcd-client-port", s.port(etcdClientPort),
+		"--etcd-client-listen-address", "127.0.0.1",
+		"--etcd-initial-cluster", "dapr-scheduler-server-0=http://"+s.addr(etcdPeerPort),
+		"--identity-directory-write", filepath.Join(s.Dir, "run", "scheduler-identity"),
+	)
+	return s.start(ctx, command{name: "scheduler", args: args, dir: s.Dir},
+		s.addr(schedulerPort), httpOK("http://"+s.addr(schedulerHealthPort)+"/healthz"))
+}
+
+// controlFlags keep a control plane service on the loopback interface, except for
+// its health port: Dapr 1.18 takes that address and ignores it.
+func (s *Stack) controlFlags(port, health, metrics int) []string {
+	return []string{
+		"--listen-address", "127.0.0.1", "--port", s.port(port),
+		"--healthz-listen-address", "127.0.0.1", "--healthz-port", s.port(health),
+		"--metrics-listen-address", "127.0.0.1", "--metrics-port", s.port(metrics),
+		"--log-level", "warn",
+	}
+}
+
+// startPSP runs the payment provider's stand-in, which keeps its own ledger.
+func (s *Stack) startPSP(ctx context.Context) error {
+	addr := s.addr(pspPort)
+	if s.alreadyRunning("psp", addr) {
+		return nil
+	}
+	return s.start(ctx, command{
+		name: "psp",
+		args: []string{s.bin("psp"), "-addr", addr, "-state", filepath.Join(s.Dir, "psp.json"), "-key-file", s.secretFile("psp.key")},
+		dir:  s.Dir,
+	}, addr, listening(addr))
+}
+
+func listening(addr string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	}
+}

@@ -1,0 +1,343 @@
+// Package stack starts, watches and stops everything Quadrille needs on one
+// machine: PostgreSQL, Redis, Dapr's control plane, the payment provider's
+// stand-in, the services and their sidecars. The quad command and the end-to-end
+// tests use the same stack; a second one beside the first takes another folder
+// and shifted ports.
+//
+// It needs Linux: processes are identified through /proc.
+package stack
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// The ports that local/dapr.yaml does not know of, before the shift.
+const (
+	postgresPort         = 18543
+	redisPort            = 18637
+	pspPort              = 18900
+	placementPort        = 18950
+	placementHealthPort  = 18951
+	placementMetricsPort = 18952
+	schedulerPort        = 18960
+	etcdClientPort       = 18961
+	etcdPeerPort         = 18962
+	schedulerHealthPort  = 18963
+	schedulerMetricsPort = 18964
+)
+
+// TestPortShift keeps the stack of the tests clear of the one in daily use.
+const TestPortShift = 10000
+
+// Options say which stack is meant. The zero value of each field is the default.
+type Options struct {
+	Root      string            // the repository; default: found from the working folder upwards
+	Dir       string            // data, logs, secrets; default: Root/.local
+	PortShift int               // added to every port
+	Broker    string            // folder below components, "local" (Redis) or "kafka"; default: local
+	Env       map[string]string // set for every service, over what local/dapr.yaml says
+	Report    func(Event)       // told what happens; default: nobody
+}
+
+// An Event says what became of one part.
+type Event struct {
+	Part   string        `json:"part"`
+	State  State         `json:"state"`
+	Detail string        `json:"detail,omitempty"`
+	Took   time.Duration `json:"took_ns,omitempty"`
+}
+
+// State is what an Event reports.
+type State string
+
+// The states of a part.
+const (
+	Running  State = "running" // it was there already
+	Started  State = "started"
+	Stopped  State = "stopped"
+	Building State = "building" // repeated while it lasts
+	Built    State = "built"
+	Note     State = "note"
+)
+
+// A Stack is one set of processes with its folder. Its methods may be called from
+// several goroutines as long as no two start or stop the same part.
+type Stack struct {
+	Root string
+	Dir  string
+
+	opts      Options
+	run       *runFile
+	passwords map[string]string // by database role
+	tokens    struct{ app, dapr, psp string }
+
+	postgres struct {
+		external              bool
+		host, password, query string
+		superuser             *url.URL
+	}
+	redis struct {
+		external       bool
+		addr, password string
+	}
+}
+
+// An EnvironmentError is a fault of the machine rather than of Quadrille, with
+// what to do about it.
+type EnvironmentError struct {
+	Problem string
+	Remedy  string
+}
+
+func (e *EnvironmentError) Error() string { return e.Problem + "; " + e.Remedy }
+
+// New reads local/dapr.yaml and the stack's secrets, which it makes the first
+// time. It starts nothing.
+func New(opts Options) (*Stack, error) {
+	if opts.Root == "" {
+		root, err := findRoot()
+		if err != nil {
+			return nil, err
+		}
+		opts.Root = root
+	}
+	opts.Dir = cmp.Or(opts.Dir, filepath.Join(opts.Root, ".local"))
+	opts.Broker = cmp.Or(opts.Broker, "local")
+	s := &Stack{opts: opts}
+	var err error
+	if s.Root, err = filepath.Abs(opts.Root); err != nil {
+		return nil, err
+	}
+	if s.Dir, err = filepath.Abs(opts.Dir); err != nil {
+		return nil, err
+	}
+
+	return s, s.prepare()
+}
+
+// prepare makes the stack's folders and reads or makes what it knows.
+func (s *Stack) prepare() error {
+	for _, sub := range []string{"log", "run", "secrets"} {
+		if err := os.MkdirAll(filepath.Join(s.Dir, sub), 0o755); err != nil {
+			return err
+		}
+	}
+	if err := os.Chmod(filepath.Join(s.Dir, "secrets"), 0o700); err != nil {
+		return err
+	}
+	for _, step := range []func() error{s.readRun, s.readSecrets, s.locateServers} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// findRoot looks for the repository from the working folder upwards, then around
+// the running binary, which is installed as .local/bin/quad.
+func findRoot() (string, error) {
+	var starts []string
+	if wd, err := os.Getwd(); err == nil {
+		starts = append(starts, wd)
+	}
+	if exe, err := os.Executable(); err == nil {
+		starts = append(starts, filepath.Dir(exe))
+	}
+	for _, dir := range starts {
+		for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+			if _, err := os.Stat(filepath.Join(dir, "local", "dapr.yaml")); err == nil {
+				return dir, nil
+			}
+		}
+	}
+	return "", &EnvironmentError{
+		Problem: "this is not a folder of the Quadrille repository (no local/dapr.yaml here or above)",
+		Remedy:  "change into the repository",
+	}
+}
+
+func (s *Stack) runFilePath() string { return filepath.Join(s.Root, "local", "dapr.yaml") }
+
+func (s *Stack) readRun() (err error) {
+	if s.run, err = readRunFile(s.runFilePath(), s.Dir, s.opts.PortShift); err != nil {
+		return err
+	}
+	if components := filepath.Join(s.Root, "components", s.opts.Broker); s.opts.Broker != "local" {
+		s.run.Common.ResourcesPaths = []string{components}
+		s.run.Common.ConfigFilePath = filepath.Join(components, "config.yaml")
+	}
+	for _, app := range s.run.Apps {
+		for key, value := range s.opts.Env {
+			app.Env[key] = value
+		}
+	}
+	return nil
+}
+
+func (s *Stack) readSecrets() error {
+	wanted := map[string]*string{
+		"app-api-token":  &s.tokens.app,
+		"dapr-api-token": &s.tokens.dapr,
+		"psp.key":        &s.tokens.psp,
+		"postgres":       &s.postgres.password,
+		"redis":          &s.redis.password,
+	}
+	for name, value := range wanted {
+		var err error
+		if *value, err = s.secret(name); err != nil {
+			return err
+		}
+	}
+	s.passwords = map[string]string{}
+	for _, role := range append(s.Apps(), auditor) {
+		password, err := s.secret(role + ".password")
+		if err != nil {
+			return err
+		}
+		s.passwords[role] = password
+	}
+	return nil
+}
+
+// locateServers decides between private servers and those the environment names.
+func (s *Stack) locateServers() error {
+	s.redis.addr = s.addr(redisPort)
+	s.postgres.host = s.addr(postgresPort)
+	s.postgres.query = "sslmode=disable"
+	s.postgres.superuser = &url.URL{
+		Scheme: "postgres", User: url.UserPassword("postgres", s.postgres.password),
+		Host: s.postgres.host, Path: "/postgres", RawQuery: s.postgres.query,
+	}
+	if value := os.Getenv("QUADRILLE_REDIS"); value != "" {
+		addr, password, err := parseRedis(value)
+		if err != nil {
+			return err
+		}
+		s.redis.external, s.redis.addr, s.redis.password = true, addr, password
+	}
+	if value := os.Getenv("QUADRILLE_POSTGRES"); value != "" {
+		u, err := url.Parse(value)
+		if err != nil || u.Host == "" || u.User == nil {
+			return errors.New("QUADRILLE_POSTGRES is to be a superuser's URL, postgres://user:password@host:port/postgres")
+		}
+		s.postgres.external, s.postgres.superuser = true, u
+		s.postgres.host, s.postgres.query = u.Host, u.RawQuery
+	}
+	return nil
+}
+
+func (s *Stack) addr(port int) string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port+s.opts.PortShift))
+}
+
+// port is for parts that take address and port in separate flags.
+func (s *Stack) port(port int) string { return strconv.Itoa(port + s.opts.PortShift) }
+
+func portOf(addr string) int {
+	_, port, _ := net.SplitHostPort(addr)
+	n, _ := strconv.Atoi(port)
+	return n
+}
+
+func (s *Stack) report(part string, state State, detail string) {
+	s.reportEvent(Event{Part: part, State: state, Detail: detail})
+}
+
+func (s *Stack) reportEvent(e Event) {
+	if s.opts.Report != nil {
+		s.opts.Report(e)
+	}
+}
+
+// Apps are the ids of the services, in the order of local/dapr.yaml.
+func (s *Stack) Apps() []string {
+	ids := make([]string, len(s.run.Apps))
+	for i, app := range s.run.Apps {
+		ids[i] = app.ID
+	}
+	return ids
+}
+
+// App describes one service; it panics on an id that local/dapr.yaml lacks.
+func (s *Stack) App(id string) *App {
+	i := slices.IndexFunc(s.run.Apps, func(a App) bool { return a.ID == id })
+	if i < 0 {
+		panic(fmt.Sprintf("stack: no app %q in local/dapr.yaml", id))
+	}
+	return &s.run.Apps[i]
+}
+
+// HTTPURL is where the app's public API listens.
+func (s *Stack) HTTPURL(app string) string { return "http://" + s.App(app).Env["QUADRILLE_HTTP_ADDR"] }
+
+// AdminURL is where the app's health, metrics and parked messages are.
+func (s *Stack) AdminURL(app string) string {
+	return "http://" + s.App(app).Env["QUADRILLE_ADMIN_ADDR"]
+}
+
+// DaprURL is the HTTP API of the app's sidecar.
+func (s *Stack) DaprURL(app string) string {
+	return "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(s.App(app).DaprHTTP))
+}
+
+// DatabaseURL connects as the app to its own database.
+func (s *Stack) DatabaseURL(app string) string {
+	return s.databaseURL(app, s.passwords[app], app)
+}
+
+// AuditorURL connects to the app's database to read only.
+func (s *Stack) AuditorURL(app string) string {
+	return s.databaseURL(auditor, s.passwords[auditor], app)
+}
+
+// SuperuserURL connects to the server's database "postgres" with every right.
+func (s *Stack) SuperuserURL() string { return s.postgres.superuser.String() }
+
+// RedisAddr is the broker's host:port.
+func (s *Stack) RedisAddr() string { return s.redis.addr }
+
+// RedisPassword is empty when a server named by QUADRILLE_REDIS asks for none.
+func (s *Stack) RedisPassword() string { return s.redis.password }
+
+// RedisURL is address and password in one.
+func (s *Stack) RedisURL() string {
+	u := url.URL{Scheme: "redis", Host: s.redis.addr}
+	if s.redis.password != "" {
+		u.User = url.UserPassword("", s.redis.password)
+	}
+	return u.String()
+}
+
+// APIToken is what admin endpoints and the sidecar's calls carry (APP_API_TOKEN).
+func (s *Stack) APIToken() string { return s.tokens.app }
+
+// DaprAPIToken is what calls to a sidecar carry (DAPR_API_TOKEN).
+func (s *Stack) DaprAPIToken() string { return s.tokens.dapr }
+
+// PSPURL is the payment provider's stand-in.
+func (s *Stack) PSPURL() string { return "http://" + s.addr(pspPort) }
+
+// PSPKey authenticates at the payment provider.
+func (s *Stack) PSPKey() string { return s.tokens.psp }
+
+// LogFile is where a part writes its log.
+func (s *Stack) LogFile(part string) string { return filepath.Join(s.Dir, "log", part+".log") }
+
+// LogDir holds the logs of all parts.
+func (s *Stack) LogDir() string { return filepath.Join(s.Dir, "log") }
+
+// bin is a binary of this repository, shared by all stacks of it.
+func (s *Stack) bin(name string) string { return filepath.Join(s.Root, ".local", "bin", name) }
+
+func (s *Stack) daprBin(name string) string {
+	return filepath.Join(s.run.Common.RuntimePath, "bin", name)
+}

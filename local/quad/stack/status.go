@@ -1,0 +1,106 @@
+package stack
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// A PartStatus says how one part is doing.
+type PartStatus struct {
+	Part     string
+	Address  string
+	PID      int   // 0: not running, or External
+	External bool  // a server named by the environment
+	Fault    error // why it can't work; nil when it is ready, or stopped and could start
+}
+
+// Status looks at every part, at all of them at once.
+func (s *Stack) Status(ctx context.Context) []PartStatus {
+	checks := s.partChecks()
+	status := make([]PartStatus, len(checks))
+	var group sync.WaitGroup
+	for i, check := range checks {
+		group.Go(func() { status[i] = s.partStatus(ctx, check) })
+	}
+	group.Wait()
+	return status
+}
+
+type partCheck struct {
+	part, addr string
+	external   bool // run by somebody else
+	ready      func(context.Context) error
+}
+
+func (s *Stack) partChecks() []partCheck {
+	checks := []partCheck{
+		{"postgres", s.postgres.host, s.postgres.external, s.postgresReady},
+		{"redis", s.redis.addr, s.redis.external, redisPong(s.redis.addr, s.redis.password)},
+		{"placement", s.addr(placementPort), false, httpOK("http://" + s.addr(placementHealthPort) + "/healthz")},
+		{"scheduler", s.addr(schedulerPort), false, httpOK("http://" + s.addr(schedulerHealthPort) + "/healthz")},
+		{"psp", s.addr(pspPort), false, listening(s.addr(pspPort))},
+	}
+	for _, part := range s.serviceParts() {
+		addr := s.listens(part)[len("http://"):]
+		checks = append(checks, partCheck{part, addr, false, func(ctx context.Context) error { return s.ready(ctx, part) }})
+	}
+	return checks
+}
+
+func (s *Stack) partStatus(ctx context.Context, check partCheck) PartStatus {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	status := PartStatus{Part: check.part, Address: check.addr, External: check.external}
+	p := s.Process(check.part)
+	switch {
+	case p != nil:
+		status.PID, status.Fault = p.PID, check.ready(ctx)
+	case check.external:
+		status.Fault = check.ready(ctx)
+	default:
+		status.Fault = portFree(check.addr)
+	}
+	return status
+}
+
+// ServersFound names the PostgreSQL and the Redis that would be used, or what is
+// missing; it installs nothing.
+func (s *Stack) ServersFound() (postgres, redis string, err error) {
+	postgres, redis = "named by QUADRILLE_POSTGRES", "named by QUADRILLE_REDIS"
+	var found bool
+	if !s.postgres.external {
+		if postgres, found = lookPostgres(); !found {
+			return "", "", &EnvironmentError{"PostgreSQL is not installed", "quad up installs it when run by root on Debian; otherwise install postgresql"}
+		}
+	}
+	if !s.redis.external {
+		if redis, found = lookRedis(); !found {
+			return "", "", &EnvironmentError{"Redis is not installed", "quad up installs it when run by root on Debian; otherwise install redis-server"}
+		}
+	}
+	return postgres, redis, nil
+}
+
+// FreeDisk is the space left for the stack's folder, in bytes.
+func (s *Stack) FreeDisk() (int64, error) {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(s.Dir, &fs); err != nil {
+		return 0, fmt.Errorf("ask for free space in %s: %w", s.Dir, err)
+	}
+	return int64(fs.Bavail) * fs.Bsize, nil
+}
+
+// Unbuilt names the services whose binary is missing.
+func (s *Stack) Unbuilt() []string {
+	var missing []string
+	for _, app := range s.run.Apps {
+		if _, err := os.Stat(app.Command[0]); err != nil {
+			missing = append(missing, app.ID)
+		}
+	}
+	return missing
+}

@@ -1,0 +1,233 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Services have 10 s to stop and a sidecar 30 s; what takes longer is killed.
+const (
+	serviceGrace = 12 * time.Second
+	sidecarGrace = 33 * time.Second
+	partGrace    = 10 * time.Second
+)
+
+// Up starts what is not running: the infrastructure, and the services with
+// `dapr run -f`. A service or sidecar that died alone is started alone, as the CLI
+// neither notices nor replaces it. Everything must have been built.
+func (s *Stack) Up(ctx context.Context) error {
+	unlock, err := s.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := s.startInfra(ctx); err != nil {
+		return err
+	}
+	return s.startServices(ctx)
+}
+
+// UpServers starts PostgreSQL and Redis only, for tests that need no more.
+func (s *Stack) UpServers(ctx context.Context) error {
+	unlock, err := s.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return s.startServers(ctx)
+}
+
+// UpInfra starts all that the services need but no service, for tests that start
+// those one by one.
+func (s *Stack) UpInfra(ctx context.Context) error {
+	unlock, err := s.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return s.startInfra(ctx)
+}
+
+// lock keeps two quads from starting or stopping the same stack at once.
+func (s *Stack) lock() (unlock func(), err error) {
+	file, err := os.OpenFile(filepath.Join(s.Dir, "run", "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(&EnvironmentError{
+			Problem: "another quad is starting or stopping this stack",
+			Remedy:  "wait until it is done",
+		}, file.Close())
+	}
+	return func() { _ = file.Close() }, nil
+}
+
+func (s *Stack) startServers(ctx context.Context) error {
+	if err := s.startPostgres(ctx); err != nil {
+		return err
+	}
+	if err := s.createDatabases(ctx); err != nil {
+		return err
+	}
+	return s.startRedis(ctx)
+}
+
+func (s *Stack) startInfra(ctx context.Context) error {
+	for _, start := range []func(context.Context) error{
+		s.startServers, s.startPlacement, s.startScheduler, s.startPSP,
+	} {
+		if err := start(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Stack) alreadyRunning(name, detail string) bool {
+	p := s.Process(name)
+	if p == nil {
+		return false
+	}
+	if p.outdated() {
+		detail += ", built anew since it started: quad down, then quad up"
+	}
+	s.report(name, Running, detail)
+	return true
+}
+
+// start spawns a part that listens on addr and waits until it is ready.
+func (s *Stack) start(ctx context.Context, c command, addr string, ready func(context.Context) error) error {
+	if err := portFree(addr); err != nil {
+		return err
+	}
+	began := time.Now()
+	p, err := s.spawn(c)
+	if err != nil {
+		return err
+	}
+	if err := s.awaitReady(ctx, p, ready); err != nil {
+		return errors.Join(err, p.Stop(context.WithoutCancel(ctx), partGrace))
+	}
+	s.reportEvent(Event{Part: c.name, State: Started, Detail: addr, Took: time.Since(began)})
+	return nil
+}
+
+func portFree(addr string) error {
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return &EnvironmentError{
+			Problem: fmt.Sprintf("%s is taken by a program that is not part of this stack", addr),
+			Remedy:  fmt.Sprintf("stop it (`ss -ltnp 'sport = :%d'` names it)", portOf(addr)),
+		}
+	}
+	return listener.Close()
+}
+
+// Down stops everything, in an order that loses nothing: services finish what they
+// have while their sidecars still publish, then the sidecars, the CLI that held
+// them, and the infrastructure. Finally it looks for whatever a crash left behind.
+func (s *Stack) Down(ctx context.Context) error {
+	unlock, err := s.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	sidecars := make([]string, 0, len(s.run.Apps))
+	for _, app := range s.Apps() {
+		sidecars = append(sidecars, Sidecar(app))
+	}
+	err = errors.Join(
+		s.stopAll(ctx, serviceGrace, s.Apps()...),
+		s.stopAll(ctx, sidecarGrace, sidecars...),
+		s.stopAll(ctx, partGrace, cli),
+		s.stopAll(ctx, partGrace, "psp", "scheduler", "placement"),
+		s.stopAll(ctx, redisGrace, "redis"),
+		s.stopPostgres(ctx),
+		s.sweep(ctx),
+	)
+	if err != nil {
+		return err
+	}
+	return s.forgetPIDs()
+}
+
+// forgetPIDs removes the pid files, also of what had ended by itself.
+func (s *Stack) forgetPIDs() error {
+	files, err := filepath.Glob(s.pidFile("*"))
+	for _, file := range files {
+		err = errors.Join(err, os.Remove(file))
+	}
+	return err
+}
+
+// stopAll stops parts side by side.
+func (s *Stack) stopAll(ctx context.Context, grace time.Duration, parts ...string) error {
+	errs := make([]error, len(parts))
+	var group sync.WaitGroup
+	for i, part := range parts {
+		group.Go(func() { errs[i] = s.stopPart(ctx, part, syscall.SIGTERM, grace) })
+	}
+	group.Wait()
+	return errors.Join(errs...)
+}
+
+func (s *Stack) stopPart(ctx context.Context, part string, sig syscall.Signal, grace time.Duration) error {
+	p := s.Process(part)
+	if p == nil {
+		return nil
+	}
+	began := time.Now()
+	if err := p.stop(ctx, sig, grace); err != nil {
+		return err
+	}
+	s.reportEvent(Event{Part: part, State: Stopped, Took: time.Since(began)})
+	return nil
+}
+
+// stopPostgres ends open sessions; SIGTERM would wait for them.
+func (s *Stack) stopPostgres(ctx context.Context) error {
+	return s.stopPart(ctx, "postgres", syscall.SIGINT, postgresGrace)
+}
+
+// sweep kills what carries the stack's marker and was not stopped by name.
+func (s *Stack) sweep(ctx context.Context) error {
+	var errs []error
+	for _, p := range s.marked() {
+		errs = append(errs, p.Kill(ctx))
+		s.report(p.Name, Stopped, fmt.Sprintf("pid %d was left over", p.PID))
+	}
+	return errors.Join(errs...)
+}
+
+// Wipe deletes the data, logs and secrets of a stack that is down.
+func (s *Stack) Wipe(ctx context.Context) error {
+	if err := s.Down(ctx); err != nil {
+		return err
+	}
+	owner, err := unprivileged()
+	if err != nil {
+		return err
+	}
+	home, err := s.postgresHome(owner)
+	if err != nil {
+		return err
+	}
+	paths := []string{home}
+	for _, name := range []string{"redis", "scheduler", "psp.json", "names.db", "log", ".dapr", "secrets", "run"} {
+		paths = append(paths, filepath.Join(s.Dir, name))
+	}
+	for _, path := range paths {
+		if err := os.RemoveAll(path); err != nil {
+			return err
+		}
+	}
+	return s.prepare()
+}

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+func newUp(g *globals) *cobra.Command {
+	var skipBuild bool
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Build and start what is not running yet",
+		Long: `up builds what changed, starts PostgreSQL, Redis, Dapr's control plane, the payment
+provider's stand-in and the services with their sidecars, and returns when all are
+ready. It may be repeated: it starts only what is missing, a single service that was
+killed, for example.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := g.open(newProgress(os.Stdout, g.json).report)
+			if err != nil {
+				return err
+			}
+			steps := []func(context.Context) error{s.BuildToolchain, s.Build, s.Up}
+			if skipBuild {
+				steps = steps[2:]
+			}
+			for _, step := range steps {
+				if err := step(cmd.Context()); err != nil {
+					return err
+				}
+			}
+			if !g.json {
+				fmt.Printf("\nQuadrille is up. Logs are in %s; `quad down` stops it.\n", s.LogDir())
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&skipBuild, "skip-build", false, "start the binaries as they are")
+	return cmd
+}
