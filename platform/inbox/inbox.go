@@ -48,6 +48,15 @@ type Delivery struct {
 	Time time.Time
 }
 
+// Orders returns the orders that a batch is about, with repetitions.
+func Orders(batch []Delivery) []uuid.UUID {
+	ids := make([]uuid.UUID, len(batch))
+	for i, d := range batch {
+		ids[i] = d.Event.Order()
+	}
+	return ids
+}
+
 // Handler has the effects of a batch of events, none of which it has seen, in
 // any order of types. It decides and writes within tx, and emits what the
 // effects cause; an error or panic undoes all of it. It may run again for the

@@ -103,7 +103,12 @@ type Tx struct {
 
 	source  string
 	pending []Message
+	after   []func()
 }
+
+// AfterCommit has f called once the transaction is committed, and not at all if
+// it is not, or if the process dies first.
+func (tx *Tx) AfterCommit(f func()) { tx.after = append(tx.after, f) }
 
 // Emit adds an event to what the transaction commits. traceParent is the W3C
 // trace context of its cause.
@@ -123,19 +128,22 @@ func (tx *Tx) Emit(traceParent string, e events.Event) error {
 // InTx runs fn in a transaction, commits it together with the events fn emits
 // and hands these on for publishing. fn may run several times (see pgtx.Run).
 func (o *Outbox) InTx(ctx context.Context, fn func(context.Context, *Tx) error) error {
-	var committed []Message
+	var done *Tx
 	err := pgtx.Run(ctx, o.cfg.Pool, func(ctx context.Context, tx pgx.Tx) error {
 		t := &Tx{Tx: tx, Now: time.Now().UTC().Truncate(time.Microsecond), source: o.cfg.Source}
 		if err := fn(ctx, t); err != nil {
 			return err
 		}
-		committed = t.pending
+		done = t
 		return insert(ctx, tx, t.pending, o.cfg.Lease)
 	})
 	if err != nil {
 		return err
 	}
-	o.offer(committed)
+	o.offer(done.pending)
+	for _, f := range done.after {
+		f()
+	}
 	return nil
 }
 

@@ -72,9 +72,15 @@ type App struct {
 	Handle inbox.Handler
 	// Routes adds the public routes.
 	Routes func(chi.Router)
-	// Work runs beside the listeners. Each ends when its context does, having
-	// finished what it began.
-	Work []func(context.Context) error
+	// Work runs below the listeners, which may use it.
+	Work []Work
+}
+
+// Work is a part of a service that runs as long as it does.
+type Work struct {
+	Name string
+	// Run returns when its context ends, having finished what it began.
+	Run func(context.Context) error
 }
 
 type settings struct {
@@ -274,8 +280,8 @@ func (p *process) layers() []layer {
 		{"outbox", p.outbox.Run},
 		{"inbox", p.inbox.Run},
 	}
-	for i, work := range p.app.Work {
-		layers = append(layers, layer{fmt.Sprintf("worker %d", i+1), work})
+	for _, w := range p.app.Work {
+		layers = append(layers, layer{w.Name, w.Run})
 	}
 	return append(layers,
 		layer{"event intake", p.serveGRPC},

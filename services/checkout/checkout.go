@@ -1,0 +1,67 @@
+package main
+
+import (
+	"time"
+
+	"quadrille.internal/events"
+	"quadrille.internal/platform/aggregate"
+)
+
+// Status of a checkout.
+type Status string
+
+// The statuses. Placed turns into one of the others.
+const (
+	Placed    Status = "placed"
+	Confirmed Status = "confirmed"
+	Cancelled Status = "cancelled"
+)
+
+// Checkout is a customer's order as it was placed, and how it ended. The JSON
+// names are the columns.
+type Checkout struct {
+	aggregate.Row
+
+	IdempotencyKey string         `json:"idempotency_key"`
+	RequestHash    hash           `json:"request_hash"`
+	CustomerID     string         `json:"customer_id"`
+	Lines          []events.Line  `json:"lines"`
+	Amount         int64          `json:"amount"`
+	Currency       string         `json:"currency"`
+	TraceParent    string         `json:"traceparent"`
+	Status         Status         `json:"status"`
+	Reason         *events.Reason `json:"reason"`
+	PlacedAt       time.Time      `json:"placed_at"`
+	SettledAt      *time.Time     `json:"settled_at"`
+}
+
+// Created announces the checkout. The payment token is handed on and not kept.
+func (c *Checkout) Created(paymentToken string) *events.OrderCreated {
+	return &events.OrderCreated{
+		Subject: events.Subject{OrderID: c.ID}, CustomerID: c.CustomerID, Lines: c.Lines,
+		Total: events.Money{Amount: c.Amount, Currency: c.Currency}, PaymentToken: paymentToken,
+	}
+}
+
+// Hear notes how the order ended. A shortage or a declined payment tells the
+// customer at once; the cancellation that follows is what counts, since its
+// reason is the one the order was in fact cancelled for.
+func (c *Checkout) Hear(e events.Event, at time.Time) {
+	switch e := e.(type) {
+	case *events.ReservationFailed:
+		c.foresee(e.Reason, at)
+	case *events.PaymentFailed:
+		c.foresee(e.Reason, at)
+	case *events.OrderConfirmed:
+		c.Status, c.Reason, c.SettledAt = Confirmed, nil, &at
+	case *events.OrderCancelled:
+		c.Status, c.Reason, c.SettledAt = Cancelled, &e.Reason, &at
+	}
+}
+
+// foresee settles a checkout whose order cannot but be cancelled.
+func (c *Checkout) foresee(r events.Reason, at time.Time) {
+	if c.Status == Placed {
+		c.Status, c.Reason, c.SettledAt = Cancelled, &r, &at
+	}
+}

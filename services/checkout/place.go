@@ -1,0 +1,176 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+
+	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/group"
+	"quadrille.internal/platform/outbox"
+)
+
+// hash is the SHA-256 of a request body.
+type hash []byte
+
+// MarshalJSON gives PostgreSQL's text form of a bytea.
+func (h hash) MarshalJSON() ([]byte, error) { return json.Marshal(`\x` + hex.EncodeToString(h)) }
+
+func hashOf(body []byte) hash {
+	sum := sha256.Sum256(body)
+	return sum[:]
+}
+
+// placement is one request to place an order. Exactly one of placed and err is
+// set once it has been run.
+type placement struct {
+	checkout     *Checkout
+	paymentToken string
+
+	// placed is the checkout that bears the idempotency key: this one, or the
+	// earlier one that this repeats.
+	placed *Checkout
+	err    error
+}
+
+// placer places orders, those of concurrent requests in one transaction.
+type placer struct {
+	outbox *outbox.Outbox
+	group  *group.Group[*placement]
+
+	mu       sync.Mutex
+	inFlight map[string]struct{} // idempotency keys
+}
+
+func newPlacer(o *outbox.Outbox) *placer {
+	p := &placer{outbox: o, inFlight: make(map[string]struct{})}
+	p.group = group.New(group.Config{}, p.placeAll)
+	return p
+}
+
+func (p *placer) run(ctx context.Context) error { return p.group.Run(ctx) }
+
+// place records a checkout and returns it, or the one that bears its key
+// already. A key used for another request, or by one under way, is refused.
+func (p *placer) place(ctx context.Context, pl *placement) (*Checkout, error) {
+	key := pl.checkout.IdempotencyKey
+	if !p.enter(key) {
+		return nil, fault.New(fault.Conflict, "idempotency_in_flight", "A request with this Idempotency-Key is under way; ask again shortly.")
+	}
+	defer p.leave(key)
+	if err := p.group.Do(ctx, pl); err != nil {
+		return nil, &fault.Fault{Kind: fault.Unavailable, Code: "not_placed", Cause: err,
+			Message: "The order may not have been placed; send it again with the same Idempotency-Key."}
+	}
+	if pl.err != nil {
+		return nil, pl.err
+	}
+	if !bytes.Equal(pl.placed.RequestHash, pl.checkout.RequestHash) {
+		f := fault.New(fault.Unprocessable, "idempotency_mismatch", "This Idempotency-Key was used for another request.")
+		f.Field = "Idempotency-Key"
+		return nil, f
+	}
+	return pl.placed, nil
+}
+
+func (p *placer) enter(key string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.inFlight[key]; ok {
+		return false
+	}
+	p.inFlight[key] = struct{}{}
+	return true
+}
+
+func (p *placer) leave(key string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.inFlight, key)
+}
+
+// placeAll is the group's run function: all of a batch commits, or none.
+func (p *placer) placeAll(ctx context.Context, batch []*placement) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	err := p.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
+		return insertAll(ctx, tx, batch)
+	})
+	for _, pl := range batch {
+		pl.err = err
+	}
+}
+
+// insertAll adds the checkouts whose keys are new and finds those of the others.
+// One whose key another replica is just using waits for it.
+func insertAll(ctx context.Context, tx *outbox.Tx, batch []*placement) error {
+	rows := make([]*Checkout, len(batch))
+	keys := make([]string, len(batch))
+	for i, pl := range batch {
+		pl.checkout.PlacedAt = tx.Now
+		rows[i], keys[i] = pl.checkout, pl.checkout.IdempotencyKey
+	}
+	body, err := json.Marshal(rows)
+	if err != nil {
+		return fmt.Errorf("place: %w", err)
+	}
+	added, err := tx.Query(ctx, `
+		insert into checkouts select * from json_populate_recordset(null::checkouts, $1) n order by n.idempotency_key
+		on conflict on constraint checkouts_once do nothing
+		returning idempotency_key`, body)
+	if err != nil {
+		return fmt.Errorf("place: %w", err)
+	}
+	fresh, err := pgx.CollectRows(added, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("place: %w", err)
+	}
+	if err := announce(tx, batch, fresh); err != nil {
+		return err
+	}
+	if len(fresh) == len(batch) {
+		return nil
+	}
+	return findEarlier(ctx, tx, batch, keys)
+}
+
+func announce(tx *outbox.Tx, batch []*placement, fresh []string) error {
+	isFresh := make(map[string]bool, len(fresh))
+	for _, key := range fresh {
+		isFresh[key] = true
+	}
+	for _, pl := range batch {
+		pl.placed = nil
+		if !isFresh[pl.checkout.IdempotencyKey] {
+			continue
+		}
+		pl.placed = pl.checkout
+		if err := tx.Emit(pl.checkout.TraceParent, pl.checkout.Created(pl.paymentToken)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func findEarlier(ctx context.Context, tx *outbox.Tx, batch []*placement, keys []string) error {
+	earlier, err := checkouts.Select(ctx, tx, "where idempotency_key = any($1)", keys)
+	if err != nil {
+		return err
+	}
+	byKey := make(map[string]*Checkout, len(earlier))
+	for _, c := range earlier {
+		byKey[c.IdempotencyKey] = c
+	}
+	for _, pl := range batch {
+		if pl.placed == nil {
+			pl.placed = byKey[pl.checkout.IdempotencyKey]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"quadrille.internal/events"
+	"quadrille.internal/platform/aggregate"
+	"quadrille.internal/platform/inbox"
+	"quadrille.internal/platform/outbox"
+)
+
+var reservations = aggregate.NewTable[Reservation]("reservations")
+
+// handler has the effects of events. ttl is how long stock is held.
+type handler struct {
+	ttl time.Duration
+}
+
+// handle decides a batch in memory, with the stock that it is about locked once.
+func (h *handler) handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Delivery) error {
+	found, err := reservations.Load(ctx, tx, inbox.Orders(batch))
+	if err != nil {
+		return err
+	}
+	shelf, err := lockShelf(ctx, tx, skusOf(batch, found))
+	if err != nil {
+		return err
+	}
+	for _, d := range batch {
+		r := found[d.Event.Order()]
+		if r == nil {
+			r = NewReservation(d.Event.Order())
+			found[r.ID] = r
+		}
+		caused, err := h.apply(r, d, shelf, tx.Now)
+		if err != nil {
+			return err
+		}
+		for _, e := range caused {
+			if err := tx.Emit(d.Trace, e); err != nil {
+				return err
+			}
+		}
+	}
+	if err := saveShelf(ctx, tx, shelf); err != nil {
+		return err
+	}
+	return reservations.Save(ctx, tx, found)
+}
+
+// apply gives an event to the one method that is its effect.
+func (h *handler) apply(r *Reservation, d inbox.Delivery, shelf Shelf, now time.Time) ([]events.Event, error) {
+	switch e := d.Event.(type) {
+	case *events.OrderCreated:
+		r.TraceParent = d.Trace
+		return r.Reserve(e, shelf, now, h.ttl), nil
+	case *events.OrderConfirmed:
+		return nil, r.Confirm(shelf, now)
+	case *events.OrderCancelled, *events.PaymentFailed:
+		released, err := r.Cancel(shelf, now)
+		if released == nil {
+			return nil, err
+		}
+		return []events.Event{released}, nil
+	default:
+		return nil, nil
+	}
+}
+
+// skusOf lists the SKUs whose stock a batch may change.
+func skusOf(batch []inbox.Delivery, found map[uuid.UUID]*Reservation) []string {
+	seen := make(map[string]struct{})
+	for _, d := range batch {
+		if e, ok := d.Event.(*events.OrderCreated); ok {
+			for _, l := range e.Lines {
+				seen[l.SKU] = struct{}{}
+			}
+		}
+	}
+	for _, r := range found {
+		for _, a := range r.Allocations {
+			seen[a.SKU] = struct{}{}
+		}
+	}
+	skus := make([]string, 0, len(seen))
+	for sku := range seen {
+		skus = append(skus, sku)
+	}
+	return skus
+}

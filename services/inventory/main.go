@@ -1,0 +1,34 @@
+// Command inventory owns the stock: it holds what orders ask for, and ships it
+// or releases it as they are confirmed or cancelled.
+package main
+
+import (
+	"embed"
+	"time"
+
+	"quadrille.internal/events"
+	"quadrille.internal/platform/service"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+func main() { service.Main(spec()) }
+
+func spec() service.Spec {
+	return service.Spec{
+		Name:       "inventory",
+		Migrations: migrations,
+		Topics: []string{
+			events.TypeOrderCreated, events.TypePaymentFailed,
+			events.TypeOrderConfirmed, events.TypeOrderCancelled,
+		},
+		Build: func(kit *service.Kit) service.App {
+			ttl := kit.Config.Duration("QUADRILLE_RESERVATION_TTL", 15*time.Minute)
+			h := &handler{ttl: ttl}
+			x := &expirer{outbox: kit.Outbox, log: kit.Log}
+			s := &server{pool: kit.Pool, api: kit.API}
+			return service.App{Handle: h.handle, Routes: s.routes, Work: []service.Work{{Name: "expiry", Run: x.run}}}
+		},
+	}
+}

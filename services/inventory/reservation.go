@@ -1,0 +1,146 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"quadrille.internal/events"
+	"quadrille.internal/platform/aggregate"
+)
+
+// Status of a reservation.
+type Status string
+
+// The statuses. Unknown turns into one of the next two, held into one of the
+// last three but refused; the others are final.
+const (
+	Unknown  Status = "unknown"  // its order was not heard of yet, only a verdict on it
+	Held     Status = "held"     // the stock waits for the order to be settled
+	Refused  Status = "refused"  // something was short, or the order was cancelled first
+	Shipped  Status = "shipped"  // the order was confirmed
+	Released Status = "released" // the order was cancelled or not paid
+)
+
+// Verdict is what became of an order, as told by others.
+type Verdict string
+
+// The verdicts.
+const (
+	None    Verdict = ""
+	Ship    Verdict = "ship"
+	Release Verdict = "release"
+)
+
+// Reservation is the stock that one order holds. The JSON names are the columns.
+type Reservation struct {
+	aggregate.Row
+
+	Status      Status              `json:"status"`
+	Verdict     Verdict             `json:"verdict"`
+	Allocations []events.Allocation `json:"allocations"`
+	TraceParent string              `json:"traceparent"`
+	ReservedAt  *time.Time          `json:"reserved_at"`
+	ExpiresAt   *time.Time          `json:"expires_at"`
+	ExpiredAt   *time.Time          `json:"expired_at"`
+	EndedAt     *time.Time          `json:"ended_at"`
+}
+
+// NewReservation returns the reservation of an order not heard of yet.
+func NewReservation(order uuid.UUID) *Reservation {
+	return &Reservation{Row: aggregate.Row{ID: order}, Status: Unknown}
+}
+
+// Reserve holds the order's stock on the shelf for ttl, or refuses. It returns
+// what is to be announced, or nil: a repeated creation changes nothing, and an
+// order whose cancellation came first gets no stock.
+func (r *Reservation) Reserve(e *events.OrderCreated, shelf Shelf, now time.Time, ttl time.Duration) []events.Event {
+	if r.Status != Unknown {
+		return nil
+	}
+	if r.Verdict == Release {
+		r.Status, r.EndedAt = Refused, &now
+		return nil
+	}
+	allocations, short := shelf.Allocate(e.Lines)
+	if len(short) > 0 {
+		r.Status, r.EndedAt = Refused, &now
+		return []events.Event{&events.ReservationFailed{Subject: e.Subject, Reason: reasonOf(short), Shortages: short}}
+	}
+	expires := now.Add(ttl)
+	r.Status, r.Allocations, r.ReservedAt, r.ExpiresAt = Held, allocations, &now, &expires
+	out := []events.Event{&events.InventoryReserved{
+		Subject: e.Subject, Allocations: allocations,
+		Total: e.Total, PaymentToken: e.PaymentToken, ExpiresAt: expires,
+	}}
+	if r.Verdict == Ship {
+		r.ship(shelf, now)
+	}
+	return out
+}
+
+func reasonOf(short []events.Shortage) events.Reason {
+	s := short[0]
+	message := fmt.Sprintf("Only %d of %d of %s are in stock.", s.Available, s.Requested, s.SKU)
+	if s.Available <= 0 {
+		message = s.SKU + " is out of stock."
+	}
+	if more := len(short) - 1; more > 0 {
+		message += fmt.Sprintf(" So are %d more items too few.", more)
+	}
+	return events.Reason{Code: events.ReasonOutOfStock, Message: message}
+}
+
+// Confirm ships what is held. A confirmation that comes before the order itself
+// is kept until then.
+func (r *Reservation) Confirm(shelf Shelf, now time.Time) error {
+	switch r.Status {
+	case Held:
+		r.Verdict = Ship
+		r.ship(shelf, now)
+	case Unknown:
+		if r.Verdict == None {
+			r.Verdict = Ship
+		}
+	case Shipped:
+	case Released, Refused:
+		return fmt.Errorf("order %s is confirmed, but its stock is %s", r.ID, r.Status)
+	}
+	return nil
+}
+
+func (r *Reservation) ship(shelf Shelf, now time.Time) {
+	shelf.Ship(r.Allocations)
+	r.Status, r.EndedAt = Shipped, &now
+}
+
+// Cancel releases what is held, since the order was cancelled or its payment
+// failed for good. One that comes before the order itself is kept until then.
+func (r *Reservation) Cancel(shelf Shelf, now time.Time) (events.Event, error) {
+	switch r.Status {
+	case Held:
+		shelf.Release(r.Allocations)
+		r.Status, r.Verdict, r.EndedAt = Released, Release, &now
+		return &events.InventoryReleased{Subject: events.Subject{OrderID: r.ID}, Allocations: r.Allocations}, nil
+	case Unknown:
+		if r.Verdict == None {
+			r.Verdict = Release
+		}
+	case Released, Refused:
+	case Shipped:
+		return nil, fmt.Errorf("order %s is cancelled, but its stock is shipped", r.ID)
+	}
+	return nil, nil //nolint:nilnil // nothing to announce is no fault
+}
+
+// Expire asks for the order to be cancelled, once. The stock stays held until
+// the order service, which alone decides, has answered: a payment may have
+// confirmed the order at this very moment.
+func (r *Reservation) Expire(now time.Time) events.Event {
+	if r.Status != Held || r.ExpiredAt != nil || now.Before(*r.ExpiresAt) {
+		return nil
+	}
+	r.ExpiredAt = &now
+	return &events.ReservationExpired{Subject: events.Subject{OrderID: r.ID}, ExpiredAt: now}
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"cmp"
+	"slices"
+
+	"quadrille.internal/events"
+)
+
+// Stock is one SKU in one warehouse, in units. The JSON names are the columns.
+type Stock struct {
+	SKU       string `json:"sku"`
+	Warehouse string `json:"warehouse"`
+	OnHand    int64  `json:"on_hand"`
+	// Held of OnHand belongs to orders that are not settled.
+	Held int64 `json:"held"`
+}
+
+// Available is what a new order may have.
+func (s *Stock) Available() int64 { return s.OnHand - s.Held }
+
+// Shelf is the stock of some SKUs, by warehouse.
+type Shelf map[string][]*Stock
+
+// Allocate holds what lines ask for, all or nothing. The fewest warehouses are
+// drawn on: one that has everything if there is one, otherwise, again and again,
+// the one that has most of what is still wanted. Names break ties, so that the
+// same stock gives the same allocation.
+func (s Shelf) Allocate(lines []events.Line) ([]events.Allocation, []events.Shortage) {
+	wanted := demand(lines)
+	if short := s.shortages(wanted); len(short) > 0 {
+		return nil, short
+	}
+	var held []events.Allocation
+	for len(wanted) > 0 {
+		warehouse := s.best(wanted)
+		for _, sku := range sortedKeys(wanted) {
+			st := s.at(sku, warehouse)
+			if st == nil {
+				continue
+			}
+			n := min(wanted[sku], st.Available())
+			if n <= 0 {
+				continue
+			}
+			st.Held += n
+			held = append(held, events.Allocation{SKU: sku, Warehouse: warehouse, Quantity: n})
+			if wanted[sku] -= n; wanted[sku] == 0 {
+				delete(wanted, sku)
+			}
+		}
+	}
+	return held, nil
+}
+
+// demand adds up the lines by SKU: one may stand on several.
+func demand(lines []events.Line) map[string]int64 {
+	wanted := make(map[string]int64, len(lines))
+	for _, l := range lines {
+		wanted[l.SKU] += l.Quantity
+	}
+	return wanted
+}
+
+func (s Shelf) shortages(wanted map[string]int64) []events.Shortage {
+	var short []events.Shortage
+	for _, sku := range sortedKeys(wanted) {
+		var available int64
+		for _, st := range s[sku] {
+			available += st.Available()
+		}
+		if available < wanted[sku] {
+			short = append(short, events.Shortage{SKU: sku, Requested: wanted[sku], Available: available})
+		}
+	}
+	return short
+}
+
+// best returns the warehouse that has most units of what is wanted.
+func (s Shelf) best(wanted map[string]int64) string {
+	units := make(map[string]int64)
+	for sku, n := range wanted {
+		for _, st := range s[sku] {
+			units[st.Warehouse] += min(n, st.Available())
+		}
+	}
+	return slices.MaxFunc(sortedKeys(units), func(a, b string) int {
+		return cmp.Compare(units[a], units[b])
+	})
+}
+
+// Ship takes allocations out of the warehouse.
+func (s Shelf) Ship(allocations []events.Allocation) {
+	for _, a := range allocations {
+		st := s.at(a.SKU, a.Warehouse)
+		st.OnHand -= a.Quantity
+		st.Held -= a.Quantity
+	}
+}
+
+// Release gives allocations back for sale.
+func (s Shelf) Release(allocations []events.Allocation) {
+	for _, a := range allocations {
+		s.at(a.SKU, a.Warehouse).Held -= a.Quantity
+	}
+}
+
+func (s Shelf) at(sku, warehouse string) *Stock {
+	for _, st := range s[sku] {
+		if st.Warehouse == warehouse {
+			return st
+		}
+	}
+	return nil
+}
+
+func sortedKeys(m map[string]int64) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"quadrille.internal/platform/aggregate"
+	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/pgtx"
+)
+
+// lockShelf loads the stock of SKUs and locks it, always in the same order, so
+// that two batches wait for one another instead of deadlocking.
+func lockShelf(ctx context.Context, tx pgx.Tx, skus []string) (Shelf, error) {
+	return selectShelf(ctx, tx, skus, "for update")
+}
+
+func selectShelf(ctx context.Context, db aggregate.Querier, skus []string, lock string) (Shelf, error) {
+	rows, err := db.Query(ctx, `
+		select sku, warehouse, on_hand, held from stock
+		where sku = any($1) order by sku, warehouse `+lock, skus)
+	if err != nil {
+		return nil, fmt.Errorf("load stock: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToAddrOfStructByPos[Stock])
+	if err != nil {
+		return nil, fmt.Errorf("load stock: %w", err)
+	}
+	shelf := make(Shelf, len(skus))
+	for _, s := range list {
+		shelf[s.SKU] = append(shelf[s.SKU], s)
+	}
+	return shelf, nil
+}
+
+// saveShelf writes stock that is locked.
+func saveShelf(ctx context.Context, tx pgx.Tx, shelf Shelf) error {
+	var all []*Stock
+	for _, stocks := range shelf {
+		all = append(all, stocks...)
+	}
+	rows, err := json.Marshal(all)
+	if err != nil {
+		return fmt.Errorf("save stock: %w", err)
+	}
+	_, err = tx.Exec(ctx, `
+		update stock s set on_hand = n.on_hand, held = n.held
+		from json_populate_recordset(null::stock, $1) n
+		where s.sku = n.sku and s.warehouse = n.warehouse
+		  and (s.on_hand, s.held) <> (n.on_hand, n.held)`, rows)
+	if err != nil {
+		return fmt.Errorf("save stock: %w", err)
+	}
+	return nil
+}
+
+// setStock sets what lies in warehouses, and enters the differences in the books.
+// Less than orders hold is refused.
+func setStock(ctx context.Context, pool *pgxpool.Pool, counts []Stock) error {
+	rows, err := json.Marshal(counts)
+	if err != nil {
+		return fmt.Errorf("set stock: %w", err)
+	}
+	err = pgtx.Run(ctx, pool, func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `
+			insert into stock (sku, warehouse, on_hand)
+			select sku, warehouse, 0 from json_populate_recordset(null::stock, $1) order by sku, warehouse
+			on conflict do nothing`, rows)
+		if err != nil {
+			return fmt.Errorf("add stock: %w", err)
+		}
+		_, err = tx.Exec(ctx, `
+			with counted as (
+				select s.sku, s.warehouse, n.on_hand - s.on_hand as delta
+				from stock s join json_populate_recordset(null::stock, $1) n using (sku, warehouse)
+				order by s.sku, s.warehouse
+				for update of s),
+			booked as (
+				insert into stock_movements (sku, warehouse, delta)
+				select sku, warehouse, delta from counted where delta <> 0)
+			update stock s set on_hand = s.on_hand + c.delta
+			from counted c where s.sku = c.sku and s.warehouse = c.warehouse and c.delta <> 0`, rows)
+		return err
+	})
+	if pgtx.Violates(err, "never_oversold") {
+		return &fault.Fault{Kind: fault.Conflict, Code: "stock_below_held", Field: "warehouses", Cause: err,
+			Message: "Orders hold more than that; wait until they are settled, or set a higher count."}
+	}
+	if err != nil {
+		return fmt.Errorf("set stock: %w", err)
+	}
+	return nil
+}
+
+var errNoStock = errors.New("no such stock")
+
+// getStock returns a SKU's stock in all warehouses, or errNoStock.
+func getStock(ctx context.Context, pool *pgxpool.Pool, sku string) ([]*Stock, error) {
+	shelf, err := selectShelf(ctx, pool, []string{sku}, "")
+	if err != nil {
+		return nil, err
+	}
+	if len(shelf[sku]) == 0 {
+		return nil, errNoStock
+	}
+	return shelf[sku], nil
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"quadrille.internal/events"
+	"quadrille.internal/platform/aggregate"
+	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/outbox"
+	"quadrille.internal/platform/rest"
+	"quadrille.internal/platform/telemetry"
+)
+
+const (
+	requestTimeout = 5 * time.Second
+	pageDefault    = 50
+	pageMost       = 200
+)
+
+type server struct {
+	pool   *pgxpool.Pool
+	outbox *outbox.Outbox
+	api    rest.API
+}
+
+func (s *server) routes(r chi.Router) {
+	r.Get("/v1/orders", s.api.Handle(s.list))
+	r.Get("/v1/orders/{id}", s.api.Handle(s.get))
+	r.Post("/v1/orders/{id}/cancel", s.api.Handle(s.cancel))
+}
+
+// view is an order as callers see it.
+type view struct {
+	ID         uuid.UUID      `json:"id"`
+	Status     Status         `json:"status"`
+	Reason     *events.Reason `json:"reason,omitempty"`
+	WaitsFor   string         `json:"waits_for,omitempty"`
+	CustomerID *string        `json:"customer_id,omitempty"`
+	Total      events.Money   `json:"total"`
+	Lines      []events.Line  `json:"lines"`
+	Timeline   []moment       `json:"timeline"`
+}
+
+// moment is one fact of an order, by the event that told it.
+type moment struct {
+	Event string    `json:"event"`
+	At    time.Time `json:"at"`
+}
+
+func viewOf(o *Order) view {
+	return view{
+		ID: o.ID, Status: o.Status, Reason: o.Reason, WaitsFor: o.WaitsFor(), CustomerID: o.CustomerID,
+		Total: events.Money{Amount: o.Amount, Currency: o.Currency}, Lines: o.Lines, Timeline: timeline(o),
+	}
+}
+
+func timeline(o *Order) []moment {
+	settled := events.TypeOrderConfirmed
+	if o.Status == Cancelled {
+		settled = events.TypeOrderCancelled
+	}
+	var t []moment
+	for _, m := range []struct {
+		event string
+		at    *time.Time
+	}{
+		{events.TypeOrderCreated, o.PlacedAt},
+		{events.TypeInventoryReserved, o.ReservedAt},
+		{events.TypeReservationFailed, o.ReservationFailedAt},
+		{events.TypePaymentCompleted, o.PaidAt},
+		{events.TypePaymentFailed, o.PaymentFailedAt},
+		{events.TypeReservationExpired, o.ExpiredAt},
+		{"order.cancel.asked", o.CancelAskedAt},
+		{settled, o.SettledAt},
+		{events.TypeInventoryReleased, o.ReleasedAt},
+		{events.TypePaymentRefunded, o.RefundedAt},
+	} {
+		if m.at != nil {
+			t = append(t, moment{m.event, *m.at})
+		}
+	}
+	slices.SortStableFunc(t, func(a, b moment) int { return a.At.Compare(b.At) })
+	return t
+}
+
+func (s *server) get(w http.ResponseWriter, r *http.Request) error {
+	id, err := orderID(r)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	defer cancel()
+	o, err := s.find(ctx, s.pool, id)
+	if err != nil {
+		return err
+	}
+	return rest.Write(w, http.StatusOK, viewOf(o))
+}
+
+// cancel decides at once: either the order is cancelled when this answers, or it
+// is confirmed and stays so.
+func (s *server) cancel(w http.ResponseWriter, r *http.Request) error {
+	id, err := orderID(r)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	defer cancel()
+	var o *Order
+	err = s.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
+		if o, err = s.find(ctx, tx, id); err != nil {
+			return err
+		}
+		if err := o.AskCancel(tx.Now); err != nil {
+			return err
+		}
+		e := o.Decide(tx.Now)
+		if e == nil {
+			return nil
+		}
+		if err := tx.Emit(cmp.Or(o.TraceParent, telemetry.TraceParent(ctx)), e); err != nil {
+			return err
+		}
+		return orders.Save(ctx, tx, map[uuid.UUID]*Order{id: o})
+	})
+	if err != nil {
+		return err
+	}
+	return rest.Write(w, http.StatusOK, viewOf(o))
+}
+
+// find returns an order whose creation was heard of.
+func (s *server) find(ctx context.Context, db aggregate.Querier, id uuid.UUID) (*Order, error) {
+	found, err := orders.Load(ctx, db, []uuid.UUID{id})
+	if err != nil {
+		return nil, err
+	}
+	o := found[id]
+	if o == nil || o.PlacedAt == nil {
+		return nil, fault.New(fault.NotFound, "order_not_found", "There is no such order; one just placed may take a moment to appear.")
+	}
+	return o, nil
+}
+
+func (s *server) list(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	customer := q.Get("customer_id")
+	if customer == "" {
+		return fault.Field("customer_id", "required", "Say whose orders: ?customer_id=.")
+	}
+	limit, err := strconv.Atoi(cmp.Or(q.Get("limit"), strconv.Itoa(pageDefault)))
+	if err != nil || limit < 1 || limit > pageMost {
+		return fault.Field("limit", "out_of_range", "limit is a number from 1 to %d.", pageMost)
+	}
+	cursor := uuid.Max
+	if v := q.Get("cursor"); v != "" {
+		if cursor, err = uuid.Parse(v); err != nil {
+			return fault.Field("cursor", "not_a_cursor", "Use next_cursor of the page before.")
+		}
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	defer cancel()
+	found, err := orders.Select(ctx, s.pool,
+		"where customer_id = $1 and id < $2 order by id desc limit $3", customer, cursor, limit)
+	if err != nil {
+		return err
+	}
+	page := struct {
+		Orders []view `json:"orders"`
+		Next   string `json:"next_cursor,omitempty"`
+	}{Orders: make([]view, len(found))}
+	for i, o := range found {
+		page.Orders[i] = viewOf(o)
+	}
+	if len(found) == limit {
+		page.Next = found[limit-1].ID.String()
+	}
+	return rest.Write(w, http.StatusOK, page)
+}
+
+func orderID(r *http.Request) (uuid.UUID, error) {
+	id, err := uuid.Parse(chi.URLParam(r, "id"))
+	if err != nil {
+		return id, fault.Field("id", "not_a_uuid", "An order id is a UUID.")
+	}
+	return id, nil
+}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"context"
+
+	"quadrille.internal/events"
+	"quadrille.internal/platform/aggregate"
+	"quadrille.internal/platform/inbox"
+	"quadrille.internal/platform/outbox"
+)
+
+var payments = aggregate.NewTable[Payment]("payments")
+
+// handle records what a batch of events asks for; the cashier carries it out
+// once that is committed.
+func (c *cashier) handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Delivery) error {
+	found, err := payments.Load(ctx, tx, inbox.Orders(batch))
+	if err != nil {
+		return err
+	}
+	var intended []*Payment
+	for _, d := range batch {
+		p := found[d.Event.Order()]
+		if p == nil {
+			p = NewPayment(d.Event.Order())
+			found[p.ID] = p
+		}
+		before := p.Status
+		switch e := d.Event.(type) {
+		case *events.InventoryReserved:
+			p.Request(e, d.Trace, tx.Now)
+		case *events.OrderCancelled:
+			p.Cancel(tx.Now)
+		}
+		if p.Status != before && p.DueAt != nil {
+			intended = append(intended, p)
+		}
+	}
+	tx.AfterCommit(func() { c.offer(intended) })
+	return payments.Save(ctx, tx, found)
+}
