@@ -69,8 +69,8 @@ func (p *process) ready(w http.ResponseWriter, r *http.Request) error {
 	if err := p.pool.Ping(ctx); err != nil {
 		return &fault.Fault{Kind: fault.Unavailable, Code: "database", Message: "The database does not answer.", Cause: err}
 	}
-	if err := p.sidecar.Ready(); err != nil {
-		return &fault.Fault{Kind: fault.Unavailable, Code: "sidecar", Message: "The Dapr sidecar does not answer.", Cause: err}
+	if err := p.sidecar.Ready(ctx, len(p.spec.Topics)); err != nil {
+		return &fault.Fault{Kind: fault.Unavailable, Code: "sidecar", Message: err.Error(), Cause: err}
 	}
 	w.WriteHeader(http.StatusOK)
 	return nil

@@ -8,7 +8,6 @@ import (
 	runtimev1 "github.com/dapr/dapr/pkg/proto/runtime/v1"
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 
@@ -43,14 +42,25 @@ func Dial(addr, token string) (*Sidecar, error) {
 // Close ends the connection.
 func (s *Sidecar) Close() error { return s.conn.Close() }
 
-// Ready reports whether daprd's API can be reached.
-func (s *Sidecar) Ready() error {
-	state := s.conn.GetState()
-	if state == connectivity.Ready {
-		return nil
+// Ready reports whether daprd answers and has subscribed to as many topics as
+// the service asked for. One that could not read the list from the app only
+// warns, and would never deliver anything.
+func (s *Sidecar) Ready(ctx context.Context, topics int) error {
+	about, err := s.client.GetMetadata(s.authenticated(ctx), &runtimev1.GetMetadataRequest{})
+	if err != nil {
+		return fmt.Errorf("sidecar at %s: %w", s.conn.Target(), err)
 	}
-	s.conn.Connect() // an idle connection is made only on demand
-	return fmt.Errorf("sidecar at %s is %s", s.conn.Target(), state)
+	if n := len(about.GetSubscriptions()); n < topics {
+		return fmt.Errorf("sidecar at %s has subscribed to %d of %d topics", s.conn.Target(), n, topics)
+	}
+	return nil
+}
+
+func (s *Sidecar) authenticated(ctx context.Context) context.Context {
+	if s.token == "" {
+		return ctx
+	}
+	return metadata.AppendToOutgoingContext(ctx, "dapr-api-token", s.token)
 }
 
 // Publish publishes messages of one topic, as they are, in one call.
@@ -62,11 +72,8 @@ func (s *Sidecar) Publish(ctx context.Context, topic string, batch []outbox.Mess
 			Metadata: map[string]string{"partitionKey": m.Key},
 		}
 	}
-	if s.token != "" {
-		ctx = metadata.AppendToOutgoingContext(ctx, "dapr-api-token", s.token)
-	}
 	// The payload is a complete CloudEvent: raw keeps daprd from wrapping it anew.
-	answer, err := s.client.BulkPublishEvent(ctx, &runtimev1.BulkPublishRequest{
+	answer, err := s.client.BulkPublishEvent(s.authenticated(ctx), &runtimev1.BulkPublishRequest{
 		PubsubName: pubsub, Topic: topic, Entries: entries,
 		Metadata: map[string]string{"rawPayload": "true"},
 	})
