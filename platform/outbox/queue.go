@@ -64,16 +64,16 @@ func (q *queue) room() int {
 // pull waits for messages and returns up to limit of one topic, or nothing once
 // the queue is closed and empty, or ctx ends. The caller owes a done.
 func (q *queue) pull(ctx context.Context, limit int) []Message {
-	for {
+	for ctx.Err() == nil {
 		if batch, end := q.tryPull(limit); batch != nil || end {
 			return batch
 		}
 		select {
 		case <-ctx.Done():
-			return nil
 		case <-q.wake:
 		}
 	}
+	return nil
 }
 
 func (q *queue) tryPull(limit int) (batch []Message, end bool) {
@@ -85,7 +85,7 @@ func (q *queue) tryPull(limit int) (batch []Message, end bool) {
 	topic := q.ready[0]
 	q.ready = q.ready[1:]
 	waiting := q.topics[topic]
-	n := min(limit, len(waiting))
+	n := fitting(waiting[:min(limit, len(waiting))])
 	batch = waiting[:n:n]
 	if n == len(waiting) {
 		delete(q.topics, topic)
@@ -94,6 +94,19 @@ func (q *queue) tryPull(limit int) (batch []Message, end bool) {
 	}
 	q.busy[topic] = true
 	return batch, false
+}
+
+// fitting returns how many of the first messages, but at least one, stay within
+// maxBatchBytes.
+func fitting(waiting []Message) int {
+	size := 0
+	for i, m := range waiting {
+		size += len(m.Payload)
+		if size > maxBatchBytes && i > 0 {
+			return i
+		}
+	}
+	return len(waiting)
 }
 
 // done gives a pulled batch back, whatever became of it.

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	publishers     = 4   // batches under way at once, each of another topic
-	maxBatch       = 200 // messages in one publish call
+	publishers     = 4       // batches under way at once, each of another topic
+	maxBatch       = 200     // messages in one publish call
+	maxBatchBytes  = 2 << 20 // in one publish call: daprd takes 4 MiB unless told otherwise
 	publishTimeout = 4 * time.Second
 	claimBatch     = 1_000
 	maxBackoff     = 10 * time.Second
@@ -106,7 +107,7 @@ func without(batch []Message, ids []uuid.UUID) []Message {
 func (o *Outbox) recoverLoop(ctx context.Context) {
 	wait := o.cfg.Poll
 	for {
-		n, err := o.recoverOnce(ctx)
+		more, err := o.recoverOnce(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -115,7 +116,7 @@ func (o *Outbox) recoverLoop(ctx context.Context) {
 			wait = min(2*wait, maxBackoff)
 		case o.count.broken.Load():
 			wait = min(2*wait, maxBackoff)
-		case n == claimBatch:
+		case more:
 			wait = 10 * time.Millisecond // a backlog: go on as soon as there is room
 		default:
 			wait = o.cfg.Poll
@@ -126,22 +127,24 @@ func (o *Outbox) recoverLoop(ctx context.Context) {
 	}
 }
 
-// recoverOnce claims rows as far as memory has room and queues them.
-func (o *Outbox) recoverOnce(ctx context.Context) (int, error) {
-	if o.queue.room() < claimBatch {
-		return 0, nil
+// recoverOnce claims rows as far as memory has room and queues them. It reports
+// whether there may be more.
+func (o *Outbox) recoverOnce(ctx context.Context) (more bool, err error) {
+	// Each claim walks past the rows that are leased, so a few at a time are not
+	// worth it.
+	limit := min(claimBatch, o.queue.room())
+	if limit < min(claimBatch, (o.cfg.MaxQueued+1)/2) {
+		return true, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.cfg.Lease)
 	defer cancel()
-	batch, err := claim(ctx, o.cfg.Pool, o.cfg.Lease, claimBatch)
+	batch, err := claim(ctx, o.cfg.Pool, o.cfg.Lease, limit)
 	if err != nil {
-		return 0, err
+		return false, err
 	}
-	if len(batch) > 0 {
-		o.count.recovered.Add(int64(len(batch)))
-		o.offer(batch)
-	}
-	return len(batch), nil
+	o.count.recovered.Add(int64(len(batch)))
+	o.offer(batch)
+	return len(batch) == limit, nil
 }
 
 // removal deletes published rows some time later, many at once. A row whose

@@ -1,8 +1,11 @@
 package outbox
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,7 +28,7 @@ func insert(ctx context.Context, tx pgx.Tx, batch []Message, lease time.Duration
 	err := tx.QueryRow(ctx, `
 		with added as (
 			insert into outbox (id, topic, key, payload, leased_until)
-			select *, now() + $5 from unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[])
+			select *, clock_timestamp() + $5 from unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[])
 			returning xid)
 		select max(xid) from added`,
 		ids, topics, keys, payloads, lease).Scan(&xid)
@@ -45,19 +48,7 @@ func insert(ctx context.Context, tx pgx.Tx, batch []Message, lease time.Duration
 // long ago is taken regardless, or else rows restored from another cluster,
 // whose xids may lie in this one's future, would wait for ever.
 func claim(ctx context.Context, pool *pgxpool.Pool, lease time.Duration, limit int) ([]Message, error) {
-	rows, err := pool.Query(ctx, `
-		update outbox o set leased_until = now() + $1
-		from (
-			select xid, id from outbox
-			where leased_until < now()
-			  and (xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
-			       or leased_until < now() - interval '10 minutes')
-			order by xid, id
-			limit $2
-			for update skip locked) c
-		where o.xid = c.xid and o.id = c.id
-		returning o.xid, o.id, o.topic, o.key, o.payload`,
-		lease, limit)
+	rows, err := pool.Query(ctx, claimSQL, lease, limit)
 	if err != nil {
 		return nil, fmt.Errorf("claim outbox rows: %w", err)
 	}
@@ -69,8 +60,24 @@ func claim(ctx context.Context, pool *pgxpool.Pool, lease time.Duration, limit i
 	if err != nil {
 		return nil, fmt.Errorf("claim outbox rows: %w", err)
 	}
+	slices.SortFunc(batch, func(a, b Message) int { // an update returns in any order
+		return cmp.Or(cmp.Compare(a.xid, b.xid), bytes.Compare(a.ID[:], b.ID[:]))
+	})
 	return batch, nil
 }
+
+const claimSQL = `
+	update outbox o set leased_until = now() + $1
+	from (
+		select xid, id from outbox
+		where leased_until < now()
+		  and (xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+		       or leased_until < now() - interval '10 minutes')
+		order by xid, id
+		limit $2
+		for update skip locked) c
+	where o.xid = c.xid and o.id = c.id
+	returning o.xid, o.id, o.topic, o.key, o.payload`
 
 // remove deletes published rows. One that is gone already is no error.
 func remove(ctx context.Context, pool *pgxpool.Pool, batch []Message) error {
@@ -78,11 +85,12 @@ func remove(ctx context.Context, pool *pgxpool.Pool, batch []Message) error {
 	for i, m := range batch {
 		xids[i], ids[i] = m.xid, m.ID
 	}
-	_, err := pool.Exec(ctx, `
-		delete from outbox o using unnest($1::bigint[], $2::uuid[]) d (xid, id)
-		where o.xid = d.xid and o.id = d.id`, xids, ids)
-	if err != nil {
+	if _, err := pool.Exec(ctx, removeSQL, xids, ids); err != nil {
 		return fmt.Errorf("remove outbox rows: %w", err)
 	}
 	return nil
 }
+
+const removeSQL = `
+	delete from outbox o using unnest($1::bigint[], $2::uuid[]) d (xid, id)
+	where o.xid = d.xid and o.id = d.id`

@@ -1,0 +1,195 @@
+package outbox
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"quadrille.internal/platform/pgtest"
+)
+
+const expired = -time.Second // a lease that has run out
+
+func message(topic string) []Message {
+	return []Message{{ID: uuid.Must(uuid.NewV7()), Topic: topic, Key: "k", Payload: []byte("{}")}}
+}
+
+func begin(t *testing.T, pool *pgxpool.Pool) pgx.Tx {
+	t.Helper()
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
+	return tx
+}
+
+func add(t *testing.T, tx pgx.Tx, topic string, lease time.Duration) {
+	t.Helper()
+	if err := insert(t.Context(), tx, message(topic), lease); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func commit(t *testing.T, tx pgx.Tx) {
+	t.Helper()
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantClaim wants the rows of these topics to be claimed, in this order.
+func wantClaim(t *testing.T, pool *pgxpool.Pool, want ...string) {
+	t.Helper()
+	got, err := claim(t.Context(), pool, time.Minute, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	topics := make([]string, 0, len(got))
+	for _, m := range got {
+		topics = append(topics, m.Topic)
+	}
+	if !slices.Equal(topics, want) {
+		t.Errorf("claimed %v, want %v", topics, want)
+	}
+}
+
+// Transaction a is older, b commits first. As long as a is open, its row may
+// still come, and whoever takes b's then would recover them in the wrong order.
+func TestClaimKeepsToTheOrderOfTransactions(t *testing.T) {
+	pool := pgtest.Open(t, pgtest.None)
+	a, b := begin(t, pool), begin(t, pool)
+	add(t, a, "a", expired) // takes the lower xid
+	add(t, b, "b", expired)
+	commit(t, b)
+	wantClaim(t, pool)
+	commit(t, a)
+	wantClaim(t, pool, "a", "b")
+	wantClaim(t, pool) // leased now
+}
+
+func TestClaimGoesOnAfterARollback(t *testing.T) {
+	pool := pgtest.Open(t, pgtest.None)
+	a, b := begin(t, pool), begin(t, pool)
+	add(t, a, "a", expired)
+	add(t, b, "b", expired)
+	commit(t, b)
+	if err := a.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantClaim(t, pool, "b")
+}
+
+func TestClaimLeavesAloneWhatIsLeased(t *testing.T) {
+	pool := pgtest.Open(t, pgtest.None)
+	tx := begin(t, pool)
+	add(t, tx, "mine", time.Minute)
+	add(t, tx, "left behind", expired)
+	commit(t, tx)
+	wantClaim(t, pool, "left behind")
+}
+
+// A lease begins when the row is written, not when its transaction began: else a
+// slow transaction's events would be published twice.
+func TestLeaseBeginsWithTheRow(t *testing.T) {
+	pool := pgtest.Open(t, pgtest.None)
+	tx := begin(t, pool)
+	var written, until time.Time
+	if err := tx.QueryRow(t.Context(), `select clock_timestamp()`).Scan(&written); err != nil {
+		t.Fatal(err)
+	}
+	add(t, tx, "slow", time.Minute)
+	if err := tx.QueryRow(t.Context(), `select leased_until from outbox`).Scan(&until); err != nil {
+		t.Fatal(err)
+	}
+	if until.Before(written.Add(time.Minute)) {
+		t.Errorf("leased for %v only", until.Sub(written))
+	}
+}
+
+func TestClaimPassesRowsThatAnotherReplicaIsClaiming(t *testing.T) {
+	pool := pgtest.Open(t, pgtest.None)
+	for _, topic := range []string{"a", "b"} {
+		tx := begin(t, pool)
+		add(t, tx, topic, expired)
+		commit(t, tx)
+	}
+	other := begin(t, pool)
+	if _, err := other.Exec(t.Context(), `select from outbox where topic = 'a' for update`); err != nil {
+		t.Fatal(err)
+	}
+	wantClaim(t, pool, "b")
+}
+
+// In a database restored into a younger cluster xids may lie in the future.
+func TestClaimTakesRowsOfAnotherClusterInTheEnd(t *testing.T) {
+	pool := pgtest.Open(t, pgtest.None)
+	tx := begin(t, pool)
+	add(t, tx, "restored", -9*time.Minute)
+	if _, err := tx.Exec(t.Context(), `update outbox set xid = 1::bigint << 62`); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, tx)
+	wantClaim(t, pool)
+	if _, err := pool.Exec(t.Context(), `update outbox set leased_until = now() - interval '11 minutes'`); err != nil {
+		t.Fatal(err)
+	}
+	wantClaim(t, pool, "restored")
+}
+
+// With 100,000 rows waiting neither statement may sort or read the whole table,
+// whether or not its statistics are up to date.
+func TestQueryPlans(t *testing.T) {
+	pool := pgtest.Open(t, pgtest.None)
+	execute(t, pool, `alter table outbox set (autovacuum_enabled = off)`)
+	execute(t, pool, `
+		insert into outbox (xid, id, topic, key, payload, leased_until)
+		select i / 3, gen_random_uuid(), 'payment.completed', gen_random_uuid()::text,
+		       convert_to(repeat('x', 460), 'utf8'), now() - interval '1 second'
+		from generate_series(1, 100000) i`)
+	for _, statistics := range []string{"", "analyze outbox"} {
+		execute(t, pool, statistics)
+		wantIndex(t, pool, claimSQL, time.Minute, claimBatch)
+		wantIndex(t, pool, removeSQL, []int64{1, 2, 3}, []uuid.UUID{{}, {}, {}})
+	}
+	began := time.Now()
+	batch, err := claim(t.Context(), pool, time.Minute, claimBatch)
+	if err != nil || len(batch) != claimBatch {
+		t.Fatalf("claimed %d, %v", len(batch), err)
+	}
+	t.Logf("claiming %d of 100,000 rows took %v", claimBatch, time.Since(began))
+	began = time.Now()
+	if err := remove(t.Context(), pool, batch); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("removing them took %v", time.Since(began))
+}
+
+func wantIndex(t *testing.T, pool *pgxpool.Pool, sql string, args ...any) {
+	t.Helper()
+	rows, err := pool.Query(t.Context(), "explain "+sql, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := strings.Join(lines, "\n")
+	if !strings.Contains(plan, "outbox_pkey") || strings.Contains(plan, "Sort") || strings.Contains(plan, "Seq Scan") {
+		t.Errorf("%s\ndoes not walk the primary key:\n%s", sql, plan)
+	}
+}
+
+func execute(t *testing.T, pool *pgxpool.Pool, sql string) {
+	t.Helper()
+	if _, err := pool.Exec(t.Context(), sql); err != nil {
+		t.Fatal(err)
+	}
+}
