@@ -119,7 +119,7 @@ func (s *Stack) prepareCluster(ctx context.Context, bin string, owner *syscall.C
 
 // initdb works in a folder beside the final one, so that an interrupted run leaves
 // nothing that looks like a cluster.
-func (s *Stack) initdb(ctx context.Context, bin, home string, owner *syscall.Credential) error {
+func (s *Stack) initdb(ctx context.Context, bin, home string, owner *syscall.Credential) (err error) {
 	fresh := filepath.Join(home, "fresh")
 	if err := os.RemoveAll(fresh); err != nil {
 		return err
@@ -128,7 +128,7 @@ func (s *Stack) initdb(ctx context.Context, bin, home string, owner *syscall.Cre
 	if err := os.WriteFile(password, []byte(s.postgres.password), 0o600); err != nil {
 		return err
 	}
-	defer os.Remove(password)
+	defer func() { err = errors.Join(err, os.Remove(password)) }()
 	if owner != nil {
 		if err := os.Chown(password, int(owner.Uid), int(owner.Gid)); err != nil {
 			return err
@@ -186,7 +186,10 @@ func (s *Stack) postgresHome(owner *syscall.Credential) (string, error) {
 		home = filepath.Join("/var/lib/quadrille", strings.ReplaceAll(strings.Trim(s.Dir, "/"), "/", "-"))
 		s.report("postgres", Note, fmt.Sprintf("its user can't reach %s, so the data is in %s", s.Dir, home))
 	}
-	if err := os.MkdirAll(home, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(home), 0o755); err != nil {
+		return "", err
+	}
+	if err := os.Mkdir(home, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", err
 	}
 	if owner == nil {

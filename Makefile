@@ -1,0 +1,46 @@
+# Everything real is in the quad command; make only builds it and calls it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+bin  := .local/bin
+quad := $(bin)/quad
+# Command-line flags for quad, e.g. `make up QUAD_FLAGS=--json`.
+QUAD_FLAGS ?=
+
+.PHONY: help build up down demo test lint clean quad
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: quad ## build the services, quad and, when its version changed, Dapr
+	@$(quad) build $(QUAD_FLAGS)
+
+up: quad ## build and start everything that is not running
+	@$(quad) up $(QUAD_FLAGS)
+
+down: quad ## stop everything
+	@$(quad) down $(QUAD_FLAGS)
+
+demo: quad ## set everything up, place orders, watch them settle, prove the books
+	@$(quad) demo $(QUAD_FLAGS)
+
+test: quad ## run every test of every module against real servers
+	@$(quad) test $(QUAD_FLAGS)
+
+lint: $(bin)/golangci-lint $(bin)/govulncheck ## check format, vet, linters and known vulnerabilities
+	@local/lint.sh $(bin)
+
+clean: quad ## stop everything and delete .local: data, builds, logs
+	@$(quad) down --wipe
+	rm -rf .local
+
+quad:
+	@mkdir -p $(bin)
+	@CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o $(quad) ./local/quad
+
+# Versions are pinned by the module local/tools.
+$(bin)/golangci-lint $(bin)/govulncheck &: local/tools/go.mod
+	@echo "building golangci-lint and govulncheck (about 3 min the first time)"
+	@mkdir -p $(bin)
+	@GOWORK=off CGO_ENABLED=0 go build -C local/tools -trimpath -ldflags "-s -w" -o $(CURDIR)/$(bin)/ tool
+	@touch $(bin)/golangci-lint $(bin)/govulncheck

@@ -1,0 +1,36 @@
+package stack
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// Tests use private servers, whatever the environment of the caller names.
+func TestMain(m *testing.M) {
+	os.Unsetenv("QUADRILLE_REDIS")
+	os.Unsetenv("QUADRILLE_POSTGRES")
+	goleak.VerifyTestMain(m)
+}
+
+// testShift keeps clear of the daily stack and of the one `quad test` runs.
+const testShift = 12000
+
+// newStack is a stack of the real repository in a folder of its own. At the end it
+// is stopped and deleted, whatever the test started.
+func newStack(t *testing.T) (*Stack, *[]Event) {
+	t.Helper()
+	var events []Event
+	s, err := New(Options{Dir: t.TempDir(), PortShift: testShift, Report: func(e Event) { events = append(events, e) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Wipe(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return s, &events
+}
