@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sync"
 	"time"
 
 	"quadrille.internal/local/quad/stack"
@@ -39,7 +38,6 @@ func paintErr(err error) string { return paint(os.Stderr, red, err.Error()) }
 // A progress prints the events of a stack as they come: lines for people, or one
 // JSON object a line.
 type progress struct {
-	mu       sync.Mutex
 	out      *os.File
 	asJSON   bool
 	open     bool                     // a line that is still being rewritten
@@ -50,12 +48,14 @@ func newProgress(out *os.File, asJSON bool) *progress {
 	return &progress{out: out, asJSON: asJSON, lastSaid: map[string]time.Duration{}}
 }
 
-// quietly is how often a long step is mentioned where lines can't be rewritten.
-const quietly = 15 * time.Second
+// Where lines can't be rewritten, a step is mentioned once it turns out not to be
+// a short one, and then now and again.
+const (
+	noticeable = 2 * time.Second
+	quietly    = 15 * time.Second
+)
 
 func (p *progress) report(e stack.Event) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.asJSON {
 		if e.State != stack.Building {
 			_ = json.NewEncoder(p.out).Encode(e) // nowhere left to report to
@@ -76,7 +76,7 @@ func (p *progress) building(e stack.Event) {
 		p.open = true
 		return
 	}
-	if last, said := p.lastSaid[e.Part]; said && e.Took-last < quietly {
+	if last, said := p.lastSaid[e.Part]; e.Took < noticeable || said && e.Took-last < quietly {
 		return
 	}
 	p.lastSaid[e.Part] = e.Took

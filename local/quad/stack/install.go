@@ -2,7 +2,9 @@ package stack
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -92,6 +94,11 @@ func (s *Stack) aptInstall(ctx context.Context, part string, packages ...string)
 	began := time.Now()
 	done := s.progress(part, fmt.Sprintf("Debian package %v", packages))
 	defer done()
+	restore, err := keepServicesDown()
+	if err != nil {
+		return err
+	}
+	defer restore()
 	for _, args := range [][]string{
 		{"update", "-q"},
 		append([]string{"install", "-q", "-y", "--no-install-recommends"}, packages...),
@@ -104,6 +111,22 @@ func (s *Stack) aptInstall(ctx context.Context, part string, packages ...string)
 	}
 	s.reportEvent(Event{Part: part, State: Built, Detail: "installed " + strconv.Quote(packages[0]), Took: time.Since(began)})
 	return nil
+}
+
+// keepServicesDown stops Debian packages from starting a server of their own as
+// they are installed, until restore is called.
+func keepServicesDown() (restore func(), err error) {
+	const policy = "/usr/sbin/policy-rc.d"
+	file, err := os.OpenFile(policy, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+	if errors.Is(err, fs.ErrExist) { // somebody has decided already
+		return func() {}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	const forbidden = "#!/bin/sh\nexit 101\n"
+	_, err = file.WriteString(forbidden)
+	return func() { _ = os.Remove(policy) }, errors.Join(err, file.Close())
 }
 
 // InstallCompiler makes sure that there is a C compiler, without which Go has no

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -76,6 +77,7 @@ type Stack struct {
 	Dir  string
 
 	opts      Options
+	reporting sync.Mutex // Report is called by one goroutine at a time
 	run       *runFile
 	passwords map[string]string // by database role
 	tokens    struct{ app, dapr, psp string }
@@ -253,6 +255,8 @@ func (s *Stack) report(part string, state State, detail string) {
 }
 
 func (s *Stack) reportEvent(e Event) {
+	s.reporting.Lock()
+	defer s.reporting.Unlock()
 	if s.opts.Report != nil {
 		s.opts.Report(e)
 	}

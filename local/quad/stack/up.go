@@ -207,7 +207,8 @@ func (s *Stack) sweep(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Wipe deletes the data, logs and secrets of a stack that is down.
+// Wipe stops the stack and deletes its data, logs and secrets. A server named by
+// the environment keeps what it has.
 func (s *Stack) Wipe(ctx context.Context) error {
 	if err := s.Down(ctx); err != nil {
 		return err
