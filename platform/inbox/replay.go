@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -32,7 +33,7 @@ func (in *Inbox) Replay(ctx context.Context, id uuid.UUID) error {
 		_, err = tx.Exec(ctx, `delete from parked where consumer = $1 and event_id = $2`, p.Consumer, p.EventID)
 		return err
 	})
-	if err == nil || m.Payload == nil {
+	if err == nil || m.Payload == nil || errors.Is(err, ErrNotParked) {
 		return err
 	}
 	if perr := insertParked(ctx, in.cfg.Pool, parkedOf(in.cfg.Consumer, m, err)); perr != nil {

@@ -81,18 +81,25 @@ const maxCause = 4_000 // bytes; a panic brings its stack
 // of its content, so that its repetitions are parked once.
 func parkedOf(consumer string, m *Message, cause error) Parked {
 	p := Parked{
-		Consumer: consumer, EventID: m.delivery.ID, Topic: m.Topic, Cause: cause.Error(),
-		Attempts: max(m.attempts, 1), TraceParent: m.delivery.Trace, Payload: m.Payload,
+		Consumer: consumer, EventID: m.delivery.ID, Topic: storable(m.Topic), Cause: cause.Error(),
+		Attempts: max(m.attempts, 1), TraceParent: storable(m.delivery.Trace), Payload: m.Payload,
 	}
 	if p.EventID == uuid.Nil {
 		p.EventID = uuid.NewSHA1(uuid.NameSpaceOID, m.Payload)
 	}
+	if p.Payload == nil {
+		p.Payload = []byte{} // an empty message, which must not become a NULL
+	}
 	if len(p.Cause) > maxCause {
 		p.Cause = p.Cause[:maxCause]
 	}
-	// PostgreSQL takes neither broken UTF-8 nor NUL in a text.
-	p.Cause = strings.ReplaceAll(strings.ToValidUTF8(p.Cause, "?"), "\x00", "?")
+	p.Cause = storable(p.Cause)
 	return p
+}
+
+// storable replaces what PostgreSQL does not take in a text: broken UTF-8, NUL.
+func storable(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "?"), "\x00", "?")
 }
 
 func insertParked(ctx context.Context, pool *pgxpool.Pool, p Parked) error {
