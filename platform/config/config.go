@@ -5,8 +5,10 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -51,6 +53,7 @@ func (r *Reader) Duration(name string, fallback time.Duration) time.Duration {
 	d, err := time.ParseDuration(v)
 	if err != nil || d <= 0 {
 		r.fault(name, "is %q, want a positive duration such as %s", v, fallback)
+		return fallback
 	}
 	return d
 }
@@ -61,41 +64,75 @@ func (r *Reader) Int(name string, fallback, lowest, highest int) int {
 	n, err := strconv.Atoi(v)
 	if err != nil || n < lowest || n > highest {
 		r.fault(name, "is %q, want a whole number from %d to %d", v, lowest, highest)
+		return fallback
 	}
 	return n
+}
+
+// Choice returns one of a few values.
+func (r *Reader) Choice(name, fallback string, options ...string) string {
+	v := r.String(name, fallback)
+	if !slices.Contains(options, v) {
+		r.fault(name, "is %q, want one of %s", v, strings.Join(options, ", "))
+	}
+	return v
+}
+
+// Fault notes that the value of name is of no use, and why.
+func (r *Reader) Fault(name string, err error) {
+	r.faults = append(r.faults, fmt.Errorf("%s: %w", name, err))
 }
 
 // Secret returns a required secret: the value of name, or the content of the
 // file that name_FILE names, as mounted secrets come.
 func (r *Reader) Secret(name string) Secret {
+	v, set := r.secret(name)
+	if !set {
+		r.fault(name, "is not set; set it, or %s_FILE to a file that holds it", name)
+	}
+	return v
+}
+
+// OptionalSecret returns a secret like Secret, or "" where neither is set.
+func (r *Reader) OptionalSecret(name string) Secret {
+	v, _ := r.secret(name)
+	return v
+}
+
+func (r *Reader) secret(name string) (v Secret, set bool) {
 	if v, ok := r.lookup(name); ok && v != "" {
-		return Secret(v)
+		return Secret(v), true
 	}
 	path, ok := r.lookup(name + "_FILE")
 	if !ok || path == "" {
-		r.fault(name, "is not set; set it, or %s_FILE to a file that holds it", name)
-		return ""
+		return "", false
 	}
 	b, err := os.ReadFile(path) //nolint:gosec // the operator names the file
 	if err != nil {
 		r.fault(name+"_FILE", "cannot be read: %v", err)
-		return ""
+		return "", true
 	}
-	v := strings.TrimSpace(string(b))
+	v = Secret(strings.TrimSpace(string(b)))
 	if v == "" {
 		r.fault(name+"_FILE", "names an empty file, %s", path)
 	}
-	return Secret(v)
+	return v, true
 }
 
-// Secret is a value that no log shows.
+// Secret is a value that no log shows, nor JSON. It does show where fmt prints
+// it within an unexported field.
 type Secret string
 
-// String masks the secret.
-func (Secret) String() string { return "[secret]" }
+const masked = "[secret]"
 
-// GoString masks the secret under %#v too.
-func (Secret) GoString() string { return "[secret]" }
+// String masks the secret.
+func (Secret) String() string { return masked }
+
+// Format masks the secret under every verb.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, masked) }
+
+// MarshalText masks the secret in JSON and in logs.
+func (Secret) MarshalText() ([]byte, error) { return []byte(masked), nil }
 
 // Reveal returns the secret itself.
 func (s Secret) Reveal() string { return string(s) }

@@ -1,0 +1,126 @@
+package telemetry_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/goleak"
+
+	"quadrille.internal/platform/telemetry"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	traceID = "4bf92f3577b34da6a3ce929d0e0e4736"
+	parent  = "00-" + traceID + "-00f067aa0ba902b7-01"
+)
+
+func startTracing(t *testing.T) {
+	t.Helper()
+	stop, err := telemetry.StartTracing(t.Context(), telemetry.TraceConfig{Service: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func wellFormed(traceParent string) bool {
+	parts := strings.Split(traceParent, "-")
+	return len(parts) == 4 && len(parts[0]) == 2 && len(parts[1]) == 32 && len(parts[2]) == 16 && len(parts[3]) == 2 &&
+		strings.Trim(parts[1], "0") != "" && strings.Trim(parts[2], "0") != ""
+}
+
+// Without an exporter nothing is recorded, but one trace id still follows an
+// order through every service.
+func TestSpansHandOnTheirTrace(t *testing.T) {
+	startTracing(t)
+	for _, c := range []struct {
+		name, parent string
+		inherits     bool
+	}{
+		{"below a parent", parent, true},
+		{"below an unsampled parent", strings.TrimSuffix(parent, "1") + "0", true},
+		{"without a parent", "", false},
+		{"below rubbish", "00-rubbish", false},
+		{"below zeros", "00-" + strings.Repeat("0", 32) + "-" + strings.Repeat("0", 16) + "-01", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			span, first := telemetry.StartSpan(t.Context(), c.parent, "first", trace.SpanKindConsumer)
+			defer span.End()
+			next, second := telemetry.StartSpan(t.Context(), first, "second", trace.SpanKindConsumer)
+			defer next.End()
+			if !wellFormed(first) || !wellFormed(second) || first == second || first == c.parent {
+				t.Errorf("traces %q, then %q, then %q", c.parent, first, second)
+			}
+			if got := strings.Contains(first, traceID); got != c.inherits {
+				t.Errorf("trace %q below %q", first, c.parent)
+			}
+			if second[:35] != first[:35] {
+				t.Errorf("%q is not of the trace of %q", second, first)
+			}
+		})
+	}
+}
+
+func TestTraceParent(t *testing.T) {
+	if got := telemetry.TraceParent(context.Background()); got != "" {
+		t.Errorf("TraceParent of no span = %q", got)
+	}
+	startTracing(t)
+	ctx, span := otel.Tracer("test").Start(t.Context(), "request")
+	defer span.End()
+	got := telemetry.TraceParent(ctx)
+	if !wellFormed(got) || !strings.Contains(got, span.SpanContext().TraceID().String()) {
+		t.Errorf("TraceParent = %q", got)
+	}
+	sampled := trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: trace.FlagsSampled,
+	})
+	if got := telemetry.TraceParent(trace.ContextWithSpanContext(t.Context(), sampled)); !strings.HasSuffix(got, "-01") {
+		t.Errorf("TraceParent = %q, want it to say that it is sampled", got)
+	}
+}
+
+func TestLogNamesServiceAndTrace(t *testing.T) {
+	startTracing(t)
+	var out bytes.Buffer
+	log := telemetry.NewLog(&out, slog.LevelInfo, "order")
+	ctx, span := otel.Tracer("test").Start(t.Context(), "request")
+	defer span.End()
+	log.DebugContext(ctx, "not shown")
+	log.With("a", 1).WithGroup("g").InfoContext(ctx, "shown", "b", 2)
+	var line map[string]any
+	if err := json.Unmarshal(out.Bytes(), &line); err != nil {
+		t.Fatalf("%v in %s", err, out.Bytes())
+	}
+	if line["service"] != "order" || !strings.Contains(out.String(), span.SpanContext().TraceID().String()) {
+		t.Errorf("logged %s", out.Bytes())
+	}
+}
+
+func TestMetricsAreReadAtTheScrape(t *testing.T) {
+	m := telemetry.NewMetrics()
+	n := int64(1)
+	m.Counter("things_total", "Things.", func() int64 { return n })
+	m.Gauge("level", "Level.", func() int64 { return -n })
+	n = 42
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	for _, want := range []string{"quadrille_things_total 42", "quadrille_level -42", "go_goroutines", "process_cpu_seconds_total"} {
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("no %q among the metrics", want)
+		}
+	}
+}
