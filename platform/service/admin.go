@@ -53,9 +53,9 @@ func (p *process) adminHandler() http.Handler {
 
 func (p *process) authenticated(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		given := r.Header.Get("dapr-api-token")
-		if subtle.ConstantTimeCompare([]byte(given), []byte(p.set.appToken)) != 1 {
-			rest.WriteProblem(w, r, fault.New(fault.Unauthorized, "token", "Send the app's API token as header dapr-api-token."))
+		given, want := r.Header.Get("dapr-api-token"), p.set.appToken.Reveal()
+		if want == "" || subtle.ConstantTimeCompare([]byte(given), []byte(want)) != 1 {
+			rest.WriteProblem(w, r, fault.New(fault.Unauthorized, "token", "Send APP_API_TOKEN, which must be set, as header dapr-api-token."))
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	runtimetrace "runtime/trace"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -40,6 +41,7 @@ const (
 	// stopTimeout leaves a second of the ten that a stop may take.
 	stopTimeout   = 9 * time.Second
 	intakeTimeout = 4 * time.Second
+	closeTimeout  = 500 * time.Millisecond
 	maxRequests   = 4_096
 )
 
@@ -88,7 +90,7 @@ type settings struct {
 	database                      config.Secret
 	maxConns                      int
 	sidecarAddr                   string
-	appToken, daprToken           string
+	appToken, daprToken           config.Secret
 	logLevel                      string
 	traceRatio                    int
 	group                         group.Config
@@ -102,12 +104,12 @@ func readSettings(r *config.Reader) settings {
 		adminAddr:   r.Addr("QUADRILLE_ADMIN_ADDR", "127.0.0.1:8082"),
 		database:    r.Secret("QUADRILLE_DATABASE_URL"),
 		maxConns:    r.Int("QUADRILLE_DATABASE_CONNS", 10, 3, 200),
-		sidecarAddr: net.JoinHostPort("127.0.0.1", r.String("DAPR_GRPC_PORT", "50001")),
-		appToken:    r.String("APP_API_TOKEN", ""),
-		daprToken:   r.String("DAPR_API_TOKEN", ""),
-		logLevel:    r.String("QUADRILLE_LOG_LEVEL", "info"),
+		sidecarAddr: net.JoinHostPort("127.0.0.1", strconv.Itoa(r.Int("DAPR_GRPC_PORT", 50001, 1, 65535))),
+		appToken:    r.OptionalSecret("APP_API_TOKEN"),
+		daprToken:   r.OptionalSecret("DAPR_API_TOKEN"),
+		logLevel:    r.Choice("QUADRILLE_LOG_LEVEL", "info", "debug", "info", "warn", "error"),
 		traceRatio:  r.Int("QUADRILLE_TRACE_PERCENT", 100, 0, 100),
-		flight:      r.String("QUADRILLE_FLIGHT", "off"),
+		flight:      r.Choice("QUADRILLE_FLIGHT", "off", "off", "on"),
 		group: group.Config{
 			Linger: r.Duration("QUADRILLE_LINGER", 2*time.Millisecond),
 		},
@@ -130,10 +132,8 @@ func Main(spec Spec) {
 func Run(ctx context.Context, spec Spec, lookup func(string) (string, bool), w io.Writer) error {
 	reader := config.NewReader(lookup)
 	set := readSettings(reader)
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(set.logLevel)); err != nil {
-		return fmt.Errorf("QUADRILLE_LOG_LEVEL is %q, want debug, info, warn or error", set.logLevel)
-	}
+	var level slog.Level // info, where the setting is refused below
+	_ = level.UnmarshalText([]byte(set.logLevel))
 	p := &process{spec: spec, set: set, log: telemetry.NewLog(w, level, spec.Name), metrics: telemetry.NewMetrics()}
 	defer p.close()
 	if err := p.open(ctx, reader, lookup); err != nil {
@@ -179,17 +179,16 @@ func (p *process) open(ctx context.Context, reader *config.Reader, lookup func(s
 	if err != nil {
 		return err
 	}
-	if err := reader.Err(); err != nil {
-		return fmt.Errorf("settings:\n%w", err)
-	}
 	p.pool, err = pgtx.Open(ctx, p.set.database.Reveal(), pgtx.Options{
 		Name: p.spec.Name, MaxConns: int32(p.set.maxConns), Traced: endpoint != "", //nolint:gosec // at most 200
 	})
-	if err != nil {
-		return err
+	switch {
+	case err == nil:
+		p.onClose(p.closePool)
+	case p.set.database != "": // or it is reported as missing
+		reader.Fault("QUADRILLE_DATABASE_URL", err)
 	}
-	p.onClose(p.pool.Close)
-	p.sidecar, err = sidecar.Dial(p.set.sidecarAddr, p.set.daprToken)
+	p.sidecar, err = sidecar.Dial(p.set.sidecarAddr, p.set.daprToken.Reveal())
 	if err != nil {
 		return err
 	}
@@ -205,7 +204,7 @@ func (p *process) open(ctx context.Context, reader *config.Reader, lookup func(s
 		Consumer: p.spec.Name, Pool: p.pool, Outbox: p.outbox, Handler: p.app.Handle, Log: p.log, Group: p.set.group,
 	})
 	p.subscriptions = subscriber.NewGRPC(subscriber.Config{
-		App: p.spec.Name, Topics: p.spec.Topics, Token: p.set.appToken, Handler: p.inbox, Log: p.log,
+		App: p.spec.Name, Topics: p.spec.Topics, Token: p.set.appToken.Reveal(), Handler: p.inbox, Log: p.log,
 	})
 	p.intake = p.publicHandler()
 	p.expose()
@@ -320,6 +319,17 @@ func ignore(err, harmless error) error {
 	return err
 }
 
+// closePool does not wait long for connections in use: after a stop that was
+// given up some are, and the process ends all the same.
+func (p *process) closePool() {
+	closed := make(chan struct{})
+	go func() { defer close(closed); p.pool.Close() }()
+	select {
+	case <-closed:
+	case <-time.After(closeTimeout):
+	}
+}
+
 func (p *process) onClose(f func()) { p.closers = append(p.closers, f) }
 
 func (p *process) close() {
@@ -327,7 +337,7 @@ func (p *process) close() {
 		p.closers[i]()
 	}
 	if p.stopTracing != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
 		_ = p.stopTracing(ctx) // spans that cannot be sent are not worth a failed stop
 	}
