@@ -32,6 +32,7 @@ lint: $(bin)/golangci-lint $(bin)/govulncheck ## check format, vet, linters and 
 
 clean: quad ## stop everything and delete .local: data, builds, logs
 	@$(quad) down --wipe
+	@$(quad) down --wipe --dir .local/test
 	rm -rf .local
 
 quad:

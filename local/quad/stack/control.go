@@ -12,12 +12,11 @@ func (s *Stack) startPlacement(ctx context.Context) error {
 	if s.alreadyRunning("placement", s.addr(placementPort)) {
 		return nil
 	}
-	return s.start(ctx, command{
-		name: "placement",
-		args: append([]string{s.daprBin("placement")},
-			s.controlFlags(placementPort, placementHealthPort, placementMetricsPort)...),
-		dir: s.Dir,
-	}, s.addr(placementPort), httpOK("http://"+s.addr(placementHealthPort)+"/healthz"))
+	args := append([]string{s.daprBin("placement")},
+		s.controlFlags(placementPort, placementHealthPort, placementMetricsPort)...)
+	args = append(args, "--initial-cluster", "dapr-placement-0="+s.addr(placementRaftPort))
+	return s.start(ctx, command{name: "placement", args: args, dir: s.Dir},
+		s.addr(placementPort), httpOK("http://"+s.addr(placementHealthPort)+"/healthz"))
 }
 
 func (s *Stack) startScheduler(ctx context.Context) error {

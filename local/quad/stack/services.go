@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -43,10 +44,8 @@ func (s *Stack) serviceParts() []string {
 
 // daprRun starts every service and sidecar with `dapr run -f`.
 func (s *Stack) daprRun(ctx context.Context) error {
-	for _, app := range s.Apps() {
-		if _, err := os.Stat(s.App(app).Command[0]); err != nil {
-			return &EnvironmentError{Problem: "the service " + app + " is not built", Remedy: "run `quad build`"}
-		}
+	if err := s.servicesCanStart(); err != nil {
+		return err
 	}
 	path, err := s.effectiveRunFile()
 	if err != nil {
@@ -69,6 +68,19 @@ func (s *Stack) daprRun(ctx context.Context) error {
 	}
 	for _, part := range s.serviceParts() {
 		s.reportEvent(Event{Part: part, State: Started, Detail: s.listens(part), Took: time.Since(began)})
+	}
+	return nil
+}
+
+// servicesCanStart finds the faults that would otherwise hide in the CLI's log.
+func (s *Stack) servicesCanStart() error {
+	if missing := s.Unbuilt(); len(missing) > 0 {
+		return &EnvironmentError{Problem: "not built: " + strings.Join(missing, ", "), Remedy: "run `quad build`"}
+	}
+	for _, part := range s.serviceParts() {
+		if err := portFree(strings.TrimPrefix(s.listens(part), "http://")); err != nil {
+			return err
+		}
 	}
 	return nil
 }

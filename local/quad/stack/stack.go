@@ -29,6 +29,7 @@ const (
 	placementPort        = 18950
 	placementHealthPort  = 18951
 	placementMetricsPort = 18952
+	placementRaftPort    = 18953
 	schedulerPort        = 18960
 	etcdClientPort       = 18961
 	etcdPeerPort         = 18962

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -45,7 +46,7 @@ func (s *Stack) partChecks() []partCheck {
 		{"psp", s.addr(pspPort), false, listening(s.addr(pspPort))},
 	}
 	for _, part := range s.serviceParts() {
-		addr := s.listens(part)[len("http://"):]
+		addr := strings.TrimPrefix(s.listens(part), "http://")
 		checks = append(checks, partCheck{part, addr, false, func(ctx context.Context) error { return s.ready(ctx, part) }})
 	}
 	return checks
