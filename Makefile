@@ -37,11 +37,11 @@ clean: quad ## stop everything and delete .local: data, builds, logs
 
 quad:
 	@mkdir -p $(bin)
-	@CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o $(quad) ./local/quad
+	@CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w" -o $(quad) ./local/quad
 
 # Versions are pinned by the module local/tools.
 $(bin)/golangci-lint $(bin)/govulncheck &: local/tools/go.mod
 	@echo "building golangci-lint and govulncheck (about 3 min the first time)"
 	@mkdir -p $(bin)
-	@GOWORK=off CGO_ENABLED=0 go build -C local/tools -trimpath -ldflags "-s -w" -o $(CURDIR)/$(bin)/ tool
+	@GOWORK=off CGO_ENABLED=0 go build -C local/tools -trimpath -buildvcs=false -ldflags "-s -w" -o $(CURDIR)/$(bin)/ tool
 	@touch $(bin)/golangci-lint $(bin)/govulncheck

@@ -18,7 +18,7 @@ for module in $(go work edit -json | sed -n 's/.*"DiskPath": "\(.*\)".*/\1/p'); 
 		cd "$module" || exit 1
 		failed=0
 		go vet ./... || failed=1
-		"$bin/golangci-lint" run --config "$OLDPWD/.golangci.yml" ./... || failed=1
+		"$bin/golangci-lint" run --allow-parallel-runners --config "$OLDPWD/.golangci.yml" ./... || failed=1
 		"$bin/govulncheck" ./...
 		case $? in
 			0) ;;

@@ -152,7 +152,7 @@ type goBuild struct {
 }
 
 func (b goBuild) run(ctx context.Context) error {
-	args := append([]string{"build", "-trimpath", "-ldflags", "-s -w " + b.ldflags, "-o", b.output}, b.packages...)
+	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w " + b.ldflags, "-o", b.output}, b.packages...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = b.dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")

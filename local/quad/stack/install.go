@@ -88,8 +88,7 @@ func (s *Stack) findOrInstall(ctx context.Context, part, pkg, variable string, l
 	return "", missing
 }
 
-// aptInstall shows progress through the events of progress and keeps apt's own
-// words for the case that it fails.
+// aptInstall keeps apt's own words for the case that it fails.
 func (s *Stack) aptInstall(ctx context.Context, part string, packages ...string) error {
 	began := time.Now()
 	done := s.progress(part, fmt.Sprintf("Debian package %v", packages))
@@ -99,17 +98,22 @@ func (s *Stack) aptInstall(ctx context.Context, part string, packages ...string)
 		return err
 	}
 	defer restore()
-	for _, args := range [][]string{
-		{"update", "-q"},
-		append([]string{"install", "-q", "-y", "--no-install-recommends"}, packages...),
-	} {
-		cmd := exec.CommandContext(ctx, "apt-get", args...)
-		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("apt-get %s: %w\n%s", args[0], err, out)
-		}
+	// One unreachable repository fails the update and need not matter.
+	outdated := aptGet(ctx, "update", "-q")
+	install := append([]string{"install", "-q", "-y", "--no-install-recommends"}, packages...)
+	if err := aptGet(ctx, install...); err != nil {
+		return errors.Join(err, outdated)
 	}
 	s.reportEvent(Event{Part: part, State: Built, Detail: "installed " + strconv.Quote(packages[0]), Took: time.Since(began)})
+	return nil
+}
+
+func aptGet(ctx context.Context, args ...string) error {
+	cmd := exec.CommandContext(ctx, "apt-get", args...)
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("apt-get %s: %w\n%s", args[0], err, out)
+	}
 	return nil
 }
 

@@ -23,7 +23,12 @@ const testShift = 12000
 func newStack(t *testing.T) (*Stack, *[]Event) {
 	t.Helper()
 	var events []Event
-	s, err := New(Options{Dir: t.TempDir(), PortShift: testShift, Report: func(e Event) { events = append(events, e) }})
+	s, err := New(Options{Dir: t.TempDir(), PortShift: testShift, Report: func(e Event) {
+		events = append(events, e)
+		if e.State != Building {
+			t.Logf("%s %s %s %s", e.Part, e.State, e.Detail, e.Took)
+		}
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

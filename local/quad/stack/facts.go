@@ -1,0 +1,94 @@
+package stack
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strconv"
+)
+
+// Apps are the ids of the services, in the order of local/dapr.yaml.
+func (s *Stack) Apps() []string {
+	ids := make([]string, len(s.run.Apps))
+	for i, app := range s.run.Apps {
+		ids[i] = app.ID
+	}
+	return ids
+}
+
+// App describes one service; it panics on an id that local/dapr.yaml lacks.
+func (s *Stack) App(id string) *App {
+	i := slices.IndexFunc(s.run.Apps, func(a App) bool { return a.ID == id })
+	if i < 0 {
+		panic(fmt.Sprintf("stack: no app %q in local/dapr.yaml", id))
+	}
+	return &s.run.Apps[i]
+}
+
+// HTTPURL is where the app's public API listens.
+func (s *Stack) HTTPURL(app string) string { return "http://" + s.App(app).Env["QUADRILLE_HTTP_ADDR"] }
+
+// AdminURL is where the app's health, metrics and parked messages are.
+func (s *Stack) AdminURL(app string) string {
+	return "http://" + s.App(app).Env["QUADRILLE_ADMIN_ADDR"]
+}
+
+// DaprURL is the HTTP API of the app's sidecar.
+func (s *Stack) DaprURL(app string) string {
+	return "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(s.App(app).DaprHTTP))
+}
+
+// DatabaseURL connects as the app to its own database.
+func (s *Stack) DatabaseURL(app string) string {
+	return s.databaseURL(app, s.passwords[app], app)
+}
+
+// AuditorURL connects to the app's database to read only.
+func (s *Stack) AuditorURL(app string) string {
+	return s.databaseURL(auditor, s.passwords[auditor], app)
+}
+
+// SuperuserURL connects to the server's database "postgres" with every right.
+func (s *Stack) SuperuserURL() string { return s.postgres.superuser.String() }
+
+// RedisAddr is the broker's host:port.
+func (s *Stack) RedisAddr() string { return s.redis.addr }
+
+// RedisPassword is empty when a server named by QUADRILLE_REDIS asks for none.
+func (s *Stack) RedisPassword() string { return s.redis.password }
+
+// RedisURL is address and password in one.
+func (s *Stack) RedisURL() string {
+	u := url.URL{Scheme: "redis", Host: s.redis.addr}
+	if s.redis.password != "" {
+		u.User = url.UserPassword("", s.redis.password)
+	}
+	return u.String()
+}
+
+// APIToken is what admin endpoints and the sidecar's calls carry (APP_API_TOKEN).
+func (s *Stack) APIToken() string { return s.tokens.app }
+
+// DaprAPIToken is what calls to a sidecar carry (DAPR_API_TOKEN).
+func (s *Stack) DaprAPIToken() string { return s.tokens.dapr }
+
+// PSPURL is the payment provider's stand-in.
+func (s *Stack) PSPURL() string { return "http://" + s.addr(pspPort) }
+
+// PSPKey authenticates at the payment provider.
+func (s *Stack) PSPKey() string { return s.tokens.psp }
+
+// LogFile is where a part writes its log.
+func (s *Stack) LogFile(part string) string { return filepath.Join(s.Dir, "log", part+".log") }
+
+// LogDir holds the logs of all parts.
+func (s *Stack) LogDir() string { return filepath.Join(s.Dir, "log") }
+
+// bin is a binary of this repository, shared by all stacks of it.
+func (s *Stack) bin(name string) string { return filepath.Join(s.Root, ".local", "bin", name) }
+
+func (s *Stack) daprBin(name string) string {
+	return filepath.Join(s.run.Common.RuntimePath, "bin", name)
+}
