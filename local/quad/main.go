@@ -100,7 +100,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// open prepares the stack the flags ask for; its progress goes to w.
+// open prepares the stack the flags ask for, whose progress goes to report.
 func (g *globals) open(report func(stack.Event)) (*stack.Stack, error) {
 	return stack.New(stack.Options{Dir: g.dir, Report: report})
 }

@@ -6,10 +6,15 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"quadrille.internal/local/quad/stack"
 )
 
 func newUp(g *globals) *cobra.Command {
-	var skipBuild bool
+	var (
+		skipBuild bool
+		broker    string
+	)
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Build and start what is not running yet",
@@ -19,7 +24,8 @@ ready. It may be repeated: it starts only what is missing, a single service that
 killed, for example.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := g.open(newProgress(os.Stdout, g.json).report)
+			report := newProgress(os.Stdout, g.json).report
+			s, err := stack.New(stack.Options{Dir: g.dir, Broker: broker, Report: report})
 			if err != nil {
 				return err
 			}
@@ -38,6 +44,7 @@ killed, for example.`,
 			return nil
 		},
 	}
+	cmd.Flags().StringVar(&broker, "broker", "local", `"local" (Redis), or "kafka" (a cluster named by the variables in components/kafka)`)
 	cmd.Flags().BoolVar(&skipBuild, "skip-build", false, "start the binaries as they are")
 	return cmd
 }

@@ -10,6 +10,7 @@ package stack
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"os"
@@ -173,6 +174,9 @@ func (s *Stack) readRun() (err error) {
 		return err
 	}
 	if components := filepath.Join(s.Root, "components", s.opts.Broker); s.opts.Broker != "local" {
+		if _, err := os.Stat(components); err != nil {
+			return fmt.Errorf("there are no components for the broker %q: %w", s.opts.Broker, err)
+		}
 		s.run.Common.ResourcesPaths = []string{components}
 		s.run.Common.ConfigFilePath = filepath.Join(components, "config.yaml")
 	}
