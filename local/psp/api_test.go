@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"quadrille.internal/local/psp/ledger"
+	"quadrille.internal/local/standin"
+	"quadrille.internal/local/standin/standintest"
 )
 
 func TestChargeAnswersWhatItTook(t *testing.T) {
@@ -18,21 +20,21 @@ func TestChargeAnswersWhatItTook(t *testing.T) {
 		c.Metadata["order_id"] != "o1" || c.Created == 0 {
 		t.Fatalf("charge %+v", c)
 	}
-	if got := parse[ledger.Charge](t, p.must("GET", "/v1/charges/"+c.ID, "", "")); got.ID != c.ID {
+	if got := standintest.Parse[ledger.Charge](t, p.must("GET", "/v1/charges/"+c.ID, "", "")); got.ID != c.ID {
 		t.Fatalf("shown %+v", got)
 	}
-	expect(t, p.must("GET", "/v1/charges/ch_unknown", "", ""), http.StatusNotFound, "resource_missing")
+	standintest.Expect(t, p.must("GET", "/v1/charges/ch_unknown", "", ""), http.StatusNotFound, "resource_missing")
 }
 
 func TestKeyIsRequiredEverywhereButHealth(t *testing.T) {
 	p := startProvider(t)
-	for _, authorization := range []string{"", "Bearer wrong", testKey, "Basic " + testKey} {
+	for _, authorization := range []string{"", "Bearer wrong", standintest.Key, "Basic " + standintest.Key} {
 		for path, want := range map[string]int{
 			"/healthz": 200, "/v1/charges": 401, "/v1/ledger/summary": 401, "/admin/mode": 401, "/nowhere": 401,
 		} {
-			req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+path, nil)
+			req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, p.URL+path, nil)
 			req.Header.Set("Authorization", authorization)
-			res, err := p.client.Do(req)
+			res, err := p.Client.Do(req)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -42,7 +44,7 @@ func TestKeyIsRequiredEverywhereButHealth(t *testing.T) {
 			}
 		}
 	}
-	expect(t, p.must("DELETE", "/v1/charges", "", ""), http.StatusNotFound, "url_unknown")
+	standintest.Expect(t, p.must("DELETE", "/v1/charges", "", ""), http.StatusNotFound, "url_unknown")
 }
 
 func TestBadRequestsNameTheParameter(t *testing.T) {
@@ -69,13 +71,13 @@ func TestBadRequestsNameTheParameter(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := p.must("POST", c.path, c.key, c.body)
-			expect(t, a, http.StatusBadRequest, c.code)
-			if a.param() != c.param {
-				t.Fatalf("param %q, want %q", a.param(), c.param)
+			standintest.Expect(t, a, http.StatusBadRequest, c.code)
+			if a.Param() != c.param {
+				t.Fatalf("param %q, want %q", a.Param(), c.param)
 			}
 		})
 	}
-	expect(t, p.charge("k", strings.Repeat(" ", maxBody+1)), http.StatusRequestEntityTooLarge, "body_too_large")
+	standintest.Expect(t, p.charge("k", strings.Repeat(" ", standin.MaxBody+1)), http.StatusRequestEntityTooLarge, "body_too_large")
 	p.succeeded("k", chargeBody("tok_success", "o")) // a bad request does not use up the key
 }
 
@@ -91,7 +93,7 @@ func TestListsArePagedInAStableOrder(t *testing.T) {
 		after := ""
 		for more := true; more && len(ids) <= 7; {
 			a := p.must("GET", path+after, "", "")
-			got := parse[struct {
+			got := standintest.Parse[struct {
 				Data []struct {
 					ID     string
 					Charge string
@@ -122,8 +124,8 @@ func TestListsArePagedInAStableOrder(t *testing.T) {
 	for query, param := range map[string]string{
 		"limit=0": "limit", "limit=1001": "limit", "limit=x": "limit", "order=o1": "order", "starting_after=ch_x": "starting_after",
 	} {
-		if a := p.must("GET", "/v1/charges?"+query, "", ""); a.status != 400 || a.param() != param {
-			t.Errorf("%s: %d %s", query, a.status, a.body)
+		if a := p.must("GET", "/v1/charges?"+query, "", ""); a.Status != 400 || a.Param() != param {
+			t.Errorf("%s: %d %s", query, a.Status, a.Body)
 		}
 	}
 }
@@ -131,12 +133,12 @@ func TestListsArePagedInAStableOrder(t *testing.T) {
 func TestRefundsNeverExceedTheCharge(t *testing.T) {
 	p := startProvider(t)
 	c := p.succeeded("k", chargeBody("tok_success", "o"))
-	expect(t, p.refund("r0", refundBody(c.ID, 1001)), http.StatusBadRequest, "charge_already_refunded")
+	standintest.Expect(t, p.refund("r0", refundBody(c.ID, 1001)), http.StatusBadRequest, "charge_already_refunded")
 
 	var wg sync.WaitGroup
 	statuses := make([]int, 40)
 	for i := range statuses {
-		wg.Go(func() { statuses[i] = p.refund(fmt.Sprint("r", i+1), refundBody(c.ID, 100)).status })
+		wg.Go(func() { statuses[i] = p.refund(fmt.Sprint("r", i+1), refundBody(c.ID, 100)).Status })
 	}
 	wg.Wait()
 	refunded := 0
@@ -148,7 +150,7 @@ func TestRefundsNeverExceedTheCharge(t *testing.T) {
 	if refunded != 10 {
 		t.Fatalf("%d refunds of a tenth succeeded", refunded)
 	}
-	expect(t, p.refund("r-rest", fmt.Sprintf(`{"charge":%q}`, c.ID)), http.StatusBadRequest, "charge_already_refunded")
+	standintest.Expect(t, p.refund("r-rest", fmt.Sprintf(`{"charge":%q}`, c.ID)), http.StatusBadRequest, "charge_already_refunded")
 	if got := p.charges("")[0].AmountRefunded; got != 1000 {
 		t.Fatalf("amount_refunded %d", got)
 	}
@@ -158,7 +160,7 @@ func TestRefundDefaultsToWhatIsLeft(t *testing.T) {
 	p := startProvider(t)
 	c := p.succeeded("k", chargeBody("tok_success", "o"))
 	p.refund("r1", refundBody(c.ID, 400))
-	got := parse[ledger.Refund](t, p.refund("r2", fmt.Sprintf(`{"charge":%q,"reason":"order cancelled"}`, c.ID)))
+	got := standintest.Parse[ledger.Refund](t, p.refund("r2", fmt.Sprintf(`{"charge":%q,"reason":"order cancelled"}`, c.ID)))
 	if got.Amount != 600 || got.Charge != c.ID || got.Currency != "GBP" || got.Reason != "order cancelled" || got.Status != "succeeded" {
 		t.Fatalf("refund %+v", got)
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"quadrille.internal/local/psp/ledger"
+	"quadrille.internal/local/standin"
 )
 
 // maxAmount keeps the sum of nine million charges within an int64.
@@ -26,43 +27,34 @@ type chargeParams struct {
 
 func (p chargeParams) check() error {
 	if p.Amount == nil {
-		return badRequest("parameter_missing", "amount", "Missing required parameter.")
+		return standin.BadRequest("parameter_missing", "amount", "Missing required parameter.")
 	}
 	if err := checkAmount(*p.Amount); err != nil {
 		return err
 	}
-	if !isCurrency(p.Currency) {
-		return badRequest("parameter_invalid", "currency", "Must be a three-letter ISO 4217 code in capitals.")
+	if !standin.IsCurrency(p.Currency) {
+		return standin.BadRequest("parameter_invalid", "currency", "Must be a three-letter ISO 4217 code in capitals.")
 	}
 	if _, ok := tokens[p.Source]; !ok {
-		return badRequest("resource_missing", "source", "No such token.")
+		return standin.BadRequest("resource_missing", "source", "No such token.")
 	}
 	return checkMetadata(p.Metadata)
 }
 
 func checkAmount(amount int64) error {
 	if amount < 1 || amount > maxAmount {
-		return badRequest("parameter_invalid_integer", "amount", fmt.Sprintf("Must be between 1 and %d minor units.", maxAmount))
+		return standin.BadRequest("parameter_invalid_integer", "amount", fmt.Sprintf("Must be between 1 and %d minor units.", maxAmount))
 	}
 	return nil
 }
 
-func isCurrency(code string) bool {
-	for _, c := range code {
-		if c < 'A' || c > 'Z' {
-			return false
-		}
-	}
-	return len(code) == 3
-}
-
 func checkMetadata(metadata map[string]string) error {
 	if len(metadata) > maxMetadata {
-		return badRequest("parameter_invalid", "metadata", fmt.Sprintf("At most %d entries.", maxMetadata))
+		return standin.BadRequest("parameter_invalid", "metadata", fmt.Sprintf("At most %d entries.", maxMetadata))
 	}
 	for name, value := range metadata {
 		if name == "" || len(name) > maxMetadataName || len(value) > maxMetadataValue {
-			return badRequest("parameter_invalid", "metadata",
+			return standin.BadRequest("parameter_invalid", "metadata",
 				fmt.Sprintf("Names have 1 to %d bytes, values at most %d.", maxMetadataName, maxMetadataValue))
 		}
 	}
@@ -71,7 +63,7 @@ func checkMetadata(metadata map[string]string) error {
 
 func (s *server) createCharge(w http.ResponseWriter, r *http.Request) error {
 	var p chargeParams
-	if err := decode(w, r, &p, "amount", "currency", "source", "metadata"); err != nil {
+	if err := standin.Decode(w, r, &p, "amount", "currency", "source", "metadata"); err != nil {
 		return err
 	}
 	if err := p.check(); err != nil {
@@ -88,14 +80,14 @@ func (s *server) createCharge(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if token.slow {
-		s.wait()
+		s.Wait()
 	}
 	outcome, err := settleCharge(claim, token, p)
 	if err != nil {
 		return err
 	}
 	if token.losesChargeReply {
-		cut()
+		standin.Cut()
 	}
 	return writeOutcome(w, outcome)
 }
@@ -110,18 +102,18 @@ func settleCharge(claim *ledger.Claim, token token, p chargeParams) (*ledger.Out
 func (s *server) showCharge(w http.ResponseWriter, r *http.Request) error {
 	charge, ok := s.ledger.Charge(r.PathValue("id"))
 	if !ok {
-		return &apiError{
-			status: http.StatusNotFound, Type: typeInvalidRequest, Code: "resource_missing", Param: "id",
+		return &standin.Error{
+			Status: http.StatusNotFound, Type: standin.TypeInvalidRequest, Code: "resource_missing", Param: "id",
 			Message: "No such charge.",
 		}
 	}
-	return writeJSON(w, http.StatusOK, charge)
+	return standin.WriteJSON(w, http.StatusOK, charge)
 }
 
 func (s *server) listCharges(w http.ResponseWriter, r *http.Request) error {
-	return list(w, r, s.ledger.Charges)
+	return standin.List(w, r, "order_id", s.ledger.Charges)
 }
 
 func (s *server) showSummary(w http.ResponseWriter, _ *http.Request) error {
-	return writeJSON(w, http.StatusOK, s.ledger.Summary())
+	return standin.WriteJSON(w, http.StatusOK, s.ledger.Summary())
 }

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+
+	"quadrille.internal/local/standin/standintest"
 )
 
 func TestSameKeySameAnswer(t *testing.T) {
@@ -17,13 +19,13 @@ func TestSameKeySameAnswer(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			first := p.charge(c.name, c.first)
-			if first.header.Get("Idempotent-Replayed") != "" {
+			if first.Header.Get("Idempotent-Replayed") != "" {
 				t.Fatal("first answer claims to be a replay")
 			}
-			p.restart()
+			p.Restart()
 			again := p.charge(c.name, c.again)
-			if again.header.Get("Idempotent-Replayed") != "true" || again.status != first.status || again.body != first.body {
-				t.Fatalf("first %d %s, again %d %s", first.status, first.body, again.status, again.body)
+			if again.Header.Get("Idempotent-Replayed") != "true" || again.Status != first.Status || again.Body != first.Body {
+				t.Fatalf("first %d %s, again %d %s", first.Status, first.Body, again.Status, again.Body)
 			}
 		})
 	}
@@ -37,24 +39,24 @@ func TestReplayIsTheFirstAnswerThoughRefundedSince(t *testing.T) {
 	first := p.charge("k", chargeBody("tok_success", "o"))
 	c := p.charges("")[0]
 	refund := p.refund("r", refundBody(c.ID, 1000))
-	if again := p.refund("r", refundBody(c.ID, 1000)); again.body != refund.body || again.status != http.StatusOK {
-		t.Fatalf("refund replayed as %d %s", again.status, again.body)
+	if again := p.refund("r", refundBody(c.ID, 1000)); again.Body != refund.Body || again.Status != http.StatusOK {
+		t.Fatalf("refund replayed as %d %s", again.Status, again.Body)
 	}
-	if again := p.charge("k", chargeBody("tok_success", "o")); again.body != first.body {
-		t.Fatalf("charge replayed as %s", again.body)
+	if again := p.charge("k", chargeBody("tok_success", "o")); again.Body != first.Body {
+		t.Fatalf("charge replayed as %s", again.Body)
 	}
 }
 
 func TestKeyBelongsToOneRequest(t *testing.T) {
 	p := startProvider(t)
 	c := p.succeeded("k", chargeBody("tok_success", "o"))
-	expect(t, p.charge("k", chargeBody("tok_success", "other")), http.StatusBadRequest, "idempotency_error")
-	expect(t, p.refund("k", refundBody(c.ID, 1)), http.StatusBadRequest, "idempotency_error")
+	standintest.Expect(t, p.charge("k", chargeBody("tok_success", "other")), http.StatusBadRequest, "idempotency_error")
+	standintest.Expect(t, p.refund("k", refundBody(c.ID, 1)), http.StatusBadRequest, "idempotency_error")
 }
 
 func TestHundredAtOnceWithOneKeyChargeOnce(t *testing.T) {
 	p := startProvider(t)
-	answers := make([]answer, 100)
+	answers := make([]standintest.Answer, 100)
 	var wg sync.WaitGroup
 	for i := range answers {
 		wg.Go(func() { answers[i] = p.charge("k", chargeBody("tok_success", "o")) })
@@ -65,15 +67,15 @@ func TestHundredAtOnceWithOneKeyChargeOnce(t *testing.T) {
 	if len(charges) != 1 {
 		t.Fatalf("%d charges", len(charges))
 	}
-	want := p.charge("k", chargeBody("tok_success", "o")).body
+	want := p.charge("k", chargeBody("tok_success", "o")).Body
 	firsts := 0
 	for _, a := range answers {
 		switch {
-		case a.status == http.StatusConflict:
-			expect(t, a, http.StatusConflict, "idempotency_in_flight")
-		case a.body != want:
-			t.Fatalf("answer %d %s, want %s", a.status, a.body, want)
-		case a.header.Get("Idempotent-Replayed") == "":
+		case a.Status == http.StatusConflict:
+			standintest.Expect(t, a, http.StatusConflict, "idempotency_in_flight")
+		case a.Body != want:
+			t.Fatalf("answer %d %s, want %s", a.Status, a.Body, want)
+		case a.Header.Get("Idempotent-Replayed") == "":
 			firsts++
 		}
 	}

@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"quadrille.internal/local/psp/ledger"
+	"quadrille.internal/local/standin/standintest"
 )
 
 func TestDeclines(t *testing.T) {
 	p := startProvider(t)
 	for source, code := range map[string]string{"tok_decline": "card_declined", "tok_insufficient_funds": "insufficient_funds"} {
-		expect(t, p.charge(source, chargeBody(source, "o")), http.StatusPaymentRequired, code)
+		standintest.Expect(t, p.charge(source, chargeBody(source, "o")), http.StatusPaymentRequired, code)
 	}
 	if s := p.summary(); s.Charges != 0 || s.Declines["card_declined"] != 1 || s.Declines["insufficient_funds"] != 1 {
 		t.Fatalf("summary %+v", s)
@@ -22,24 +23,24 @@ func TestDeclines(t *testing.T) {
 func TestFlakyFailsTwiceThenCharges(t *testing.T) {
 	p := startProvider(t)
 	for range 2 {
-		expect(t, p.charge("k", chargeBody("tok_flaky", "o")), http.StatusInternalServerError, "internal")
+		standintest.Expect(t, p.charge("k", chargeBody("tok_flaky", "o")), http.StatusInternalServerError, "internal")
 		if n := len(p.charges("")); n != 0 {
 			t.Fatalf("%d charges after a 500", n)
 		}
 	}
 	p.succeeded("k", chargeBody("tok_flaky", "o"))
-	if a := p.charge("k", chargeBody("tok_flaky", "o")); a.header.Get("Idempotent-Replayed") != "true" {
-		t.Fatalf("fourth answer %d %s", a.status, a.body)
+	if a := p.charge("k", chargeBody("tok_flaky", "o")); a.Header.Get("Idempotent-Replayed") != "true" {
+		t.Fatalf("fourth answer %d %s", a.Status, a.Body)
 	}
-	expect(t, p.charge("k2", chargeBody("tok_flaky", "o")), http.StatusInternalServerError, "internal")
+	standintest.Expect(t, p.charge("k2", chargeBody("tok_flaky", "o")), http.StatusInternalServerError, "internal")
 }
 
 func TestRateLimitedOnce(t *testing.T) {
 	p := startProvider(t)
 	a := p.charge("k", chargeBody("tok_rate_limited", "o"))
-	expect(t, a, http.StatusTooManyRequests, "rate_limit")
-	if a.header.Get("Retry-After") != "1" {
-		t.Fatalf("Retry-After %q", a.header.Get("Retry-After"))
+	standintest.Expect(t, a, http.StatusTooManyRequests, "rate_limit")
+	if a.Header.Get("Retry-After") != "1" {
+		t.Fatalf("Retry-After %q", a.Header.Get("Retry-After"))
 	}
 	p.succeeded("k", chargeBody("tok_rate_limited", "o"))
 }
@@ -47,16 +48,16 @@ func TestRateLimitedOnce(t *testing.T) {
 func TestLostReplyHasChargedAndReplays(t *testing.T) {
 	p := startProvider(t)
 	if a, err := p.do(t.Context(), "POST", "/v1/charges", "k", chargeBody("tok_lost_reply", "o")); err == nil {
-		t.Fatalf("answered %d %s", a.status, a.body)
+		t.Fatalf("answered %d %s", a.Status, a.Body)
 	}
-	p.restart()
+	p.Restart()
 	charges := p.charges("order_id=o")
 	if len(charges) != 1 {
 		t.Fatalf("%d charges behind the lost reply", len(charges))
 	}
 	a := p.charge("k", chargeBody("tok_lost_reply", "o"))
-	if got := parse[ledger.Charge](t, a); a.header.Get("Idempotent-Replayed") != "true" || got.ID != charges[0].ID {
-		t.Fatalf("retry answered %d %s", a.status, a.body)
+	if got := standintest.Parse[ledger.Charge](t, a); a.Header.Get("Idempotent-Replayed") != "true" || got.ID != charges[0].ID {
+		t.Fatalf("retry answered %d %s", a.Status, a.Body)
 	}
 }
 
@@ -64,13 +65,13 @@ func TestLostReplyOfARefund(t *testing.T) {
 	p := startProvider(t)
 	c := p.succeeded("k", chargeBody("tok_lost_reply_refund", "o"))
 	if a, err := p.do(t.Context(), "POST", "/v1/refunds", "r", refundBody(c.ID, 1000)); err == nil {
-		t.Fatalf("answered %d %s", a.status, a.body)
+		t.Fatalf("answered %d %s", a.Status, a.Body)
 	}
 	if got := p.charges("")[0].AmountRefunded; got != 1000 {
 		t.Fatalf("amount_refunded %d behind the lost reply", got)
 	}
-	if a := p.refund("r", refundBody(c.ID, 1000)); a.status != http.StatusOK || a.header.Get("Idempotent-Replayed") != "true" {
-		t.Fatalf("retry answered %d %s", a.status, a.body)
+	if a := p.refund("r", refundBody(c.ID, 1000)); a.Status != http.StatusOK || a.Header.Get("Idempotent-Replayed") != "true" {
+		t.Fatalf("retry answered %d %s", a.Status, a.Body)
 	}
 }
 
@@ -78,7 +79,7 @@ func TestSlowTakesItsTime(t *testing.T) {
 	p := startProvider(t)
 	begin := time.Now()
 	p.succeeded("k", chargeBody("tok_slow", "o"))
-	if took := time.Since(begin); took < p.cfg.slow {
+	if took := time.Since(begin); took < p.Config.Slow {
 		t.Fatalf("answered after %s", took)
 	}
 }
@@ -87,15 +88,13 @@ func TestSlowTakesItsTime(t *testing.T) {
 // that the other waits. Its caller hangs up; stopping ends the wait.
 func TestSlowChargesAtTheEndThoughTheCallerHungUp(t *testing.T) {
 	p := startProvider(t)
-	if err := p.stop(); err != nil {
-		t.Fatal(err)
-	}
-	p.cfg.slow = time.Hour
-	p.start()
+	p.Stop()
+	p.Config.Slow = time.Hour
+	p.Start()
 
 	ctx, hangUp := context.WithCancel(t.Context())
 	defer hangUp()
-	answers := make(chan answer, 2)
+	answers := make(chan standintest.Answer, 2)
 	for range 2 {
 		go func() {
 			if a, err := p.do(ctx, "POST", "/v1/charges", "k", chargeBody("tok_slow", "o")); err == nil {
@@ -103,13 +102,13 @@ func TestSlowChargesAtTheEndThoughTheCallerHungUp(t *testing.T) {
 			}
 		}()
 	}
-	expect(t, <-answers, http.StatusConflict, "idempotency_in_flight")
+	standintest.Expect(t, <-answers, http.StatusConflict, "idempotency_in_flight")
 	p.succeeded("another", chargeBody("tok_success", "another")) // later in the file than an early charge would be
 	if n := len(p.charges("order_id=o")); n != 0 {
 		t.Fatalf("%d charges before the end of the wait", n)
 	}
 	hangUp()
-	p.restart()
+	p.Restart()
 	if n := len(p.charges("order_id=o")); n != 1 {
 		t.Fatalf("%d charges after the wait", n)
 	}
@@ -118,31 +117,16 @@ func TestSlowChargesAtTheEndThoughTheCallerHungUp(t *testing.T) {
 func TestOutageDown(t *testing.T) {
 	p := startProvider(t)
 	p.must("POST", "/admin/mode", "", `{"mode":"down"}`)
-	expect(t, p.charge("k", chargeBody("tok_success", "o")), http.StatusServiceUnavailable, "unavailable")
+	standintest.Expect(t, p.charge("k", chargeBody("tok_success", "o")), http.StatusServiceUnavailable, "unavailable")
 	if a, err := p.do(t.Context(), "POST", "/v1/charges", "k", chargeBody("tok_success", "o")); err == nil {
-		t.Fatalf("every second call is cut, yet answered %d", a.status)
+		t.Fatalf("every second call is cut, yet answered %d", a.Status)
 	}
-	if a := p.must("GET", "/healthz", "", ""); a.status != http.StatusOK {
-		t.Fatalf("health %d", a.status)
+	if a := p.must("GET", "/healthz", "", ""); a.Status != http.StatusOK {
+		t.Fatalf("health %d", a.Status)
 	}
 	p.must("POST", "/admin/mode", "", `{"mode":"ok"}`)
 	if n := len(p.charges("")); n != 0 {
 		t.Fatalf("%d charges while down", n)
-	}
-}
-
-func TestOutageEndsByItself(t *testing.T) {
-	var o outage
-	start := time.Unix(1700000000, 0)
-	o.set(start, modeDown, time.Second)
-	for after, want := range map[time.Duration]string{0: modeDown, time.Second - 1: modeDown, time.Second: modeOK} {
-		if mode, _ := o.next(start.Add(after)); mode != want {
-			t.Errorf("after %s: %s, want %s", after, mode, want)
-		}
-	}
-	o.set(start, modeDown, 0)
-	if mode, _ := o.next(start.Add(maxOutage)); mode != modeDown {
-		t.Errorf("an outage without an end became %s", mode)
 	}
 }
 
@@ -151,11 +135,11 @@ func TestOutageLastsForTheMillisecondsAsked(t *testing.T) {
 	p.must("POST", "/admin/mode", "", `{"mode":"down","for_ms":1}`)
 	for set := time.Now(); ; {
 		a, err := p.do(t.Context(), "GET", "/v1/charges", "", "")
-		if err == nil && a.status == http.StatusOK {
+		if err == nil && a.Status == http.StatusOK {
 			return
 		}
 		if time.Since(set) > 10*time.Second {
-			t.Fatalf("still down: %v %d", err, a.status)
+			t.Fatalf("still down: %v %d", err, a.Status)
 		}
 	}
 }
@@ -165,12 +149,12 @@ func TestOutageSlow(t *testing.T) {
 	p.must("POST", "/admin/mode", "", `{"mode":"slow"}`)
 	begin := time.Now()
 	p.succeeded("k", chargeBody("tok_success", "o"))
-	if took := time.Since(begin); took < p.cfg.slow {
+	if took := time.Since(begin); took < p.Config.Slow {
 		t.Fatalf("answered after %s", took)
 	}
 	for _, body := range []string{`{"mode":"odd"}`, `{"mode":"down","for_ms":-1}`, `{"mode":"down","for":1}`} {
-		if a := p.must("POST", "/admin/mode", "", body); a.status != http.StatusBadRequest {
-			t.Errorf("%s: %d", body, a.status)
+		if a := p.must("POST", "/admin/mode", "", body); a.Status != http.StatusBadRequest {
+			t.Errorf("%s: %d", body, a.Status)
 		}
 	}
 }

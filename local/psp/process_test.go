@@ -1,84 +1,33 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os/exec"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
 
 	"quadrille.internal/local/psp/ledger"
+	"quadrille.internal/local/standin/standintest"
 )
-
-// process is the real binary.
-type process struct {
-	cmd *exec.Cmd
-	url string
-}
-
-func buildBinary(t *testing.T) string {
-	t.Helper()
-	binary := filepath.Join(t.TempDir(), "psp")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	return binary
-}
-
-func startProcess(t *testing.T, binary string, cfg config) *process {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), binary,
-		"-addr", "127.0.0.1:0", "-state", cfg.stateFile, "-key-file", cfg.keyFile, "-slow", "1m")
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // fails when the test has ended it already
-		_ = cmd.Wait()
-	})
-	lines := bufio.NewScanner(stderr)
-	for lines.Scan() {
-		var entry struct{ Msg, Addr string }
-		if err := json.Unmarshal(lines.Bytes(), &entry); err != nil {
-			t.Fatalf("log line %q: %v", lines.Text(), err)
-		}
-		if entry.Msg == "listening" {
-			return &process{cmd: cmd, url: "http://" + entry.Addr}
-		}
-	}
-	t.Fatalf("ended before it listened: %v", cmd.Wait())
-	return nil
-}
-
-// client returns a provider that talks to the process.
-func (p *process) client(t *testing.T, like *provider) *provider {
-	return &provider{t: t, cfg: like.cfg, url: p.url, client: like.client}
-}
 
 // load charges with ever new keys on every connection until the server dies,
 // and reports each charge it was answered.
-func load(p *provider, connections int, charged func(ledger.Charge)) {
+func load(p provider, connections int, charged func(ledger.Charge)) {
 	var wg sync.WaitGroup
 	for i := range connections {
 		wg.Go(func() {
 			for n := 0; ; n++ {
 				key := fmt.Sprintf("k-%d-%d", i, n)
-				a, err := p.do(p.t.Context(), http.MethodPost, "/v1/charges", key, chargeBody("tok_success", key))
+				a, err := p.do(p.T.Context(), http.MethodPost, "/v1/charges", key, chargeBody("tok_success", key))
 				if err != nil {
 					return
 				}
 				var c ledger.Charge
-				if err := json.Unmarshal([]byte(a.body), &c); err != nil || a.status != http.StatusOK {
-					p.t.Errorf("answered %d %s", a.status, a.body)
+				if err := json.Unmarshal([]byte(a.Body), &c); err != nil || a.Status != http.StatusOK {
+					p.T.Errorf("answered %d %s", a.Status, a.Body)
 					return
 				}
 				charged(c)
@@ -89,17 +38,14 @@ func load(p *provider, connections int, charged func(ledger.Charge)) {
 }
 
 func TestKilledUnderLoadKeepsEveryAnsweredCharge(t *testing.T) {
-	stopped := startProvider(t)
-	if err := stopped.stop(); err != nil {
-		t.Fatal(err)
-	}
-	binary := buildBinary(t)
+	stopped := standintest.Prepare(t, program)
+	binary := standintest.Build(t)
 
 	answered := map[string]ledger.Charge{}
 	for round := range 3 {
-		process := startProcess(t, binary, stopped.cfg)
-		p := process.client(t, stopped)
-		p.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 32}}
+		process := stopped.StartProcess(binary)
+		p := provider{process.Client(stopped)}
+		p.Client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 32}}
 		checkLedger(t, p, answered)
 
 		var mu sync.Mutex
@@ -113,18 +59,18 @@ func TestKilledUnderLoadKeepsEveryAnsweredCharge(t *testing.T) {
 			}
 			answered[c.Metadata["order_id"]] = c
 			if len(answered) == target {
-				if err := process.cmd.Process.Kill(); err != nil {
+				if err := process.Signal(syscall.SIGKILL); err != nil {
 					t.Errorf("round %d: kill: %v", round, err)
 				}
 			}
 		})
-		_ = process.cmd.Wait()
+		_ = process.Wait()
 	}
-	checkLedger(t, startProcess(t, binary, stopped.cfg).client(t, stopped), answered)
+	checkLedger(t, provider{stopped.StartProcess(binary).Client(stopped)}, answered)
 }
 
 // checkLedger demands every answered charge, and no order charged twice.
-func checkLedger(t *testing.T, p *provider, answered map[string]ledger.Charge) {
+func checkLedger(t *testing.T, p provider, answered map[string]ledger.Charge) {
 	t.Helper()
 	inLedger := map[string]string{}
 	cursor := ""
@@ -150,25 +96,22 @@ func checkLedger(t *testing.T, p *provider, answered map[string]ledger.Charge) {
 }
 
 func TestSIGTERMAnswersWhatIsInFlightAndExitsZero(t *testing.T) {
-	stopped := startProvider(t)
-	if err := stopped.stop(); err != nil {
-		t.Fatal(err)
-	}
-	process := startProcess(t, buildBinary(t), stopped.cfg)
-	p := process.client(t, stopped)
+	stopped := standintest.Prepare(t, program)
+	process := stopped.StartProcess(standintest.Build(t))
+	p := provider{process.Client(stopped)}
 
-	answers := make(chan answer, 2)
+	answers := make(chan standintest.Answer, 2)
 	for range 2 {
 		go func() { answers <- p.charge("k", chargeBody("tok_slow", "o")) }()
 	}
-	expect(t, <-answers, http.StatusConflict, "idempotency_in_flight") // so the other one waits its minute
-	if err := process.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	standintest.Expect(t, <-answers, http.StatusConflict, "idempotency_in_flight") // so the other one waits its minute
+	if err := process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if a := <-answers; a.status != http.StatusOK {
-		t.Fatalf("answer in flight: %d %s", a.status, a.body)
+	if a := <-answers; a.Status != http.StatusOK {
+		t.Fatalf("answer in flight: %d %s", a.Status, a.Body)
 	}
-	if err := process.cmd.Wait(); err != nil {
+	if err := process.Wait(); err != nil {
 		t.Fatalf("exit: %v", err)
 	}
 }
@@ -179,7 +122,7 @@ func BenchmarkCharge(b *testing.B) {
 	for _, connections := range []int{1, 16, 64} {
 		b.Run(fmt.Sprintf("connections=%d", connections), func(b *testing.B) {
 			p := startProvider(b)
-			p.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}}
+			p.Client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}}
 			work := make(chan int)
 			var wg sync.WaitGroup
 			b.ResetTimer()
@@ -187,8 +130,8 @@ func BenchmarkCharge(b *testing.B) {
 				wg.Go(func() {
 					for i := range work {
 						key := fmt.Sprint("k", i)
-						if a, err := p.do(context.Background(), "POST", "/v1/charges", key, chargeBody("tok_success", key)); err != nil || a.status != 200 {
-							b.Errorf("charge: %d %v", a.status, err)
+						if a, err := p.do(context.Background(), "POST", "/v1/charges", key, chargeBody("tok_success", key)); err != nil || a.Status != 200 {
+							b.Errorf("charge: %d %v", a.Status, err)
 						}
 					}
 				})

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"net/http"
+
+	"quadrille.internal/local/standin"
 )
 
 const maxReason = 255
@@ -15,10 +17,10 @@ type refundParams struct {
 
 func (p refundParams) check() error {
 	if p.Charge == "" {
-		return badRequest("parameter_missing", "charge", "Missing required parameter.")
+		return standin.BadRequest("parameter_missing", "charge", "Missing required parameter.")
 	}
 	if len(p.Reason) > maxReason {
-		return badRequest("parameter_invalid", "reason", fmt.Sprintf("At most %d bytes.", maxReason))
+		return standin.BadRequest("parameter_invalid", "reason", fmt.Sprintf("At most %d bytes.", maxReason))
 	}
 	if p.Amount == nil {
 		return nil
@@ -28,7 +30,7 @@ func (p refundParams) check() error {
 
 func (s *server) createRefund(w http.ResponseWriter, r *http.Request) error {
 	var p refundParams
-	if err := decode(w, r, &p, "charge", "amount", "reason"); err != nil {
+	if err := standin.Decode(w, r, &p, "charge", "amount", "reason"); err != nil {
 		return err
 	}
 	if err := p.check(); err != nil {
@@ -49,11 +51,11 @@ func (s *server) createRefund(w http.ResponseWriter, r *http.Request) error {
 		return fromLedger(err)
 	}
 	if charge, _ := s.ledger.Charge(p.Charge); tokens[charge.Source].losesRefundReply {
-		cut()
+		standin.Cut()
 	}
 	return writeOutcome(w, outcome)
 }
 
 func (s *server) listRefunds(w http.ResponseWriter, r *http.Request) error {
-	return list(w, r, s.ledger.Refunds)
+	return standin.List(w, r, "order_id", s.ledger.Refunds)
 }

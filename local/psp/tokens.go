@@ -4,13 +4,14 @@ import (
 	"sync"
 
 	"quadrille.internal/local/psp/ledger"
+	"quadrille.internal/local/standin"
 )
 
 // token says how a charge with this source goes.
 type token struct {
 	decline          *ledger.Decline
 	slow             bool
-	refusal          *apiError // the answer to the first refusals requests of a key
+	refusal          *standin.Error // the answer to the first refusals requests of a key
 	refusals         int
 	losesChargeReply bool
 	losesRefundReply bool

@@ -13,6 +13,9 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"quadrille.internal/local/standin/index"
+	"quadrille.internal/local/standin/journal"
 )
 
 var (
@@ -24,8 +27,6 @@ var (
 	ErrNoSuchCharge = errors.New("no such charge")
 	// ErrOverRefund reports a refund of more than is left of the charge.
 	ErrOverRefund = errors.New("refund exceeds what is left of the charge")
-	// ErrUnknownCursor reports a page that starts after an id never seen.
-	ErrUnknownCursor = errors.New("cursor names no record")
 )
 
 // orderKey is the metadata entry by which charges and refunds can be listed.
@@ -90,13 +91,13 @@ type account struct {
 
 // Ledger is safe for concurrent use.
 type Ledger struct {
-	journal *journal
+	journal *journal.Journal
 	now     func() time.Time
 
 	mu       sync.RWMutex
 	keys     map[string]keyState
-	charges  index[*account]
-	refunds  index[Refund]
+	charges  index.Index[*account]
+	refunds  index.Index[Refund]
 	declines map[string]int
 	totals   map[string]Total
 }
@@ -107,12 +108,12 @@ func Open(path string, now func() time.Time, log *slog.Logger) (*Ledger, error) 
 	l := &Ledger{
 		now:      now,
 		keys:     map[string]keyState{},
-		charges:  newIndex[*account](),
-		refunds:  newIndex[Refund](),
+		charges:  index.New[*account](),
+		refunds:  index.New[Refund](),
 		declines: map[string]int{},
 		totals:   map[string]Total{},
 	}
-	j, err := openJournal(path, log, l.replay)
+	j, err := journal.Open(path, log, l.replay)
 	if err != nil {
 		return nil, err
 	}
@@ -121,11 +122,11 @@ func Open(path string, now func() time.Time, log *slog.Logger) (*Ledger, error) 
 }
 
 // Close writes what is waiting and gives up the lock.
-func (l *Ledger) Close() error { return l.journal.close() }
+func (l *Ledger) Close() error { return l.journal.Close() }
 
 // Failed is closed once the state file could not be written. From then on the
 // ledger accepts nothing: what reached the disk is known only after a restart.
-func (l *Ledger) Failed() <-chan struct{} { return l.journal.failed }
+func (l *Ledger) Failed() <-chan struct{} { return l.journal.Failed() }
 
 // Claim reserves the key for one request. For a key that already led to an
 // outcome it returns that outcome instead. The caller ends a claim with
@@ -201,7 +202,7 @@ func (c *Claim) Refund(chargeID string, amount int64, reason string) (*Outcome, 
 func (l *Ledger) pledge(chargeID string, amount int64) (Refund, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	acc, ok := l.charges.get(chargeID)
+	acc, ok := l.charges.Get(chargeID)
 	if !ok {
 		return Refund{}, ErrNoSuchCharge
 	}
@@ -222,7 +223,7 @@ func (c *Claim) settle(o Outcome) (*Outcome, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode outcome: %w", err)
 	}
-	if err := c.ledger.journal.append(line, func() { c.ledger.apply(rec) }); err != nil {
+	if err := c.ledger.journal.Append(line, func() { c.ledger.apply(rec) }); err != nil {
 		return nil, fmt.Errorf("write outcome: %w", err)
 	}
 	return &o, nil
@@ -243,7 +244,7 @@ func (l *Ledger) replay(line []byte) error {
 	case rec.Refund == nil:
 		return errors.New("no outcome")
 	default:
-		if _, ok := l.charges.get(rec.Refund.Charge); !ok {
+		if _, ok := l.charges.Get(rec.Refund.Charge); !ok {
 			return fmt.Errorf("refund %s: %w", rec.Refund.ID, ErrNoSuchCharge)
 		}
 	}
@@ -259,14 +260,14 @@ func (l *Ledger) apply(rec record) {
 	switch {
 	case rec.Charge != nil:
 		c := *rec.Charge
-		l.charges.add(c.ID, c.Metadata[orderKey], &account{charge: c})
+		l.charges.Add(c.ID, c.Metadata[orderKey], &account{charge: c})
 		l.count(c.Currency, Total{Charges: 1, Charged: c.Amount})
 	case rec.Refund != nil:
 		r := *rec.Refund
-		acc, _ := l.charges.get(r.Charge)
+		acc, _ := l.charges.Get(r.Charge)
 		acc.refunded += r.Amount
 		acc.pledged = max(acc.pledged, acc.refunded) // nothing was pledged when replaying
-		l.refunds.add(r.ID, acc.charge.Metadata[orderKey], r)
+		l.refunds.Add(r.ID, acc.charge.Metadata[orderKey], r)
 		l.count(r.Currency, Total{Refunds: 1, Refunded: r.Amount})
 	case rec.Decline != nil:
 		l.declines[rec.Decline.Code]++

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"quadrille.internal/local/standin/journal"
+	"quadrille.internal/local/standin/standintest"
 )
 
 func open(t *testing.T, path string) *Ledger {
@@ -102,10 +105,9 @@ func TestDamagedFileIsRefused(t *testing.T) {
 }
 
 func TestFailedWriteStopsTheLedger(t *testing.T) {
-	l := open(t, filepath.Join(t.TempDir(), "state"))
-	if err := l.journal.file.Close(); err != nil {
-		t.Fatal(err)
-	}
+	path := filepath.Join(t.TempDir(), "state")
+	l := open(t, path)
+	standintest.BreakDisk(t, path)
 	for _, key := range []string{"k1", "k2"} {
 		if o, err := charge(t, l, key); err == nil {
 			t.Fatalf("charged %+v without a disk", o)
@@ -122,7 +124,7 @@ func TestClosedLedgerAcceptsNothing(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := charge(t, l, "k"); !errors.Is(err, errClosed) {
+	if _, err := charge(t, l, "k"); !errors.Is(err, journal.ErrClosed) {
 		t.Fatalf("charge: %v", err)
 	}
 }

@@ -2,22 +2,9 @@ package ledger
 
 import (
 	"maps"
-	"slices"
+
+	"quadrille.internal/local/standin/index"
 )
-
-// Query selects a page, oldest first. The order is that of the state file and
-// never changes; records made while paging come at the end.
-type Query struct {
-	StartingAfter string // id of the last record of the page before; "" = from the start
-	OrderID       string // "" = all; a refund has the order of its charge
-	Limit         int
-}
-
-// Page is one page of a list.
-type Page[T any] struct {
-	Data    []T
-	HasMore bool
-}
 
 // Total adds up one currency, in minor units.
 type Total struct {
@@ -39,31 +26,30 @@ type Summary struct {
 func (l *Ledger) Charge(id string) (Charge, bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	acc, ok := l.charges.get(id)
+	acc, ok := l.charges.Get(id)
 	if !ok {
 		return Charge{}, false
 	}
 	return acc.current(), true
 }
 
-// Charges lists charges as they stand now. Fails with ErrUnknownCursor.
-func (l *Ledger) Charges(q Query) (Page[Charge], error) {
+// Charges lists charges as they stand now. Fails with index.ErrUnknownCursor.
+func (l *Ledger) Charges(q index.Query) (index.Page[Charge], error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	accounts, more, err := l.charges.page(q)
-	page := Page[Charge]{Data: make([]Charge, 0, len(accounts)), HasMore: more}
-	for _, acc := range accounts {
+	accounts, err := l.charges.Page(q)
+	page := index.Page[Charge]{Data: make([]Charge, 0, len(accounts.Data)), HasMore: accounts.HasMore}
+	for _, acc := range accounts.Data {
 		page.Data = append(page.Data, acc.current())
 	}
 	return page, err
 }
 
-// Refunds lists refunds. Fails with ErrUnknownCursor.
-func (l *Ledger) Refunds(q Query) (Page[Refund], error) {
+// Refunds lists refunds. Fails with index.ErrUnknownCursor.
+func (l *Ledger) Refunds(q index.Query) (index.Page[Refund], error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	refunds, more, err := l.refunds.page(q)
-	return Page[Refund]{Data: refunds, HasMore: more}, err
+	return l.refunds.Page(q)
 }
 
 // Summary adds up everything durable at one moment.
@@ -71,8 +57,8 @@ func (l *Ledger) Summary() Summary {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return Summary{
-		Charges:  len(l.charges.rows),
-		Refunds:  len(l.refunds.rows),
+		Charges:  l.charges.Len(),
+		Refunds:  l.refunds.Len(),
 		Declines: maps.Clone(l.declines),
 		Totals:   maps.Clone(l.totals),
 	}
@@ -91,55 +77,4 @@ func (l *Ledger) count(currency string, add Total) {
 	t.Charged += add.Charged
 	t.Refunded += add.Refunded
 	l.totals[currency] = t
-}
-
-// index keeps rows in the order they were added, found by id or by order.
-type index[T any] struct {
-	rows    []T
-	byID    map[string]int
-	byOrder map[string][]int // ascending positions in rows
-}
-
-func newIndex[T any]() index[T] {
-	return index[T]{rows: []T{}, byID: map[string]int{}, byOrder: map[string][]int{}}
-}
-
-func (x *index[T]) add(id, orderID string, row T) {
-	pos := len(x.rows)
-	x.rows = append(x.rows, row)
-	x.byID[id] = pos
-	if orderID != "" {
-		x.byOrder[orderID] = append(x.byOrder[orderID], pos)
-	}
-}
-
-func (x *index[T]) get(id string) (row T, ok bool) {
-	pos, ok := x.byID[id]
-	if ok {
-		row = x.rows[pos]
-	}
-	return row, ok
-}
-
-func (x *index[T]) page(q Query) (rows []T, more bool, err error) {
-	first := 0
-	if q.StartingAfter != "" {
-		pos, ok := x.byID[q.StartingAfter]
-		if !ok {
-			return nil, false, ErrUnknownCursor
-		}
-		first = pos + 1
-	}
-	if q.OrderID == "" {
-		end := min(first+q.Limit, len(x.rows))
-		return slices.Clone(x.rows[first:end]), end < len(x.rows), nil
-	}
-	positions := x.byOrder[q.OrderID]
-	from, _ := slices.BinarySearch(positions, first)
-	end := min(from+q.Limit, len(positions))
-	rows = make([]T, 0, end-from)
-	for _, pos := range positions[from:end] {
-		rows = append(rows, x.rows[pos])
-	}
-	return rows, end < len(positions), nil
 }

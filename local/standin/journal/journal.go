@@ -1,4 +1,6 @@
-package ledger
+// Package journal keeps the state of a stand-in in one append-only file of lines,
+// durable before anybody is told.
+package journal
 
 import (
 	"bufio"
@@ -12,12 +14,13 @@ import (
 	"syscall"
 )
 
-var errClosed = errors.New("journal is closed")
+// ErrClosed reports a line that came after Close.
+var ErrClosed = errors.New("journal is closed")
 
-// journal is an append-only file of lines. One goroutine writes all lines that
+// Journal is an append-only file of lines. One goroutine writes all lines that
 // wait and makes them durable with a single fsync, so that the cost of the
 // disk is shared by however many requests come while it is busy.
-type journal struct {
+type Journal struct {
 	file    *os.File
 	wake    chan struct{} // holds a token whenever pending may have lines
 	stopped chan struct{}
@@ -38,9 +41,9 @@ type batch struct {
 
 func newBatch() *batch { return &batch{done: make(chan struct{})} }
 
-// openJournal locks the file, hands every complete line to replay and cuts off
+// Open locks the file, hands every complete line to replay and cuts off
 // a last line that a crash left unfinished: nobody was told of it.
-func openJournal(path string, log *slog.Logger, replay func([]byte) error) (*journal, error) {
+func Open(path string, log *slog.Logger, replay func([]byte) error) (*Journal, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open state file: %w", err)
@@ -48,7 +51,7 @@ func openJournal(path string, log *slog.Logger, replay func([]byte) error) (*jou
 	if err := recoverFile(file, log, replay); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	j := &journal{
+	j := &Journal{
 		file:    file,
 		wake:    make(chan struct{}, 1),
 		stopped: make(chan struct{}),
@@ -111,9 +114,9 @@ func readLines(r io.Reader, replay func([]byte) error) (whole, torn int64, err e
 	}
 }
 
-// append returns once the line is on disk and durable has run. Lines become
+// Append returns once the line is on disk and durable has run. Lines become
 // durable, and their functions run, in the order of the file.
-func (j *journal) append(line []byte, durable func()) error {
+func (j *Journal) Append(line []byte, durable func()) error {
 	b, err := j.enqueue(line, durable)
 	if err != nil {
 		return err
@@ -122,7 +125,7 @@ func (j *journal) append(line []byte, durable func()) error {
 	return b.err
 }
 
-func (j *journal) enqueue(line []byte, durable func()) (*batch, error) {
+func (j *Journal) enqueue(line []byte, durable func()) (*batch, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.err != nil {
@@ -138,7 +141,7 @@ func (j *journal) enqueue(line []byte, durable func()) (*batch, error) {
 	return b, nil
 }
 
-func (j *journal) run() {
+func (j *Journal) run() {
 	defer close(j.stopped)
 	for range j.wake {
 		b := j.take()
@@ -154,7 +157,7 @@ func (j *journal) run() {
 	}
 }
 
-func (j *journal) take() *batch {
+func (j *Journal) take() *batch {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	b := j.pending
@@ -169,7 +172,7 @@ func (j *journal) take() *batch {
 
 // write is final when it fails: after a failed fsync nobody knows what the
 // disk holds, and only reading the file again can tell.
-func (j *journal) write(lines []byte) error {
+func (j *Journal) write(lines []byte) error {
 	if len(lines) == 0 {
 		return nil
 	}
@@ -187,11 +190,12 @@ func (j *journal) write(lines []byte) error {
 	return nil
 }
 
-func (j *journal) close() error {
+// Close writes what is waiting and gives up the lock.
+func (j *Journal) Close() error {
 	j.mu.Lock()
-	already := errors.Is(j.err, errClosed)
+	already := errors.Is(j.err, ErrClosed)
 	if !already {
-		j.err = errors.Join(j.err, errClosed)
+		j.err = errors.Join(j.err, ErrClosed)
 		close(j.wake)
 	}
 	j.mu.Unlock()
@@ -201,3 +205,7 @@ func (j *journal) close() error {
 	}
 	return j.file.Close()
 }
+
+// Failed is closed once the file could not be written. From then on nothing can
+// be appended: what reached the disk is known only after a restart.
+func (j *Journal) Failed() <-chan struct{} { return j.failed }

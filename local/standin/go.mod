@@ -1,0 +1,3 @@
+module quadrille.internal/local/standin
+
+go 1.26
