@@ -1,0 +1,215 @@
+// Package servicetest runs a service's own parts in a test, on a database of its
+// own and without a sidecar: events go through the real inbox, requests through
+// the real routes, and what they cause is read from the outbox table.
+package servicetest
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"quadrille.internal/events"
+	"quadrille.internal/platform/inbox"
+	"quadrille.internal/platform/outbox"
+	"quadrille.internal/platform/pgtest"
+	"quadrille.internal/platform/rest"
+	"quadrille.internal/platform/service"
+	"quadrille.internal/platform/telemetry"
+)
+
+// NewKit returns what the service called name is built with, on a database of
+// its own. The outbox is not running: what is emitted stays in its table.
+func NewKit(t testing.TB, name string, migrations fs.FS) *service.Kit {
+	t.Helper()
+	pool := pgtest.Open(t, migrations)
+	log := slog.New(slog.DiscardHandler)
+	return &service.Kit{
+		Pool: pool, Log: log, Metrics: telemetry.NewMetrics(), API: rest.API{Log: log},
+		Outbox: outbox.New(outbox.Config{Source: name, Pool: pool, Log: log}),
+	}
+}
+
+// Run runs work until the test ends, or until the returned function is called,
+// which waits for it to end.
+func Run(t testing.TB, work func(context.Context) error) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- work(ctx) }()
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("stop: %v", err)
+		}
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+// Inbox is a running inbox.
+type Inbox struct {
+	t  testing.TB
+	in *inbox.Inbox
+}
+
+// RunInbox runs the inbox of a service until the test ends.
+func RunInbox(t testing.TB, kit *service.Kit, handler inbox.Handler) *Inbox {
+	t.Helper()
+	in := inbox.New(inbox.Config{Consumer: "test", Pool: kit.Pool, Outbox: kit.Outbox, Handler: handler, Log: kit.Log})
+	Run(t, in.Run)
+	return &Inbox{t, in}
+}
+
+// Message wraps an event as it comes from the broker. Delivered twice, it is a
+// duplicate; wrapped twice, it is another event.
+func Message(t testing.TB, e events.Event, at time.Time) inbox.Message {
+	t.Helper()
+	payload, err := events.Encode(uuid.Must(uuid.NewV7()), "test", at, "", e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return inbox.Message{Topic: e.Type(), Payload: payload}
+}
+
+// Deliver hands messages over as one batch. It reports those that were not
+// handled, or parked; it may be called from any goroutine.
+func (i *Inbox) Deliver(messages ...inbox.Message) {
+	i.t.Helper()
+	if parked := i.DeliverAny(messages...); len(parked) > 0 {
+		i.t.Errorf("parked %s: %s", parked[0].Topic, parked[0].Cause)
+	}
+}
+
+// DeliverAny is Deliver where messages may be parked. It returns all that are.
+func (i *Inbox) DeliverAny(messages ...inbox.Message) []inbox.Parked {
+	i.t.Helper()
+	batch := make([]*inbox.Message, len(messages))
+	for n := range messages {
+		m := messages[n]
+		batch[n] = &m
+	}
+	if err := i.in.Handle(context.Background(), batch); err != nil {
+		i.t.Errorf("deliver: %v", err)
+		return nil
+	}
+	for _, m := range batch {
+		if m.Verdict != inbox.Done {
+			i.t.Errorf("deliver %s: to be delivered again", m.Topic)
+		}
+	}
+	parked, err := i.in.ListParked(context.Background(), 100)
+	if err != nil {
+		i.t.Errorf("list parked: %v", err)
+	}
+	return parked
+}
+
+// Emitted returns the events that the outbox holds, by order, oldest first.
+func Emitted(t testing.TB, pool *pgxpool.Pool) map[uuid.UUID][]events.Event {
+	t.Helper()
+	rows, err := pool.Query(t.Context(), `select payload from outbox order by xid, id`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	payloads, err := pgx.CollectRows(rows, pgx.RowTo[[]byte])
+	if err != nil {
+		t.Fatal(err)
+	}
+	emitted := make(map[uuid.UUID][]events.Event)
+	for _, p := range payloads {
+		_, e, err := events.Decode(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		emitted[e.Order()] = append(emitted[e.Order()], e)
+	}
+	return emitted
+}
+
+// Types names the types of events.
+func Types(list []events.Event) []string {
+	types := make([]string, len(list))
+	for i, e := range list {
+		types[i] = e.Type()
+	}
+	return types
+}
+
+// Client calls a service's public routes.
+type Client struct {
+	t   testing.TB
+	url string
+}
+
+// Serve serves routes until the test ends.
+func Serve(t testing.TB, routes func(chi.Router)) *Client {
+	t.Helper()
+	r := chi.NewRouter()
+	rest.Fallbacks(r)
+	routes(r)
+	srv := httptest.NewServer(r)
+	t.Cleanup(func() {
+		http.DefaultClient.CloseIdleConnections()
+		srv.Close()
+	})
+	return &Client{t, srv.URL}
+}
+
+// Answer is a response, read whole.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   string
+}
+
+// Problem is the problem that was answered.
+func (a Answer) Problem() (p rest.Problem) {
+	_ = json.Unmarshal([]byte(a.Body), &p) // anything else has no code, which tests compare
+	return p
+}
+
+// Do sends a request; header holds name, value, name, value ... A body is sent as
+// JSON. It may be called from any goroutine.
+func (c *Client) Do(method, path, body string, header ...string) Answer {
+	c.t.Helper()
+	req, err := http.NewRequestWithContext(context.Background(), method, c.url+path, strings.NewReader(body))
+	if err != nil {
+		c.t.Errorf("%s %s: %v", method, path, err)
+		return Answer{}
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for pair := range slices.Chunk(header, 2) {
+		req.Header.Set(pair[0], pair[1])
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		c.t.Errorf("%s %s: %v", method, path, err)
+		return Answer{}
+	}
+	defer res.Body.Close()
+	raw, err := io.ReadAll(res.Body)
+	if err != nil {
+		c.t.Errorf("%s %s: %v", method, path, err)
+	}
+	return Answer{res.StatusCode, res.Header, string(raw)}
+}
