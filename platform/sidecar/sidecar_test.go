@@ -1,0 +1,133 @@
+package sidecar_test
+
+import (
+	"context"
+	"net"
+	"slices"
+	"testing"
+
+	"github.com/google/uuid"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	runtimev1 "github.com/dapr/dapr/pkg/proto/runtime/v1"
+
+	"quadrille.internal/platform/outbox"
+	"quadrille.internal/platform/sidecar"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const token = "dapr-token"
+
+// daprd stands for the sidecar.
+type daprd struct {
+	runtimev1.UnimplementedDaprServer
+	got           *runtimev1.BulkPublishRequest
+	failed        []string // entry ids to refuse
+	err           error
+	subscriptions int
+}
+
+func (d *daprd) BulkPublishEvent(ctx context.Context, req *runtimev1.BulkPublishRequest) (*runtimev1.BulkPublishResponse, error) {
+	if !slices.Equal(metadata.ValueFromIncomingContext(ctx, "dapr-api-token"), []string{token}) {
+		return nil, status.Error(codes.Unauthenticated, "token")
+	}
+	d.got = req
+	resp := &runtimev1.BulkPublishResponse{}
+	for _, id := range d.failed {
+		resp.FailedEntries = append(resp.FailedEntries, &runtimev1.BulkPublishResponseFailedEntry{EntryId: id, Error: "no"})
+	}
+	return resp, d.err
+}
+
+func (d *daprd) GetMetadata(context.Context, *runtimev1.GetMetadataRequest) (*runtimev1.GetMetadataResponse, error) {
+	return &runtimev1.GetMetadataResponse{Subscriptions: make([]*runtimev1.PubsubSubscription, d.subscriptions)}, d.err
+}
+
+func serve(t *testing.T, d *daprd) *sidecar.Sidecar {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	runtimev1.RegisterDaprServer(server, d)
+	served := make(chan struct{})
+	go func() { defer close(served); _ = server.Serve(ln) }()
+	s, err := sidecar.Dial(ln.Addr().String(), token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close(); server.Stop(); <-served })
+	return s
+}
+
+func batch() []outbox.Message {
+	one, two := uuid.Must(uuid.NewV7()), uuid.Must(uuid.NewV7())
+	return []outbox.Message{
+		{ID: one, Key: "order-1", Payload: []byte(`{"id":1}`)},
+		{ID: two, Key: "order-2", Payload: []byte(`{"id":2}`)},
+	}
+}
+
+func TestPublishSendsPayloadsAsTheyAre(t *testing.T) {
+	d := new(daprd)
+	messages := batch()
+	if failed, err := serve(t, d).Publish(t.Context(), "order.confirmed", messages); err != nil || failed != nil {
+		t.Fatalf("Publish = %v, %v", failed, err)
+	}
+	if d.got.GetPubsubName() != "pubsub" || d.got.GetTopic() != "order.confirmed" || d.got.GetMetadata()["rawPayload"] != "true" {
+		t.Errorf("request %v", d.got)
+	}
+	for i, e := range d.got.GetEntries() {
+		m := messages[i]
+		if e.GetEntryId() != m.ID.String() || string(e.GetEvent()) != string(m.Payload) || e.GetMetadata()["partitionKey"] != m.Key {
+			t.Errorf("entry %d is %v, want %+v", i, e, m)
+		}
+	}
+}
+
+func TestPublishReportsWhatWasNotTaken(t *testing.T) {
+	messages := batch()
+	for _, c := range []struct {
+		name   string
+		daprd  daprd
+		failed []uuid.UUID
+	}{
+		{"some", daprd{failed: []string{messages[1].ID.String()}}, []uuid.UUID{messages[1].ID}},
+		{"all", daprd{failed: []string{messages[0].ID.String(), messages[1].ID.String()}}, []uuid.UUID{messages[0].ID, messages[1].ID}},
+		{"the call", daprd{err: status.Error(codes.Unavailable, "broker is away")}, nil},
+		{"an entry that was not sent", daprd{failed: []string{"x"}}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			failed, err := serve(t, &c.daprd).Publish(t.Context(), "order.confirmed", messages)
+			if err == nil || !slices.Equal(failed, c.failed) {
+				t.Errorf("Publish = %v, %v, want %v and an error", failed, err, c.failed)
+			}
+		})
+	}
+}
+
+func TestReady(t *testing.T) {
+	if err := serve(t, &daprd{subscriptions: 3}).Ready(t.Context(), 3); err != nil {
+		t.Error(err)
+	}
+	if err := serve(t, &daprd{subscriptions: 2}).Ready(t.Context(), 3); err == nil {
+		t.Error("ready with 2 of 3 subscriptions")
+	}
+	if err := serve(t, &daprd{err: status.Error(codes.Unavailable, "x")}).Ready(t.Context(), 0); err == nil {
+		t.Error("ready though daprd answers with an error")
+	}
+	nobody, err := sidecar.Dial("127.0.0.1:1", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nobody.Close() //nolint:errcheck // nothing to lose
+	if err := nobody.Ready(t.Context(), 0); err == nil {
+		t.Error("ready without a daprd")
+	}
+}
