@@ -26,7 +26,7 @@ func (s *Stack) startServices(ctx context.Context) error {
 		return s.awaitServices(ctx)
 	}
 	if p := s.Process(cli); p != nil { // all it held has died
-		if err := p.Stop(ctx, partGrace); err != nil {
+		if err := p.Kill(ctx); err != nil {
 			return err
 		}
 	}

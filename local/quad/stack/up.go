@@ -147,7 +147,9 @@ func (s *Stack) Down(ctx context.Context) error {
 	err = errors.Join(
 		s.stopAll(ctx, serviceGrace, s.Apps()...),
 		s.stopAll(ctx, sidecarGrace, sidecars...),
-		s.stopAll(ctx, partGrace, cli),
+		// It has nothing left to do, and while it still starts services it would not
+		// listen to anything gentler.
+		s.stopPart(ctx, cli, syscall.SIGKILL, partGrace),
 		s.stopAll(ctx, partGrace, "psp", "scheduler", "placement"),
 		s.stopAll(ctx, redisGrace, "redis"),
 		s.stopPostgres(ctx),
