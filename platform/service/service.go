@@ -290,15 +290,20 @@ func (p *process) layers() []layer {
 func (p *process) serveHTTP(ln net.Listener, h http.Handler) func(context.Context) error {
 	return func(ctx context.Context) error {
 		srv := rest.NewServer(h)
+		finished := make(chan struct{})
 		stop := context.AfterFunc(ctx, func() {
+			defer close(finished)
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), intakeTimeout)
 			defer cancel()
 			if srv.Shutdown(ctx) != nil {
 				_ = srv.Close() // requests that hang are cut
 			}
 		})
-		defer stop()
-		return ignore(srv.Serve(ln), http.ErrServerClosed)
+		err := srv.Serve(ln)
+		if !stop() {
+			<-finished // Serve returns at once, before the requests under way
+		}
+		return ignore(err, http.ErrServerClosed)
 	}
 }
 

@@ -1,0 +1,259 @@
+package service_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	runtimev1 "github.com/dapr/dapr/pkg/proto/runtime/v1"
+
+	"quadrille.internal/events"
+	"quadrille.internal/platform/pgtest"
+	"quadrille.internal/platform/service"
+)
+
+func TestServiceHandlesAndPublishes(t *testing.T) {
+	d := startDaprd(t)
+	s := start(t, spec(nil, nil), environment(t, d))
+	s.eventually("/readyz", http.StatusOK)
+	orderID, raw := paid(t)
+	for range 2 { // the second is a duplicate
+		if got := s.deliver(raw).GetStatuses()[0].GetStatus(); got != runtimev1.TopicEventResponse_SUCCESS {
+			t.Errorf("answered %v", got)
+		}
+	}
+	entry := <-d.events
+	env, e, err := events.Decode(entry.GetEvent())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if env.Type != events.TypeOrderConfirmed || env.Source != "order" || e.Order() != orderID || env.TraceParent == "" {
+		t.Errorf("published %+v", env)
+	}
+	metrics := s.admin(http.MethodGet, "/metrics", "", http.StatusOK)
+	for _, want := range []string{
+		"quadrille_inbox_handled_total 2", "quadrille_inbox_duplicates_total 1", "quadrille_outbox_published_total 1",
+	} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("no %q among the metrics", want)
+		}
+	}
+	if err := s.stop(); err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	if len(d.events) != 0 {
+		t.Error("a duplicate had an effect")
+	}
+}
+
+func TestReadinessFollowsTheSidecar(t *testing.T) {
+	d := startDaprd(t)
+	s := start(t, spec(nil, nil), environment(t, d))
+	s.eventually("/readyz", http.StatusOK)
+	d.stop()
+	s.eventually("/readyz", http.StatusServiceUnavailable)
+	s.admin(http.MethodGet, "/healthz", "", http.StatusOK)
+	if body := s.admin(http.MethodGet, "/readyz", "", http.StatusServiceUnavailable); !strings.Contains(body, `"sidecar"`) {
+		t.Errorf("the answer does not name the sidecar: %s", body)
+	}
+	if err := s.stop(); err != nil {
+		t.Errorf("Run = %v", err)
+	}
+}
+
+func TestParkedEventsOnTheAdminPort(t *testing.T) {
+	s := start(t, spec(nil, nil), environment(t, startDaprd(t)))
+	s.eventually("/readyz", http.StatusOK)
+	s.deliver([]byte("rubbish"))
+	id := uuid.NewSHA1(uuid.NameSpaceOID, []byte("rubbish")).String()
+	for _, token := range []string{"", "guess"} {
+		for _, path := range []string{"/parked", "/parked/" + id} {
+			if body := s.admin(http.MethodGet, path, token, http.StatusUnauthorized); strings.Contains(body, "payload") {
+				t.Errorf("shown without the token: %s", body)
+			}
+		}
+		s.admin(http.MethodPost, "/parked/"+id+"/replay", token, http.StatusUnauthorized)
+	}
+	var list struct {
+		Parked []struct {
+			EventID  string `json:"event_id"`
+			Attempts int    `json:"attempts"`
+			Payload  []byte `json:"payload"`
+		} `json:"parked"`
+	}
+	if err := json.Unmarshal([]byte(s.admin(http.MethodGet, "/parked", appToken, http.StatusOK)), &list); err != nil {
+		t.Fatal(err)
+	}
+	if len(list.Parked) != 1 || list.Parked[0].EventID != id || string(list.Parked[0].Payload) != "rubbish" {
+		t.Errorf("parked %+v", list)
+	}
+	s.admin(http.MethodGet, "/parked/"+id, appToken, http.StatusOK)
+	s.admin(http.MethodGet, "/parked?limit=0", appToken, http.StatusBadRequest)
+	s.admin(http.MethodGet, "/parked/17", appToken, http.StatusBadRequest)
+	s.admin(http.MethodGet, "/parked/"+uuid.NewString(), appToken, http.StatusNotFound)
+	s.admin(http.MethodPost, "/parked/"+uuid.NewString()+"/replay", appToken, http.StatusNotFound)
+	if body := s.admin(http.MethodPost, "/parked/"+id+"/replay", appToken, http.StatusUnprocessableEntity); !strings.Contains(body, "decode envelope") {
+		t.Errorf("the operator is not told the cause: %s", body)
+	}
+}
+
+func TestWithoutATokenParkedEventsAreShownToNobody(t *testing.T) {
+	env := environment(t, startDaprd(t))
+	delete(env, "APP_API_TOKEN")
+	s := start(t, spec(nil, nil), env)
+	s.eventually("/healthz", http.StatusOK)
+	s.admin(http.MethodGet, "/parked", "", http.StatusUnauthorized)
+}
+
+func TestFlightRecorder(t *testing.T) {
+	for setting, status := range map[string]int{"on": http.StatusOK, "off": http.StatusServiceUnavailable} {
+		t.Run(setting, func(t *testing.T) {
+			env := environment(t, startDaprd(t))
+			env["QUADRILLE_FLIGHT"] = setting
+			s := start(t, spec(nil, nil), env)
+			s.eventually("/healthz", http.StatusOK)
+			body := s.admin(http.MethodGet, "/debug/flight", "", status)
+			if isTrace := strings.HasPrefix(body, "go 1."); isTrace != (status == http.StatusOK) {
+				t.Errorf("answered %.40q", body)
+			}
+			s.admin(http.MethodGet, "/debug/pprof/goroutine", "", http.StatusOK)
+		})
+	}
+}
+
+// A request that is under way when the end comes is answered, with all that it
+// needs still at work: what it commits is published.
+func TestStoppingFinishesRequests(t *testing.T) {
+	entered, release := make(chan struct{}), make(chan struct{})
+	d := startDaprd(t)
+	s := start(t, spec(entered, release), environment(t, d))
+	s.eventually("/healthz", http.StatusOK)
+	answered := make(chan string, 1)
+	go func() {
+		_, body, err := get(s.env["QUADRILLE_HTTP_ADDR"], "/v1/wait", "")
+		if err != nil {
+			body = err.Error()
+		}
+		answered <- body
+	}()
+	<-entered
+	s.cancel()
+	s.untilRefused("QUADRILLE_HTTP_ADDR")
+	close(release)
+	if body := <-answered; body != "\"done\"\n" {
+		t.Errorf("answered %s", body)
+	}
+	if err := <-s.ended; err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	if len(d.events) != 1 {
+		t.Errorf("%d events published, want the request's one", len(d.events))
+	}
+}
+
+func TestUnknownRoutesAreProblems(t *testing.T) {
+	s := start(t, spec(nil, nil), environment(t, startDaprd(t)))
+	s.eventually("/healthz", http.StatusOK)
+	for _, addr := range []string{"QUADRILLE_HTTP_ADDR", "QUADRILLE_ADMIN_ADDR"} {
+		status, body, err := get(s.env[addr], "/nowhere", "")
+		if err != nil || status != http.StatusNotFound || !strings.Contains(body, "no_such_route") {
+			t.Errorf("%s answered %d %s, %v", addr, status, body, err)
+		}
+	}
+}
+
+func run(t *testing.T, env map[string]string) error {
+	t.Helper()
+	return service.Run(t.Context(), spec(nil, nil), lookup(env), io.Discard)
+}
+
+func TestEveryBadSettingIsNamedAtOnce(t *testing.T) {
+	err := run(t, map[string]string{
+		"QUADRILLE_HTTP_ADDR": "x", "QUADRILLE_GRPC_ADDR": "y", "QUADRILLE_ADMIN_ADDR": "z",
+		"QUADRILLE_DATABASE_URL": "postgres://quad:hunter2@host:port/db", "QUADRILLE_DATABASE_CONNS": "-1",
+		"DAPR_GRPC_PORT": "grpc", "APP_API_TOKEN_FILE": "/no/such/file", "QUADRILLE_LOG_LEVEL": "loud",
+		"QUADRILLE_TRACE_PERCENT": "101", "QUADRILLE_FLIGHT": "yes", "QUADRILLE_LINGER": "-2ms",
+		"ORDER_TTL": "soon", // the service's own
+	})
+	if err == nil {
+		t.Fatal("Run = nil")
+	}
+	for _, name := range []string{
+		"QUADRILLE_HTTP_ADDR", "QUADRILLE_GRPC_ADDR", "QUADRILLE_ADMIN_ADDR", "QUADRILLE_DATABASE_URL", "QUADRILLE_DATABASE_CONNS",
+		"DAPR_GRPC_PORT", "APP_API_TOKEN_FILE", "QUADRILLE_LOG_LEVEL", "QUADRILLE_TRACE_PERCENT", "QUADRILLE_FLIGHT",
+		"QUADRILLE_LINGER", "ORDER_TTL",
+	} {
+		if !strings.Contains(err.Error(), name) {
+			t.Errorf("%s is not named in:\n%v", name, err)
+		}
+	}
+	if strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("the password is shown:\n%v", err)
+	}
+	if err := run(t, nil); err == nil || !strings.Contains(err.Error(), "QUADRILLE_DATABASE_URL is not set") {
+		t.Errorf("with nothing set Run = %v", err)
+	}
+}
+
+func TestAPortInUseIsNamed(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close() //nolint:errcheck // the test is over
+	env := environment(t, startDaprd(t))
+	for _, name := range []string{"QUADRILLE_HTTP_ADDR", "QUADRILLE_GRPC_ADDR", "QUADRILLE_ADMIN_ADDR"} {
+		free := env[name]
+		env[name] = ln.Addr().String()
+		if err := run(t, env); err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "in use") {
+			t.Errorf("Run = %v, want it to name %s", err, name)
+		}
+		env[name] = free
+	}
+}
+
+func TestAMissingDatabaseIsNamed(t *testing.T) {
+	env := environment(t, startDaprd(t))
+	u, err := url.Parse(env["QUADRILLE_DATABASE_URL"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/no_such_database"
+	env["QUADRILLE_DATABASE_URL"] = u.String()
+	if err := run(t, env); err == nil || !strings.Contains(err.Error(), `"no_such_database"`) {
+		t.Errorf("Run = %v", err)
+	}
+}
+
+// A stop while the database is still awaited is no reason to wait on.
+func TestStoppingWhileStarting(t *testing.T) {
+	env := environment(t, startDaprd(t))
+	env["QUADRILLE_DATABASE_URL"] = "postgres://nobody@" + freeAddr(t) + "/none"
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := service.Run(ctx, spec(nil, nil), lookup(env), io.Discard); err == nil {
+		t.Error("Run = nil, though it never started")
+	}
+}
+
+// Replicas that start together migrate one after the other.
+func TestReplicasStartTogether(t *testing.T) {
+	d := startDaprd(t)
+	database := pgtest.URL(t)
+	var replicas []*running
+	for range 3 {
+		env := environment(t, d)
+		env["QUADRILLE_DATABASE_URL"] = database
+		replicas = append(replicas, start(t, spec(nil, nil), env))
+	}
+	for _, r := range replicas {
+		r.eventually("/readyz", http.StatusOK)
+	}
+}
