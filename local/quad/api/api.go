@@ -1,0 +1,147 @@
+// Package api is a typed client of Quadrille's HTTP APIs: the public ones of
+// checkout, order and inventory, and the admin ports of all services.
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"quadrille.internal/events"
+)
+
+// URLs are where the services' public APIs are.
+type URLs struct{ Checkout, Inventory, Order string }
+
+// Client calls the public APIs. Every call may be repeated: what changes
+// something carries its own identity.
+type Client struct {
+	urls   URLs
+	caller caller
+}
+
+// New returns a client. patience is how long a call is repeated while a service is
+// overloaded or away; 0 makes one attempt.
+func New(urls URLs, patience time.Duration) *Client {
+	return &Client{urls: urls, caller: newCaller(patience, nil)}
+}
+
+// Close ends the client's idle connections.
+func (c *Client) Close() { c.caller.http.CloseIdleConnections() }
+
+// NewOrder is what a customer wants to buy.
+type NewOrder struct {
+	CustomerID   string        `json:"customer_id"`
+	Currency     string        `json:"currency"`
+	PaymentToken string        `json:"payment_token"`
+	Lines        []events.Line `json:"lines"`
+}
+
+// Receipt is the answer to a placed order, and again the same to a repetition.
+type Receipt struct {
+	OrderID  uuid.UUID    `json:"order_id"`
+	Total    events.Money `json:"total"`
+	PlacedAt time.Time    `json:"placed_at"`
+}
+
+// Place places an order. The same idempotency key never places two.
+func (c *Client) Place(ctx context.Context, key string, o NewOrder) (Receipt, error) {
+	return call[Receipt](ctx, c.caller, request{
+		method: http.MethodPost, url: c.urls.Checkout + "/v1/checkouts",
+		header: map[string]string{"Idempotency-Key": key}, body: o,
+	})
+}
+
+// Order is an order with what has happened to it.
+type Order struct {
+	ID         uuid.UUID      `json:"id"`
+	Status     string         `json:"status"`
+	Reason     *events.Reason `json:"reason,omitempty"`
+	WaitsFor   string         `json:"waits_for,omitempty"`
+	CustomerID string         `json:"customer_id,omitempty"`
+	Total      events.Money   `json:"total"`
+	Lines      []events.Line  `json:"lines"`
+	Timeline   []Moment       `json:"timeline"`
+}
+
+// Moment is one fact of an order, by the event that told it.
+type Moment struct {
+	Event string    `json:"event"`
+	At    time.Time `json:"at"`
+}
+
+// Order returns one order. One just placed may not be known for a moment.
+func (c *Client) Order(ctx context.Context, id uuid.UUID) (Order, error) {
+	return call[Order](ctx, c.caller, request{method: http.MethodGet, url: c.urls.Order + "/v1/orders/" + id.String()})
+}
+
+// Cancel asks for an order to be cancelled and returns what came of it.
+func (c *Client) Cancel(ctx context.Context, id uuid.UUID) (Order, error) {
+	return call[Order](ctx, c.caller, request{method: http.MethodPost, url: c.urls.Order + "/v1/orders/" + id.String() + "/cancel"})
+}
+
+const pageSize = 200
+
+// Orders returns a customer's newest orders, up to limit.
+func (c *Client) Orders(ctx context.Context, customer string, limit int) ([]Order, error) {
+	var all []Order
+	query := url.Values{"customer_id": {customer}}
+	for len(all) < limit {
+		query.Set("limit", strconv.Itoa(min(pageSize, limit-len(all))))
+		page, err := call[struct {
+			Orders []Order `json:"orders"`
+			Next   string  `json:"next_cursor"`
+		}](ctx, c.caller, request{method: http.MethodGet, url: c.urls.Order + "/v1/orders?" + query.Encode()})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page.Orders...)
+		if page.Next == "" {
+			break
+		}
+		query.Set("cursor", page.Next)
+	}
+	return all, nil
+}
+
+// Stock is a SKU's stock in all warehouses, in units.
+type Stock struct {
+	SKU        string      `json:"sku"`
+	Available  int64       `json:"available"`
+	Warehouses []Warehouse `json:"warehouses"`
+}
+
+// Warehouse is a SKU's stock in one warehouse. Held of OnHand belongs to orders
+// that are not settled; Available is the rest.
+type Warehouse struct {
+	Warehouse string `json:"warehouse"`
+	OnHand    int64  `json:"on_hand"`
+	Held      int64  `json:"held"`
+	Available int64  `json:"available"`
+}
+
+// Count is what lies in one warehouse.
+type Count struct {
+	Warehouse string `json:"warehouse"`
+	OnHand    int64  `json:"on_hand"`
+}
+
+// Stock returns a SKU's stock.
+func (c *Client) Stock(ctx context.Context, sku string) (Stock, error) {
+	return call[Stock](ctx, c.caller, request{method: http.MethodGet, url: c.stockURL(sku)})
+}
+
+// SetStock sets what lies in some warehouses; the others stay as they are.
+func (c *Client) SetStock(ctx context.Context, sku string, counts []Count) (Stock, error) {
+	return call[Stock](ctx, c.caller, request{
+		method: http.MethodPut, url: c.stockURL(sku), body: map[string]any{"warehouses": counts},
+	})
+}
+
+func (c *Client) stockURL(sku string) string {
+	return c.urls.Inventory + "/v1/stock/" + url.PathEscape(sku)
+}

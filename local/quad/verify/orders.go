@@ -1,0 +1,310 @@
+package verify
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"quadrille.internal/local/quad/provider"
+)
+
+// Each book is read in the order of ids, so that they can be merged without being
+// kept: all of it, or, with $1, some orders only.
+const (
+	only         = ` where $1::uuid[] is null or id = any($1) order by id`
+	checkoutsSQL = `select id, status, amount, currency, placed_at from checkouts` + only
+	ordersSQL    = `select id, status, amount, currency,
+		coalesce((select sum((l ->> 'quantity')::bigint) from jsonb_array_elements(nullif(lines, 'null')) l), 0)::bigint,
+		placed_at from orders` + only
+	reservationsSQL = `select id, status,
+		coalesce((select sum((a ->> 'quantity')::bigint) from jsonb_array_elements(nullif(allocations, 'null')) a), 0)::bigint,
+		expired_at from reservations` + only
+	paymentsSQL = `select id, status, charge_id, refund_id, attempts, last_error, due_at from payments` + only
+)
+
+// audit holds the rules against all orders.
+type audit struct {
+	src       *Sources
+	ledger    *ledger
+	checked   []int // by rule
+	offenders []map[uuid.UUID]string
+	waiting   []Offender
+}
+
+// orders makes the checks that concern orders.
+func (src *Sources) orders(ctx context.Context) (*audit, error) {
+	a := &audit{src: src, ledger: newLedger(src.Provider), checked: make([]int, len(rules))}
+	for range rules {
+		a.offenders = append(a.offenders, make(map[uuid.UUID]string))
+	}
+	if err := a.ledger.refresh(ctx); err != nil {
+		return nil, err
+	}
+	err := a.read(ctx, nil, func(f *file) {
+		for i, r := range rules {
+			if r.applies(f) {
+				a.checked[i]++
+			}
+		}
+		a.judge(f)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a, a.doubt(ctx)
+}
+
+// judge notes the rules that an order breaks, and forgets those it keeps.
+func (a *audit) judge(f *file) {
+	now := time.Now()
+	for i, r := range rules {
+		delete(a.offenders[i], f.id)
+		if !r.applies(f) {
+			continue
+		}
+		if problem := r.broken(f, now); problem != "" {
+			a.offenders[i][f.id] = problem
+		}
+	}
+	if excuse := f.excuse(now); f.lingers(now) && excuse != "" {
+		a.waiting = append(a.waiting, Offender{f.id.String(), "waits for " + excuse})
+	}
+}
+
+// doubt reads those at fault again, and again, until their faults are gone or
+// patience is over.
+func (a *audit) doubt(ctx context.Context) error {
+	deadline := time.Now().Add(a.src.Patience)
+	for time.Now().Before(deadline) {
+		suspects := a.suspects()
+		if len(suspects) == 0 {
+			return nil
+		}
+		if err := pause(ctx); err != nil {
+			return err
+		}
+		if err := a.ledger.refresh(ctx); err != nil {
+			return err
+		}
+		a.forgetWaiting(suspects)
+		if err := a.read(ctx, suspects, a.judge); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *audit) suspects() []uuid.UUID {
+	all := make(map[uuid.UUID]struct{})
+	for _, offenders := range a.offenders {
+		for id := range offenders {
+			all[id] = struct{}{}
+		}
+	}
+	return slices.Collect(maps.Keys(all))
+}
+
+// forgetWaiting drops orders that are about to be judged again.
+func (a *audit) forgetWaiting(ids []uuid.UUID) {
+	again := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		again[id.String()] = true
+	}
+	a.waiting = slices.DeleteFunc(a.waiting, func(o Offender) bool { return again[o.ID] })
+}
+
+func (a *audit) checks() []Check {
+	checks := make([]Check, len(rules))
+	for i, r := range rules {
+		checks[i] = Check{Name: r.name, Checked: a.checked[i], Unit: r.unit}
+		for id, problem := range a.offenders[i] {
+			checks[i].Offenders = append(checks[i].Offenders, Offender{id.String(), problem})
+		}
+		slices.SortFunc(checks[i].Offenders, func(x, y Offender) int { return bytes.Compare([]byte(x.ID), []byte(y.ID)) })
+	}
+	return checks
+}
+
+// read merges the books and hands on each order's file; those of ids only, unless
+// that is nil.
+func (a *audit) read(ctx context.Context, ids []uuid.UUID, each func(*file)) error {
+	checkouts, err := open(ctx, a.src.Checkout, checkoutsSQL, ids, func(r *checkoutRow) uuid.UUID { return r.ID })
+	if err != nil {
+		return fmt.Errorf("read checkouts: %w", err)
+	}
+	defer checkouts.close()
+	orders, err := open(ctx, a.src.Order, ordersSQL, ids, func(r *orderRow) uuid.UUID { return r.ID })
+	if err != nil {
+		return fmt.Errorf("read orders: %w", err)
+	}
+	defer orders.close()
+	reservations, err := open(ctx, a.src.Inventory, reservationsSQL, ids, func(r *reservationRow) uuid.UUID { return r.ID })
+	if err != nil {
+		return fmt.Errorf("read reservations: %w", err)
+	}
+	defer reservations.close()
+	payments, err := open(ctx, a.src.Payment, paymentsSQL, ids, func(r *paymentRow) uuid.UUID { return r.ID })
+	if err != nil {
+		return fmt.Errorf("read payments: %w", err)
+	}
+	defer payments.close()
+	charged := a.ledger.orders(ids)
+
+	for {
+		id, found := least(checkouts.head(), orders.head(), reservations.head(), payments.head(), charged.head())
+		if !found {
+			break
+		}
+		each(&file{
+			id: id, checkout: checkouts.take(id), order: orders.take(id),
+			reservation: reservations.take(id), payment: payments.take(id), charges: a.ledger.of(charged, id),
+		})
+	}
+	for _, err := range []error{checkouts.err, orders.err, reservations.err, payments.err} {
+		if err != nil {
+			return fmt.Errorf("read the books: %w", err)
+		}
+	}
+	return nil
+}
+
+// least returns the lowest of the ids that are there.
+func least(ids ...*uuid.UUID) (lowest uuid.UUID, found bool) {
+	for _, id := range ids {
+		if id != nil && (!found || bytes.Compare(id[:], lowest[:]) < 0) {
+			lowest, found = *id, true
+		}
+	}
+	return lowest, found
+}
+
+// book is the rows of one table, in the order of ids, one at a time.
+type book[T any] struct {
+	rows pgx.Rows
+	id   func(*T) uuid.UUID
+	next *T
+	key  uuid.UUID
+	err  error
+}
+
+func open[T any](ctx context.Context, pool *pgxpool.Pool, sql string, ids []uuid.UUID, id func(*T) uuid.UUID) (*book[T], error) {
+	rows, err := pool.Query(ctx, sql, ids)
+	if err != nil {
+		return nil, err
+	}
+	b := &book[T]{rows: rows, id: id}
+	b.advance()
+	return b, nil
+}
+
+func (b *book[T]) advance() {
+	b.next = nil
+	if !b.rows.Next() {
+		b.err = b.rows.Err()
+		return
+	}
+	if b.next, b.err = pgx.RowToAddrOfStructByPos[T](b.rows); b.err != nil {
+		b.next = nil
+		return
+	}
+	b.key = b.id(b.next)
+}
+
+func (b *book[T]) head() *uuid.UUID {
+	if b.next == nil {
+		return nil
+	}
+	return &b.key
+}
+
+// take returns the row of id, or nil where there is none.
+func (b *book[T]) take(id uuid.UUID) *T {
+	row := b.next
+	if row == nil || b.key != id {
+		return nil
+	}
+	b.advance()
+	return row
+}
+
+func (b *book[T]) close() { b.rows.Close() }
+
+// ledger is a copy of the provider's, by order.
+type ledger struct {
+	from                   Provider
+	byOrder                map[uuid.UUID][]provider.Charge
+	refunded               map[string]int64 // by charge
+	lastCharge, lastRefund string
+}
+
+func newLedger(p Provider) *ledger {
+	return &ledger{from: p, byOrder: make(map[uuid.UUID][]provider.Charge), refunded: make(map[string]int64)}
+}
+
+// refresh reads what was added since.
+func (l *ledger) refresh(ctx context.Context) error {
+	charges, err := l.from.Charges(ctx, l.lastCharge)
+	if err != nil {
+		return err
+	}
+	for _, c := range charges {
+		// A charge that names no order of ours is filed under the nil id, and stands out.
+		id, _ := uuid.Parse(c.Metadata.OrderID)
+		l.byOrder[id] = append(l.byOrder[id], c)
+		l.lastCharge = c.ID
+	}
+	refunds, err := l.from.Refunds(ctx, l.lastRefund)
+	if err != nil {
+		return err
+	}
+	for _, r := range refunds {
+		l.refunded[r.Charge] += r.Amount
+		l.lastRefund = r.ID
+	}
+	return nil
+}
+
+// queue is ids in ascending order.
+type queue []uuid.UUID
+
+func (q *queue) head() *uuid.UUID {
+	if len(*q) == 0 {
+		return nil
+	}
+	return &(*q)[0]
+}
+
+// orders lists those charged; of ids only, unless that is nil.
+func (l *ledger) orders(ids []uuid.UUID) *queue {
+	var charged queue
+	if ids == nil {
+		charged = slices.Collect(maps.Keys(l.byOrder))
+	}
+	for _, id := range ids {
+		if len(l.byOrder[id]) > 0 {
+			charged = append(charged, id)
+		}
+	}
+	slices.SortFunc(charged, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
+	return &charged
+}
+
+// of takes id from the queue and returns its charges.
+func (l *ledger) of(q *queue, id uuid.UUID) []charge {
+	if head := q.head(); head == nil || *head != id {
+		return nil
+	}
+	*q = (*q)[1:]
+	var charges []charge
+	for _, c := range l.byOrder[id] {
+		charges = append(charges, charge{c, l.refunded[c.ID]})
+	}
+	return charges
+}
