@@ -44,6 +44,9 @@ func saveShelf(ctx context.Context, tx pgx.Tx, shelf Shelf) error {
 	for _, stocks := range shelf {
 		all = append(all, stocks...)
 	}
+	if len(all) == 0 {
+		return nil // the batch is about no stock, or about SKUs that no warehouse has
+	}
 	rows, err := json.Marshal(all)
 	if err != nil {
 		return fmt.Errorf("save stock: %w", err)
