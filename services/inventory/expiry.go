@@ -31,7 +31,7 @@ func (x *expirer) run(ctx context.Context) error {
 			if err != nil {
 				x.log.WarnContext(ctx, "expiry failed, will try again", "err", err)
 			}
-			if n < expireBatch {
+			if err != nil || n < expireBatch || ctx.Err() != nil {
 				break
 			}
 		}
