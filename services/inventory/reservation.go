@@ -86,8 +86,12 @@ func reasonOf(short []events.Shortage) events.Reason {
 	if s.Available <= 0 {
 		message = s.SKU + " is out of stock."
 	}
-	if more := len(short) - 1; more > 0 {
-		message += fmt.Sprintf(" So are %d more items too few.", more)
+	switch more := len(short) - 1; more {
+	case 0:
+	case 1:
+		message += " One more item is short."
+	default:
+		message += fmt.Sprintf(" %d more items are short.", more)
 	}
 	return events.Reason{Code: events.ReasonOutOfStock, Message: message}
 }
