@@ -1,0 +1,136 @@
+package contract
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// asyncAPI opens the document. Its schemas are an extension of draft 7.
+func asyncAPI(t *testing.T) node {
+	t.Helper()
+	root, err := open("docs/asyncapi.yaml", jsonschema.Draft7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+func eventTypes(t *testing.T) map[string]string {
+	t.Helper()
+	return constants(parse(t, "events/event.go"), "Type")
+}
+
+func set(values ...string) map[string]bool {
+	found := make(map[string]bool)
+	for _, v := range values {
+		found[v] = true
+	}
+	return found
+}
+
+func valuesOf(m map[string]string) map[string]bool {
+	found := make(map[string]bool)
+	for _, v := range m {
+		found[v] = true
+	}
+	return found
+}
+
+// texts returns the strings of a list.
+func texts(list node) map[string]bool {
+	found := make(map[string]bool)
+	for _, key := range list.keys() {
+		found[list.child(key).text()] = true
+	}
+	return found
+}
+
+func TestAsyncAPIHasTheTopics(t *testing.T) {
+	root, types := asyncAPI(t), valuesOf(eventTypes(t))
+	if len(types) < 10 {
+		t.Fatalf("found only %d event types in the source", len(types))
+	}
+	channels, operations := root.child("channels"), root.child("operations")
+	same(t, "channels", types, set(channels.keys()...))
+	sent := make(map[string]bool)
+	for _, key := range operations.keys() {
+		sent[operations.child(key).child("channel").child("address").text()] = true
+	}
+	same(t, "addresses of operations", types, sent)
+	for _, topic := range channels.keys() {
+		if address := channels.child(topic).child("address").text(); address != topic {
+			t.Errorf("channel %s has the address %q", topic, address)
+		}
+	}
+}
+
+func TestReasonsAreDocumented(t *testing.T) {
+	code := valuesOf(constants(parse(t, "events/event.go"), "Reason"))
+	for name, root := range map[string]node{"asyncapi.yaml": asyncAPI(t), "openapi.yaml": load(t).root} {
+		reason := root.child("components").child("schemas").child("Reason")
+		same(t, name, code, texts(reason.child("properties").child("code").child("enum")))
+	}
+}
+
+// A golden event fits the schema of its channel, and would not if any of its
+// fields were missing or of another type: the schema describes all of them.
+func TestAsyncAPIDescribesTheGoldenEvents(t *testing.T) {
+	channels := asyncAPI(t).child("channels")
+	for _, topic := range channels.keys() {
+		t.Run(topic, func(t *testing.T) {
+			event := golden(t, topic)
+			payload := channels.child(topic).child("messages").child("event").child("payload")
+			if err := payload.check(event); err != nil {
+				t.Fatal(err)
+			}
+			spoil(event, "", func(place string) {
+				if payload.check(event) == nil {
+					t.Errorf("the schema allows %s", place)
+				}
+			})
+		})
+	}
+}
+
+func golden(t *testing.T, eventType string) any {
+	t.Helper()
+	root, err := findRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(root, "events", "testdata", eventType+".v1.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	event, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return event
+}
+
+// spoil calls see with one fault at a time in v: each field without its value,
+// and with a value that fits nowhere.
+func spoil(v any, place string, see func(place string)) {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, was := range v {
+			spoil(was, place+"/"+key, see)
+			v[key] = true
+			see(place + "/" + key + " to be of any type")
+			delete(v, key)
+			if key != "traceparent" { // the one that may be missing
+				see(place + "/" + key + " to be missing")
+			}
+			v[key] = was
+		}
+	case []any:
+		for _, element := range v {
+			spoil(element, place+"/0", see)
+		}
+	}
+}
