@@ -49,6 +49,9 @@ func (x *Index[T]) Add(id, group string, row T) {
 // Len counts the rows.
 func (x *Index[T]) Len() int { return len(x.rows) }
 
+// Groups counts the groups.
+func (x *Index[T]) Groups() int { return len(x.byGroup) }
+
 // Get finds a row by its id.
 func (x *Index[T]) Get(id string) (row T, ok bool) {
 	pos, ok := x.byID[id]

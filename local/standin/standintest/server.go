@@ -33,7 +33,8 @@ type Server struct {
 	Client *http.Client
 
 	program standin.Program
-	stop    func() error
+	cancel  context.CancelFunc
+	ended   func() error // waits until the server has ended
 }
 
 // Start runs the program on a free port, with a state file of its own and
@@ -71,34 +72,31 @@ func (s *Server) Start() {
 	s.T.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	address := make(chan net.Addr, 1)
-	ended := make(chan error, 1)
+	done := make(chan struct{})
+	var failure error
 	go func() {
-		ended <- s.program.Run(ctx, s.Config, slog.New(slog.DiscardHandler), func(a net.Addr) { address <- a })
+		defer close(done)
+		failure = s.program.Run(ctx, s.Config, slog.New(slog.DiscardHandler), func(a net.Addr) { address <- a })
 	}()
+	s.cancel = cancel
+	s.ended = func() error { <-done; return failure }
+	s.T.Cleanup(func() { cancel(); <-done })
 	select {
 	case a := <-address:
 		s.URL = "http://" + a.String()
-	case err := <-ended:
-		cancel()
-		s.T.Fatalf("start: %v", err)
+	case <-done:
+		s.T.Fatalf("start: %v", failure)
 	}
-	stopped := false
-	s.stop = func() error {
-		if stopped {
-			return nil
-		}
-		stopped = true
-		cancel()
-		return <-ended
-	}
-	stop := s.stop
-	s.T.Cleanup(func() { _ = stop() })
 }
+
+// Wait returns once the server has ended by itself, and why.
+func (s *Server) Wait() error { return s.ended() }
 
 // Stop ends the server as SIGTERM would.
 func (s *Server) Stop() {
 	s.T.Helper()
-	if err := s.stop(); err != nil {
+	s.cancel()
+	if err := s.ended(); err != nil {
 		s.T.Fatalf("stop: %v", err)
 	}
 }
