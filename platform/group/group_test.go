@@ -182,39 +182,37 @@ func TestCancelledCallersReturnAtOnce(t *testing.T) {
 	close(release)
 }
 
-// Whoever got nil was run; whoever was run after the end was taken in before it.
 func TestClosingFinishesWhatIsQueued(t *testing.T) {
-	entered, release := make(chan struct{}, 100), make(chan struct{})
-	g := group.New(group.Config{Workers: 1, Max: 1}, func(ctx context.Context, batch []*item) {
-		entered <- struct{}{}
-		<-release
-		if ctx.Err() != nil {
-			t.Error("a batch runs to its end when the process stops, so its context goes on")
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		g := group.New(group.Config{Workers: 1, Max: 1}, func(ctx context.Context, batch []*item) {
+			<-release
+			if ctx.Err() != nil {
+				t.Error("a batch runs to its end when the process stops, so its context goes on")
+			}
+			double(ctx, batch)
+		})
+		stop := start(t, g)
+		items := make([]*item, 20)
+		var callers sync.WaitGroup
+		for n := range items {
+			items[n] = &item{in: n + 1}
+			callers.Go(func() { must(t, g.Do(context.Background(), items[n])) })
 		}
-		double(ctx, batch)
+		synctest.Wait() // one is being run, the others are queued
+		callers.Go(stop)
+		synctest.Wait() // the group is to end
+		close(release)
+		callers.Wait()
+		for n, i := range items {
+			if i.out != 2*i.in {
+				t.Errorf("item %d was queued, but not run", n)
+			}
+		}
+		if err := g.Do(context.Background(), &item{}); !errors.Is(err, group.ErrClosed) {
+			t.Errorf("Do after the end = %v, want ErrClosed", err)
+		}
 	})
-	stop := start(t, g)
-	items := make([]*item, 20)
-	results := make([]error, len(items))
-	var callers sync.WaitGroup
-	for n := range items {
-		items[n] = &item{in: n + 1}
-		callers.Go(func() { results[n] = g.Do(context.Background(), items[n]) })
-	}
-	<-entered
-	stopped := make(chan struct{})
-	go func() { defer close(stopped); stop() }()
-	close(release)
-	callers.Wait()
-	<-stopped
-	for n, err := range results {
-		if ran := items[n].out != 0; ran != (err == nil) {
-			t.Errorf("item %d: ran %v, but Do = %v", n, ran, err)
-		}
-	}
-	if err := g.Do(context.Background(), &item{}); !errors.Is(err, group.ErrClosed) {
-		t.Errorf("Do after the end = %v, want ErrClosed", err)
-	}
 }
 
 func TestAThousandCallers(t *testing.T) {

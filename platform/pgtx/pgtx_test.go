@@ -173,13 +173,14 @@ func TestRunTriesDeadlocksAgain(t *testing.T) {
 // Whatever ends a transaction, no lock and no connection stays behind.
 func TestRunRollsBack(t *testing.T) {
 	for _, c := range []struct {
-		name string
-		end  func(cancel context.CancelFunc) error
+		name  string
+		conns int64
+		end   func(cancel context.CancelFunc) error
 	}{
-		{"after an error", func(context.CancelFunc) error { return errors.New("no") }},
-		{"after its context was cancelled", func(cancel context.CancelFunc) error { cancel(); return context.Canceled }},
-		{"after a commit that was cancelled", func(cancel context.CancelFunc) error { cancel(); return nil }},
-		{"after a panic", func(context.CancelFunc) error { panic("at the disco") }},
+		{"after an error", 1, func(context.CancelFunc) error { return errors.New("no") }},
+		{"after its context was cancelled", 1, func(cancel context.CancelFunc) error { cancel(); return context.Canceled }},
+		{"after a commit that was cancelled", 2, func(cancel context.CancelFunc) error { cancel(); return nil }},
+		{"after a panic", 1, func(context.CancelFunc) error { panic("at the disco") }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			pool := open(t)
@@ -203,6 +204,10 @@ func TestRunRollsBack(t *testing.T) {
 			}
 			if n := pool.Stat().AcquiredConns(); n != 0 {
 				t.Errorf("%d connections were not given back", n)
+			}
+			// pgx itself throws away a connection whose commit was cancelled.
+			if n := pool.Stat().NewConnsCount(); n != c.conns {
+				t.Errorf("%d connections were made, want %d: one was thrown away instead of rolled back", n, c.conns)
 			}
 		})
 	}
