@@ -107,7 +107,7 @@ func (r *Reader) secret(name string) (v Secret, set bool) {
 	if !ok || path == "" {
 		return "", false
 	}
-	b, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	b, err := os.ReadFile(path)
 	if err != nil {
 		r.fault(name+"_FILE", "cannot be read: %v", err)
 		return "", true

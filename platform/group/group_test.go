@@ -103,7 +103,7 @@ func TestAGroupThatWasBusyLongAgoIsIdle(t *testing.T) {
 		g := group.New(group.Config{Workers: 1, BusyAt: 2, Linger: time.Second}, double)
 		stop := start(t, g)
 		must(t, g.Do(t.Context(), &item{}, &item{}))
-		time.Sleep(time.Minute) // the bubble's time
+		<-time.After(time.Minute) // the bubble's time
 		began := time.Now()
 		must(t, g.Do(t.Context(), &item{}))
 		if took := time.Since(began); took != 0 {

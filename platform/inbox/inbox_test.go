@@ -145,7 +145,7 @@ func TestTransientFailuresAreDeliveredAgain(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			defer other.Rollback(ctx) //nolint:errcheck // only its lock matters
+			defer other.Rollback(ctx)
 			if _, err := other.Exec(ctx, `lock table effect`); err != nil {
 				return err
 			}

@@ -56,7 +56,7 @@ func lowestV7(t time.Time) uuid.UUID {
 	var id uuid.UUID
 	ms := t.UnixMilli()
 	for i := range 6 {
-		id[i] = byte(ms >> (40 - 8*i))
+		id[i] = byte(ms >> (40 - 8*i)) //nolint:gosec // the lowest byte is meant
 	}
 	id[6], id[8] = 0x70, 0x80
 	return id

@@ -165,12 +165,12 @@ func count(t testing.TB, pool *pgxpool.Pool, table string) (n int) {
 }
 
 // eventually polls for what must come true within a while.
-func eventually(t testing.TB, what string, true func() bool) {
+func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.After(20 * time.Second)
-	for !true() {
+	for !holds() {
 		select {
 		case <-tick.C:
 		case <-deadline:

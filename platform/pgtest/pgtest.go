@@ -64,7 +64,7 @@ func exec(t testing.TB, server, sql string) {
 	if err != nil {
 		t.Fatalf("connect to QUADRILLE_TEST_POSTGRES: %v", err)
 	}
-	defer conn.Close(ctx) //nolint:errcheck // nothing depends on a clean good-bye
+	defer conn.Close(ctx)
 	if _, err := conn.Exec(ctx, sql); err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}

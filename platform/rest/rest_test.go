@@ -192,7 +192,7 @@ func TestUnknownRoutesAndMethods(t *testing.T) {
 	r := chi.NewRouter()
 	rest.Fallbacks(r)
 	r.Get("/v1/orders", func(http.ResponseWriter, *http.Request) {})
-	if p, w := problem(t, r, httptest.NewRequest("GET", "/v2/orders", nil)); w.Code != 404 || p.Code != "no_such_route" {
+	if p, w := problem(t, r, httptest.NewRequest(http.MethodGet, "/v2/orders", nil)); w.Code != 404 || p.Code != "no_such_route" {
 		t.Errorf("status %d, %+v", w.Code, p)
 	}
 	p, w := problem(t, r, post("", ""))

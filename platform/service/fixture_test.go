@@ -117,7 +117,7 @@ func freeAddr(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close() //nolint:errcheck // it served its purpose
+	defer ln.Close()
 	return ln.Addr().String()
 }
 
@@ -219,7 +219,7 @@ func (r *running) deliver(payload []byte) *runtimev1.TopicEventBulkResponse {
 	if err != nil {
 		r.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // nothing to lose
+	defer conn.Close()
 	resp, err := runtimev1.NewAppCallbackClient(conn).OnBulkTopicEvent(
 		metadata.AppendToOutgoingContext(r.Context(), "dapr-api-token", appToken),
 		&runtimev1.TopicEventBulkRequest{Topic: topic, Entries: []*runtimev1.TopicEventBulkRequestEntry{
@@ -260,7 +260,7 @@ func request(method, addr, path, token string) (int, string, error) {
 	if err != nil {
 		return 0, "", err
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read from
+	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	return resp.StatusCode, string(body), err
 }

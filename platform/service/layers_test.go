@@ -35,7 +35,7 @@ func (j *journal) patient(name string) layer {
 	return layer{name, func(ctx context.Context) error {
 		<-ctx.Done()
 		j.note(name + " stops")
-		time.Sleep(time.Second) // of the test's bubble
+		<-time.After(time.Second) // of the test's bubble
 		j.note(name + " stopped")
 		return nil
 	}}

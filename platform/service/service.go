@@ -135,7 +135,7 @@ func Run(ctx context.Context, spec Spec, lookup func(string) (string, bool), w i
 	var level slog.Level // info, where the setting is refused below
 	_ = level.UnmarshalText([]byte(set.logLevel))
 	p := &process{spec: spec, set: set, log: telemetry.NewLog(w, level, spec.Name), metrics: telemetry.NewMetrics()}
-	defer p.close()
+	defer p.close() //nolint:contextcheck // it must happen after ctx has ended
 	if err := p.open(ctx, reader, lookup); err != nil {
 		return err
 	}

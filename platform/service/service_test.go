@@ -207,7 +207,7 @@ func TestAPortInUseIsNamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close() //nolint:errcheck // the test is over
+	defer ln.Close()
 	env := environment(t, startDaprd(t))
 	for _, name := range []string{"QUADRILLE_HTTP_ADDR", "QUADRILLE_GRPC_ADDR", "QUADRILLE_ADMIN_ADDR"} {
 		free := env[name]

@@ -126,7 +126,7 @@ func TestReady(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer nobody.Close() //nolint:errcheck // nothing to lose
+	defer nobody.Close()
 	if err := nobody.Ready(t.Context(), 0); err == nil {
 		t.Error("ready without a daprd")
 	}

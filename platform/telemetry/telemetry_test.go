@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -117,7 +118,7 @@ func TestMetricsAreReadAtTheScrape(t *testing.T) {
 	m.Gauge("level", "Level.", func() int64 { return -n })
 	n = 42
 	w := httptest.NewRecorder()
-	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	for _, want := range []string{"quadrille_things_total 42", "quadrille_level -42", "go_goroutines", "process_cpu_seconds_total"} {
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("no %q among the metrics", want)
