@@ -38,7 +38,7 @@ func (a *API) Validate(method, path string, status int, body []byte) error {
 }
 
 func (a *API) validate(method, path string, status int, body []byte) error {
-	response := a.operation(method, path).child("responses").child(fmt.Sprint(status))
+	response := a.response(method, path, status)
 	if response.value == nil {
 		return errors.New("openapi.yaml knows no such answer")
 	}
@@ -75,6 +75,16 @@ func checkBody(schema node, status int, body []byte) error {
 		return fmt.Errorf("the problem says status %v", problem["status"])
 	}
 	return nil
+}
+
+// fallbacks name the answers, by status, of whatever has no operation.
+var fallbacks = map[int]string{http.StatusNotFound: "NoRoute", http.StatusMethodNotAllowed: "NoMethod"}
+
+func (a *API) response(method, path string, status int) node {
+	if op := a.operation(method, path); op.value != nil {
+		return op.child("responses").child(fmt.Sprint(status))
+	}
+	return a.root.child("components").child("responses").child(fallbacks[status])
 }
 
 // operation finds the operation that answers a path, which may have a query.

@@ -108,18 +108,22 @@ func examples(n node) []any {
 
 func TestOpenAPIExamplesFit(t *testing.T) {
 	api := load(t)
+	shared := api.root.child("components").child("responses")
+	for _, key := range shared.keys() { // operations do not refer to all of them
+		checkExamples(t, shared.child(key).child("content"))
+	}
 	eachOperation(api, func(op node, method, path string) {
 		t.Run(method+" "+path, func(t *testing.T) {
-			checkInputs(t, api.root.child("paths").child(path).child("parameters"))
-			checkInputs(t, op.child("parameters"))
-			checkInputs(t, op.child("requestBody").child("content"))
+			checkExamples(t, api.root.child("paths").child(path).child("parameters"))
+			checkExamples(t, op.child("parameters"))
+			checkExamples(t, op.child("requestBody").child("content"))
 			checkResponses(t, api, op.child("responses"), method, path)
 		})
 	})
 }
 
-// checkInputs checks parameters, headers or contents, which look alike here.
-func checkInputs(t *testing.T, list node) {
+// checkExamples checks parameters, headers or contents, whose examples look alike.
+func checkExamples(t *testing.T, list node) {
 	t.Helper()
 	for _, key := range list.keys() {
 		for _, v := range examples(list.child(key)) {
@@ -137,7 +141,7 @@ func checkResponses(t *testing.T, api *API, responses node, method, path string)
 		if err != nil {
 			t.Fatal(err)
 		}
-		checkInputs(t, responses.child(status).child("headers"))
+		checkExamples(t, responses.child(status).child("headers"))
 		content := responses.child(status).child("content")
 		for _, mediaType := range content.keys() {
 			given := examples(content.child(mediaType))
@@ -159,9 +163,11 @@ func checkResponses(t *testing.T, api *API, responses node, method, path string)
 
 func TestValidateRefuses(t *testing.T) {
 	const (
-		id      = "01a1f829-2c1d-77d9-ac3a-9b0aa1360732"
-		receipt = `{"id":"` + id + `","order_id":"` + id + `","total":{"amount":1,"currency":"GBP"},"placed_at":"2026-11-20T08:53:30Z"}`
-		problem = `{"type":"urn:quadrille:problem:order_confirmed","title":"Conflict","status":409,"detail":"d","code":"order_confirmed"}`
+		id       = "01a1f829-2c1d-77d9-ac3a-9b0aa1360732"
+		receipt  = `{"id":"` + id + `","order_id":"` + id + `","total":{"amount":1,"currency":"GBP"},"placed_at":"2026-11-20T08:53:30Z"}`
+		problem  = `{"type":"urn:quadrille:problem:order_confirmed","title":"Conflict","status":409,"detail":"d","code":"order_confirmed"}`
+		noRoute  = `{"type":"urn:quadrille:problem:no_such_route","title":"Not Found","status":404,"detail":"d","code":"no_such_route"}`
+		noMethod = `{"type":"urn:quadrille:problem:method_not_allowed","title":"Method Not Allowed","status":405,"detail":"d","code":"method_not_allowed"}`
 	)
 	api := load(t)
 	for _, c := range []struct {
@@ -173,7 +179,10 @@ func TestValidateRefuses(t *testing.T) {
 		{"nothing with a query", "GET", "/v1/orders?customer_id=c", 200, `{"orders":[]}`, ""},
 		{"nothing of a problem", "POST", "/v1/orders/" + id + "/cancel", 409, problem, ""},
 		{"nothing without a body", "GET", "/healthz", 200, "", ""},
+		{"nothing of a path there is not", "GET", "/v1/carts", 404, noRoute, ""},
+		{"nothing of a method there is not", "DELETE", "/v1/orders", 405, noMethod, ""},
 		{"nothing that is no JSON", "GET", "/metrics", 200, "up 1", ""},
+		{"a path there is not, where there is one", "GET", "/v1/orders/" + id, 404, noRoute, "/code"},
 		{"an unknown path", "GET", "/v2/orders", 200, "{}", "knows no such answer"},
 		{"an unknown method", "DELETE", "/v1/orders/" + id, 200, "{}", "knows no such answer"},
 		{"an unknown status", "POST", "/v1/checkouts", 200, receipt, "knows no such answer"},
