@@ -44,7 +44,8 @@ func insert(ctx context.Context, tx pgx.Tx, batch []Message, lease time.Duration
 // claim leases up to limit rows that nobody holds, oldest transaction first.
 //
 // Rows are in commit order only below the oldest running transaction: one that
-// started earlier may still add rows with a lower xid. A row whose lease ended
+// started earlier may still add rows with a lower xid. PostgreSQL counts those of
+// every database of the server, so a long one delays recovery elsewhere. A row whose lease ended
 // long ago is taken regardless, or else rows restored from another cluster,
 // whose xids may lie in this one's future, would wait for ever.
 func claim(ctx context.Context, pool *pgxpool.Pool, lease time.Duration, limit int) ([]Message, error) {
