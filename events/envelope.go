@@ -27,8 +27,10 @@ type Envelope struct {
 	Data            json.RawMessage `json:"data"`
 }
 
-// Schema names the contract of a payload; the number rises with a change that
-// would break a consumer, and both versions are then published for a while.
+// Schema names the contract of a payload. A change that would break a consumer
+// gets a topic of its own, and both are published for a while; a topic whose
+// contract changed under its consumers would park every event at those not yet
+// upgraded.
 func Schema(eventType string) string { return "urn:quadrille:" + eventType + ":v1" }
 
 // Encode wraps an event. source is the publishing service, traceParent may be

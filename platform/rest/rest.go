@@ -65,7 +65,7 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, f *fault.Fault) {
 	}
 	write(w, status, "application/problem+json", Problem{
 		Type: "urn:quadrille:problem:" + f.Code, Title: http.StatusText(status), Status: status,
-		Detail: f.Message, Instance: r.URL.Path, Code: f.Code, Field: f.Field,
+		Detail: f.Message, Instance: r.URL.EscapedPath(), Code: f.Code, Field: f.Field,
 	})
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/inbox"
+	"quadrille.internal/platform/pgtx"
 	"quadrille.internal/platform/rest"
 )
 
@@ -127,7 +128,7 @@ func (p *process) replayParked(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if err := p.inbox.Replay(r.Context(), id); err != nil {
-		return parkedFault(err)
+		return replayFault(err)
 	}
 	return rest.Write(w, http.StatusOK, map[string]any{"event_id": id, "replayed": true})
 }
@@ -140,10 +141,19 @@ func parkedID(r *http.Request) (uuid.UUID, error) {
 	return id, nil
 }
 
-// parkedFault shows the operator the cause: this port is not the customer's.
+// parkedFault tells an event that is not there from trouble of ours.
 func parkedFault(err error) error {
 	if errors.Is(err, inbox.ErrNotParked) {
 		return fault.New(fault.NotFound, "not_parked", "No such event is parked here.")
+	}
+	return err
+}
+
+// replayFault shows the operator why the handler refused again: this port is not
+// the customer's.
+func replayFault(err error) error {
+	if errors.Is(err, inbox.ErrNotParked) || pgtx.Transient(err) {
+		return parkedFault(err)
 	}
 	return &fault.Fault{Kind: fault.Unprocessable, Code: "replay_failed", Message: err.Error(), Cause: err}
 }
