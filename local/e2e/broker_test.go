@@ -1,0 +1,112 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+
+	"quadrille.internal/events"
+)
+
+// topics are all that carry events.
+var topics = []string{
+	events.TypeOrderCreated,
+	events.TypeInventoryReserved, events.TypeReservationFailed,
+	events.TypeInventoryReleased, events.TypeReservationExpired,
+	events.TypePaymentCompleted, events.TypePaymentFailed, events.TypePaymentRefunded,
+	events.TypeOrderConfirmed, events.TypeOrderCancelled,
+}
+
+// payloadField is the field of a stream's entry that Dapr keeps the message in.
+const payloadField = "data"
+
+// broker connects to Redis for the time of a test.
+func (s *system) broker(t *testing.T) *redis.Client {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{Addr: s.RedisAddr(), Password: s.RedisPassword()})
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// message is an event as it lies on the broker.
+type message struct {
+	topic, payload string
+	events.Envelope
+}
+
+// published returns the events of orders that are on the broker, oldest first
+// within a topic.
+func (s *system) published(t *testing.T, ids ...uuid.UUID) []message {
+	t.Helper()
+	client := s.broker(t)
+	var found []message
+	for _, topic := range topics {
+		entries, err := client.XRange(t.Context(), topic, "-", "+").Result()
+		if err != nil {
+			t.Fatalf("read %s: %v", topic, err)
+		}
+		for _, entry := range entries {
+			payload, _ := entry.Values[payloadField].(string)
+			envelope, event, err := events.Decode([]byte(payload))
+			if err != nil || !slices.Contains(ids, event.Order()) {
+				continue // what other tests left
+			}
+			found = append(found, message{topic, payload, envelope})
+		}
+	}
+	return found
+}
+
+// publish puts a payload on a topic as it is, behind every sidecar's back.
+func publish(ctx context.Context, client *redis.Client, topic, payload string) error {
+	return client.XAdd(ctx, &redis.XAddArgs{Stream: topic, Values: []string{payloadField, payload}}).Err()
+}
+
+// awaitDelivered waits until every consumer has answered for all that is on the
+// broker.
+func (s *system) awaitDelivered(t *testing.T, client *redis.Client, topics ...string) {
+	t.Helper()
+	eventually(t, settleWithin, "all delivered", func(ctx context.Context) error {
+		for _, topic := range topics {
+			consumers, err := client.XInfoGroups(ctx, topic).Result()
+			if err != nil {
+				return err
+			}
+			for _, c := range consumers {
+				if c.Lag > 0 || c.Pending > 0 {
+					return fmt.Errorf("%s has %d events of %s to read and %d to answer for", c.Name, c.Lag, topic, c.Pending)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// traceOf is the trace id of a W3C trace context.
+func traceOf(traceParent string) string {
+	parts := strings.Split(traceParent, "-")
+	if len(parts) != 4 {
+		return ""
+	}
+	return parts[1]
+}
+
+// envelope makes an event that no service has published.
+func envelope(t *testing.T, source string, e events.Event) (id uuid.UUID, payload string) {
+	t.Helper()
+	id, err := uuid.NewV7()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := events.Encode(id, source, time.Now(), unsampled(), e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id, string(raw)
+}

@@ -1,0 +1,118 @@
+package e2e
+
+import (
+	"os/exec"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"quadrille.internal/local/quad/stack"
+)
+
+// crowd is the size of a load that something breaks under.
+func crowd() int { return scaled(240) }
+
+func TestRule3_NothingIsLostWhenAProcessIsKilled(t *testing.T) {
+	var victims []string
+	for _, app := range sys.Apps() {
+		victims = append(victims, app, stack.Sidecar(app))
+	}
+	for _, victim := range victims {
+		t.Run(victim, func(t *testing.T) {
+			l := sys.underLoad(t, crowd(), func() {
+				sys.kill(t, victim)
+				sys.revive(t)
+			})
+			sys.settles(t, l)
+		})
+	}
+}
+
+func TestRule3_NothingIsLostWhileAServiceIsAwayFor10Seconds(t *testing.T) {
+	const away = 10 * time.Second
+	for _, app := range []string{"inventory", "order"} {
+		t.Run(app, func(t *testing.T) {
+			s := sys
+			l := s.underLoad(t, 200, func() {
+				s.end(t, app, syscall.SIGTERM)
+				<-time.After(away)
+				s.revive(t)
+			})
+			s.settles(t, l)
+		})
+	}
+}
+
+func TestRule3_NothingIsLostWhenTheBrokerIsKilled(t *testing.T) {
+	l := sys.underLoad(t, crowd(), func() {
+		sys.kill(t, "redis")
+		sys.revive(t)
+	})
+	sys.settles(t, l)
+}
+
+func TestRule3_NothingIsLostWhenTheDatabaseIsShutDownAtOnce(t *testing.T) {
+	l := sys.underLoad(t, crowd(), func() {
+		sys.end(t, "postgres", syscall.SIGQUIT) // "immediate": no checkpoint, no farewell
+		sys.revive(t)
+	})
+	sys.settles(t, l)
+}
+
+func TestRule5_NobodyIsChargedTwiceWhenTheProviderIsKilled(t *testing.T) {
+	l := sys.underLoad(t, crowd(), func() {
+		sys.kill(t, "psp")
+		sys.revive(t)
+	})
+	sys.settles(t, l)
+}
+
+func TestRule7_OrdersWaitForAProviderThatIsDown(t *testing.T) {
+	l := sys.underLoad(t, crowd(), func() { sys.providerMode(t, "down", 4*time.Second) })
+	sys.settles(t, l)
+}
+
+func TestStop_SIGTERMUnderLoadExits0AndLosesNothing(t *testing.T) {
+	s := sys
+	for _, app := range s.Apps() {
+		t.Run(app, func(t *testing.T) {
+			// Started by the test itself, which alone learns the exit status.
+			service := s.twin(t, app, 0)
+			s.end(t, app, syscall.SIGTERM)
+			startTwin(t, service)
+			s.awaitTwin(t, app, 0)
+			l := s.underLoad(t, crowd()/2, func() {
+				stopTwin(t, service, 10*time.Second)
+				s.revive(t)
+			})
+			s.settles(t, l)
+		})
+	}
+}
+
+func TestReplicas_TwoOfAServiceShareTheWork(t *testing.T) {
+	const raise = 50
+	s := sys
+	for _, app := range []string{"inventory", "payment"} {
+		t.Run(app, func(t *testing.T) {
+			pair := []*exec.Cmd{s.twin(t, stack.Sidecar(app), raise), s.twin(t, app, raise)}
+			for _, cmd := range pair {
+				startTwin(t, cmd)
+			}
+			s.awaitTwin(t, app, raise)
+			l := s.underLoad(t, crowd(), func() {})
+			s.settles(t, l)
+			handled := s.metric(t, raised(s.AdminURL(app), raise), "quadrille_inbox_handled_total")
+			t.Logf("the second replica handled %v events", handled)
+			if handled == 0 {
+				t.Error("the second replica handled nothing")
+			}
+			slices.Reverse(pair) // the service first, which publishes through its sidecar
+			for _, cmd := range pair {
+				stopTwin(t, cmd, 40*time.Second)
+			}
+		})
+	}
+	s.balanced(t)
+}

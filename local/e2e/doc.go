@@ -1,0 +1,12 @@
+// Package e2e proves the saga's rules from the outside: real services and sidecars,
+// Redis, PostgreSQL and the payment provider's stand-in, each a process of its own
+// that the tests kill, stop and start again. There is nothing here but tests.
+//
+// The stack is one of its own, in .local/e2e with ports 29xxx, so that it runs
+// beside the one in daily use and the servers of `quad test`. Tests run one after
+// the other and share it; each takes SKUs and customers of its own and leaves the
+// books balanced.
+//
+// With -race the services are built with the race detector too, and a race in one
+// of them fails the run. QUADRILLE_SOAK=10 makes the loads ten times as large.
+package e2e

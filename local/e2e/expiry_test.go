@@ -1,0 +1,43 @@
+package e2e
+
+import (
+	"slices"
+	"syscall"
+	"testing"
+
+	"quadrille.internal/events"
+)
+
+func TestRule4_AnExpiredReservationCancelsTheOrder(t *testing.T) {
+	s := sys
+	s.setStock(t, "expiring", map[string]int64{"leeds": 10})
+	s.restartWith(t, "inventory", "QUADRILLE_RESERVATION_TTL", "2s")
+
+	t.Run("not paid at all", func(t *testing.T) {
+		s.end(t, "payment", syscall.SIGTERM)
+		id := s.mustPlace(t, basketOf("expiring", 3, "tok_success"))
+		s.awaitFact(t, id, events.TypeInventoryReleased)
+		if got := s.stock(t, "expiring").Available; got != 10 {
+			t.Errorf("available is %d while payment is away, want all 10 again", got)
+		}
+		s.revive(t)
+		// Payment hears of reservation and cancellation now, in either order.
+		o := *s.awaitSettled(t, settleWithin, id)[id]
+		if o.reason != events.ReasonReservationExpired || !slices.Contains([]string{"void", "refunded"}, o.payment) {
+			t.Errorf("order ended %+v, want %s with nothing paid", o, events.ReasonReservationExpired)
+		}
+		s.balanced(t)
+	})
+	t.Run("paid too late", func(t *testing.T) {
+		// The provider takes 3 s for it.
+		id := s.mustPlace(t, basketOf("expiring", 3, "tok_slow"))
+		s.expect(t, id, cancelled(events.ReasonReservationExpired, "released", "refunded", 750))
+		if got := s.stock(t, "expiring").Available; got != 10 {
+			t.Errorf("available is %d, want all 10 again", got)
+		}
+		s.balanced(t)
+	})
+	t.Run("paid in time", func(t *testing.T) {
+		s.expect(t, s.mustPlace(t, basketOf("expiring", 3, "tok_success")), confirmed(750))
+	})
+}

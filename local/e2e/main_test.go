@@ -1,0 +1,192 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"quadrille.internal/local/quad/stack"
+)
+
+const (
+	// portShift keeps clear of the stack in daily use and of `quad test`.
+	portShift    = 11_000
+	startTimeout = 3 * time.Minute
+	stopTimeout  = 2 * time.Minute
+)
+
+// sys is the system under test; TestMain starts it.
+var sys *system
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) (code int) {
+	if err := start(); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e: start:", err)
+		code = 1
+	}
+	if sys != nil {
+		defer func() {
+			if err := sys.stop(); err != nil {
+				fmt.Fprintln(os.Stderr, "e2e: stop:", err)
+				code = 1
+			}
+		}()
+	}
+	if code == 0 {
+		code = m.Run()
+	}
+	return code
+}
+
+// start brings everything up. When interrupted, nothing is left running.
+func start() error {
+	for _, name := range []string{"QUADRILLE_POSTGRES", "QUADRILLE_REDIS"} {
+		// Servers that others use are not ours to kill.
+		if err := os.Unsetenv(name); err != nil {
+			return err
+		}
+	}
+	var err error
+	if sys, err = newSystem(); err != nil {
+		return err
+	}
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-interrupted
+		_ = sys.stop()
+		os.Exit(1)
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	return sys.start(ctx)
+}
+
+// system is the stack with what the tests look at it through.
+type system struct {
+	*stack.Stack
+	spans *collector
+	books *books
+	http  *http.Client
+}
+
+func newSystem() (*system, error) {
+	spans, err := startCollector()
+	if err != nil {
+		return nil, err
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		return nil, err
+	}
+	st, err := stack.New(stack.Options{
+		Root: root, Dir: filepath.Join(root, ".local", "e2e"), PortShift: portShift,
+		Env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": spans.url, "OTEL_BSP_SCHEDULE_DELAY": "200"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &system{Stack: st, spans: spans, http: &http.Client{
+		Timeout:   10 * time.Second,
+		Transport: &http.Transport{MaxIdleConnsPerHost: 256},
+	}}, nil
+}
+
+func (s *system) start(ctx context.Context) error {
+	// Wiping also ends what a run that was killed has left.
+	for _, step := range []func(context.Context) error{
+		s.Wipe, s.BuildToolchain, s.build, s.UpInfra, s.startServices, s.openBooks,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// build builds the services anew, with the race detector if this test has it.
+func (s *system) build(ctx context.Context) error {
+	if err := s.Build(ctx); err != nil || !raceEnabled {
+		return err
+	}
+	for _, app := range s.Apps() {
+		binary := filepath.Join(s.Dir, "bin", app)
+		cmd := exec.CommandContext(ctx, "go", "build", "-race", "-o", binary, ".")
+		cmd.Dir = filepath.Join(s.Root, "services", app)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("build %s: %w\n%s", app, err, out)
+		}
+		s.App(app).Command = []string{binary}
+	}
+	return nil
+}
+
+// startServices starts each process singly, so that each can be killed singly.
+func (s *system) startServices(ctx context.Context) error {
+	for _, app := range s.Apps() {
+		if err := errors.Join(s.StartSidecar(ctx, app), s.StartApp(ctx, app)); err != nil {
+			return err
+		}
+	}
+	for _, app := range s.Apps() {
+		if err := s.AwaitReady(ctx, app); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stop ends everything and reports what the whole run must not have left: data
+// races, and goroutines of the tests themselves.
+func (s *system) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	err := s.Down(ctx)
+	if s.books != nil {
+		s.books.close()
+	}
+	s.http.CloseIdleConnections()
+	return errors.Join(err, s.spans.stop(), s.races(),
+		goleak.Find(goleak.IgnoreTopFunction("os/signal.loop"), goleak.IgnoreAnyFunction("quadrille.internal/local/e2e.start.func1")))
+}
+
+// races reports the logs in which the race detector speaks.
+func (s *system) races() (err error) {
+	logs, globErr := filepath.Glob(filepath.Join(s.LogDir(), "*.log"))
+	if globErr != nil {
+		return globErr
+	}
+	for _, log := range logs {
+		text, readErr := os.ReadFile(log)
+		if readErr != nil {
+			return readErr
+		}
+		if strings.Contains(string(text), "DATA RACE") {
+			err = errors.Join(err, fmt.Errorf("%s reports a data race", log))
+		}
+	}
+	return err
+}
+
+// scaled is a number of orders, multiplied in a soak.
+func scaled(n int) int {
+	factor, err := strconv.Atoi(os.Getenv("QUADRILLE_SOAK"))
+	if err != nil || factor < 1 {
+		return n
+	}
+	return n * factor
+}

@@ -1,0 +1,6 @@
+//go:build race
+
+package e2e
+
+// raceEnabled says whether the services are to be built with the race detector.
+const raceEnabled = true
