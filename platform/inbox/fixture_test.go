@@ -235,7 +235,7 @@ func (w *world) published(n int) []events.Envelope {
 	w.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		w.broker.mu.Lock()
 		got := slices.Clone(w.broker.got)
@@ -246,7 +246,7 @@ func (w *world) published(n int) []events.Envelope {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			w.Fatalf("%d events published within 10s, want %d", len(got), n)
+			w.Fatalf("%d events published within a minute, want %d", len(got), n)
 		}
 	}
 }

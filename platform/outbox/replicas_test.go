@@ -21,7 +21,7 @@ func TestReplicasShareTheRecovery(t *testing.T) {
 	if _, err := pool.Exec(t.Context(), `update outbox set leased_until = now() - interval '1 second'`); err != nil {
 		t.Fatal(err)
 	}
-	cfg.Lease = 10 * time.Second
+	cfg.Lease = time.Minute
 	for range 3 {
 		start(t, outbox.New(cfg))
 	}

@@ -167,7 +167,7 @@ func (r *running) eventually(path string, status int) {
 	r.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		if got, _, err := get(r.env["QUADRILLE_ADMIN_ADDR"], path, ""); err == nil && got == status {
 			return
