@@ -11,13 +11,13 @@ import (
 	"quadrille.internal/local/standin/standintest"
 )
 
-// load creates orders conditionally, the same ones on every connection, until
-// the server dies, and reports each order it was answered.
-func load(e erp, connections int, answered func(ledger.Order)) {
+// load creates orders conditionally until the server dies, and reports each
+// order it was answered. Two connections each race for the same orders.
+func load(e erp, pairs int, answered func(ledger.Order)) {
 	var wg sync.WaitGroup
-	for range connections {
+	for i := range 2 * pairs {
 		wg.Go(func() {
-			for n := 0; ; n++ {
+			for n := i % pairs; ; n += pairs {
 				body := orderBody(externalID(n), "c1")
 				a, err := e.Do(e.T.Context(), http.MethodPost, "/v1/orders", body, conditionHeader, "*")
 				if err != nil {
@@ -49,7 +49,7 @@ func TestKilledUnderLoadKeepsOneOrderForEachAnswered(t *testing.T) {
 
 		var mu sync.Mutex
 		target := len(answered) + 200
-		load(e, 16, func(o ledger.Order) {
+		load(e, 8, func(o ledger.Order) {
 			mu.Lock()
 			defer mu.Unlock()
 			if before, ok := answered[o.ExternalID]; ok && before != o.ID {
