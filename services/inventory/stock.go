@@ -89,6 +89,26 @@ func (s Shelf) best(wanted map[string]int64) string {
 	})
 }
 
+// Movement is a change of stock that no order caused. The JSON names are the
+// columns.
+type Movement struct {
+	SKU       string `json:"sku"`
+	Warehouse string `json:"warehouse"`
+	Delta     int64  `json:"delta"`
+}
+
+// Count sets what lies on the shelf, and returns what that changes.
+func (s Shelf) Count(counts []Stock) (moved []Movement) {
+	for _, c := range counts {
+		st := s.at(c.SKU, c.Warehouse)
+		if c.OnHand != st.OnHand {
+			moved = append(moved, Movement{SKU: c.SKU, Warehouse: c.Warehouse, Delta: c.OnHand - st.OnHand})
+			st.OnHand = c.OnHand
+		}
+	}
+	return moved
+}
+
 // Ship takes allocations out of the warehouse.
 func (s Shelf) Ship(allocations []events.Allocation) {
 	for _, a := range allocations {

@@ -65,30 +65,22 @@ func saveShelf(ctx context.Context, tx pgx.Tx, shelf Shelf) error {
 // setStock sets what lies in warehouses, and enters the differences in the books.
 // Less than orders hold is refused.
 func setStock(ctx context.Context, pool *pgxpool.Pool, counts []Stock) error {
-	rows, err := json.Marshal(counts)
-	if err != nil {
-		return fmt.Errorf("set stock: %w", err)
-	}
-	err = pgtx.Run(ctx, pool, func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `
-			insert into stock (sku, warehouse, on_hand)
-			select sku, warehouse, 0 from json_populate_recordset(null::stock, $1) order by sku, warehouse
-			on conflict do nothing`, rows)
-		if err != nil {
-			return fmt.Errorf("add stock: %w", err)
+	err := pgtx.Run(ctx, pool, func(ctx context.Context, tx pgx.Tx) error {
+		if err := addStock(ctx, tx, counts); err != nil {
+			return err
 		}
-		_, err = tx.Exec(ctx, `
-			with counted as (
-				select s.sku, s.warehouse, n.on_hand - s.on_hand as delta
-				from stock s join json_populate_recordset(null::stock, $1) n using (sku, warehouse)
-				order by s.sku, s.warehouse
-				for update of s),
-			booked as (
-				insert into stock_movements (sku, warehouse, delta)
-				select sku, warehouse, delta from counted where delta <> 0)
-			update stock s set on_hand = s.on_hand + c.delta
-			from counted c where s.sku = c.sku and s.warehouse = c.warehouse and c.delta <> 0`, rows)
-		return err
+		var skus []string
+		for _, c := range counts {
+			skus = append(skus, c.SKU)
+		}
+		shelf, err := lockShelf(ctx, tx, skus)
+		if err != nil {
+			return err
+		}
+		if err := book(ctx, tx, shelf.Count(counts)); err != nil {
+			return err
+		}
+		return saveShelf(ctx, tx, shelf)
 	})
 	if pgtx.Violates(err, "never_oversold") {
 		return &fault.Fault{Kind: fault.Conflict, Code: "stock_below_held", Field: "warehouses", Cause: err,
@@ -96,6 +88,40 @@ func setStock(ctx context.Context, pool *pgxpool.Pool, counts []Stock) error {
 	}
 	if err != nil {
 		return fmt.Errorf("set stock: %w", err)
+	}
+	return nil
+}
+
+// addStock adds those stocks that have no row yet, empty.
+func addStock(ctx context.Context, tx pgx.Tx, stocks []Stock) error {
+	rows, err := json.Marshal(stocks)
+	if err != nil {
+		return fmt.Errorf("add stock: %w", err)
+	}
+	_, err = tx.Exec(ctx, `
+		insert into stock (sku, warehouse, on_hand)
+		select sku, warehouse, 0 from json_populate_recordset(null::stock, $1) order by sku, warehouse
+		on conflict do nothing`, rows)
+	if err != nil {
+		return fmt.Errorf("add stock: %w", err)
+	}
+	return nil
+}
+
+// book enters movements of stock that no order caused.
+func book(ctx context.Context, tx pgx.Tx, moved []Movement) error {
+	if len(moved) == 0 {
+		return nil
+	}
+	rows, err := json.Marshal(moved)
+	if err != nil {
+		return fmt.Errorf("book movements: %w", err)
+	}
+	_, err = tx.Exec(ctx, `
+		insert into stock_movements (sku, warehouse, delta)
+		select sku, warehouse, delta from json_populate_recordset(null::stock_movements, $1)`, rows)
+	if err != nil {
+		return fmt.Errorf("book movements: %w", err)
 	}
 	return nil
 }
