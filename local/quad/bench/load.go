@@ -1,0 +1,254 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// load places the orders of one run, over many connections at once.
+type load struct {
+	scenario Scenario
+	seed     uint64
+	runID    string
+	shop     string // host:port of checkout
+	desk     string // host:port of the order service, which takes cancellations
+
+	began time.Time
+	// placed has the times of order i at index i. A connection writes its own
+	// orders only, and all are read once the load has ended.
+	placed []placing
+	next   atomic.Int64
+	gate   *gate
+
+	accepted, shed, given, lost atomic.Int64
+	wishes                      chan string // ids of orders to be cancelled
+	cancelled, tooLate          atomic.Int64
+	failure                     atomic.Pointer[error] // the first that is not overload
+}
+
+// placing is when, since the load began, an order was to be placed and when it
+// was accepted; answered is 0 for one that was not.
+type placing struct{ intended, answered time.Duration }
+
+const (
+	// buyerPatience bounds how long a buyer who is told to come back later does.
+	buyerPatience = time.Minute
+	// cancelPatience bounds how long an order may take to reach the order service.
+	cancelPatience = 5 * time.Second
+	clerks         = 8 // connections that cancel
+	attempts       = 3 // after a broken connection
+)
+
+func newLoad(s Scenario, seed uint64, runID, shop, desk string) *load {
+	return &load{
+		scenario: s, seed: seed, runID: runID, shop: shop, desk: desk,
+		placed: make([]placing, s.total()),
+		gate:   newGate(s.InFlight),
+		wishes: make(chan string, s.total()),
+	}
+}
+
+// run places every order and returns once all are answered.
+func (l *load) run(ctx context.Context) error {
+	l.began = time.Now()
+	release := context.AfterFunc(ctx, l.gate.open) // let nobody wait for ever
+	defer release()
+	buying, bctx := errgroup.WithContext(ctx)
+	for range min(l.scenario.Connections, l.scenario.total()) {
+		buying.Go(func() error { return l.buy(bctx) })
+	}
+	var cancelling sync.WaitGroup
+	for range clerks {
+		cancelling.Go(func() { l.cancelAll(ctx) })
+	}
+	err := buying.Wait()
+	close(l.wishes)
+	cancelling.Wait()
+	return err
+}
+
+// buy places order after order over one connection.
+func (l *load) buy(ctx context.Context) error {
+	w := newWire(l.shop)
+	defer w.close()
+	a := newAuthor(l.scenario, l.seed, l.runID, l.shop)
+	for {
+		i := int(l.next.Add(1) - 1)
+		if i >= len(l.placed) {
+			return nil
+		}
+		// Written beforehand, so that its cost is no part of the answer's time.
+		request, fate := a.write(i)
+		if err := l.await(ctx, i); err != nil {
+			return err
+		}
+		id, err := l.place(ctx, w, request)
+		if err != nil {
+			return err
+		}
+		if id == "" {
+			l.given.Add(1)
+			continue
+		}
+		l.placed[i].answered = time.Since(l.began)
+		l.accepted.Add(1)
+		if fate == cancelled {
+			l.wishes <- id
+		}
+	}
+}
+
+// await returns when order i is to be placed, and notes that time. In an open
+// loop it is the schedule's, however late this connection got around to it: that
+// is what keeps a stall from hiding itself.
+func (l *load) await(ctx context.Context, i int) error {
+	switch {
+	case l.scenario.Burst: // all at the start
+	case l.scenario.Rate > 0:
+		l.placed[i].intended = l.scenario.intended(i)
+		return sleep(ctx, l.placed[i].intended-time.Since(l.began))
+	default:
+		l.gate.pass(i)
+		l.placed[i].intended = time.Since(l.began)
+	}
+	return ctx.Err()
+}
+
+// place sends a request until it is accepted, and returns the order's id; none
+// when the buyer's patience ended. The idempotency key makes repeating it safe.
+func (l *load) place(ctx context.Context, w *wire, request []byte) (id string, err error) {
+	until := time.Now().Add(buyerPatience)
+	for broken := 0; time.Now().Before(until); {
+		a, err := w.do(ctx, request)
+		switch {
+		case ctx.Err() != nil:
+			return "", ctx.Err()
+		case err != nil:
+			l.lost.Add(1)
+			if broken++; broken == attempts {
+				return "", fmt.Errorf("place an order: %w", err)
+			}
+		case a.status == http.StatusAccepted:
+			return orderID(a.body)
+		case a.status == http.StatusServiceUnavailable && a.retryAfter > 0:
+			l.shed.Add(1)
+			if err := sleep(ctx, a.retryAfter); err != nil {
+				return "", err
+			}
+		default:
+			return "", fmt.Errorf("place an order: status %d: %s", a.status, a.body)
+		}
+	}
+	return "", nil
+}
+
+var errNoID = errors.New("the answer to an order does not begin with its id")
+
+// orderID takes the id from where the receipt has it.
+func orderID(receipt []byte) (string, error) {
+	const head, length = len(`{"id":"`), 36
+	if len(receipt) < head+length {
+		return "", errNoID
+	}
+	return string(receipt[head : head+length]), nil
+}
+
+// cancelAll asks for what customers want cancelled, as soon as they can: right
+// after the order was accepted.
+func (l *load) cancelAll(ctx context.Context) {
+	w := newWire(l.desk)
+	defer w.close()
+	for id := range l.wishes {
+		if err := l.cancel(ctx, w, id); err != nil {
+			l.failure.CompareAndSwap(nil, &err)
+		}
+	}
+}
+
+func (l *load) cancel(ctx context.Context, w *wire, id string) error {
+	request := plainRequest(http.MethodPost, l.desk, "/v1/orders/"+id+"/cancel", "")
+	for until := time.Now().Add(cancelPatience); time.Now().Before(until); {
+		a, err := w.do(ctx, request)
+		switch {
+		case err != nil:
+			return fmt.Errorf("cancel an order: %w", err)
+		case a.status == http.StatusOK:
+			l.cancelled.Add(1)
+			return nil
+		case a.status == http.StatusConflict:
+			l.tooLate.Add(1)
+			return nil
+		case a.status != http.StatusNotFound && a.status != http.StatusServiceUnavailable:
+			return fmt.Errorf("cancel an order: status %d: %s", a.status, a.body)
+		}
+		const again = 10 * time.Millisecond
+		if err := sleep(ctx, again); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("cancel order %s: the order service had not heard of it after %s", id, cancelPatience)
+}
+
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// A gate lets orders through in turn, as many as have been settled and so many
+// more.
+type gate struct {
+	mu       sync.Mutex
+	moved    *sync.Cond
+	inFlight int
+	passes   int // orders below this number may pass
+	opened   bool
+}
+
+func newGate(inFlight int) *gate {
+	g := &gate{inFlight: inFlight, passes: inFlight}
+	g.moved = sync.NewCond(&g.mu)
+	return g
+}
+
+func (g *gate) pass(i int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i >= g.passes && !g.opened {
+		g.moved.Wait()
+	}
+}
+
+// settled says how many orders are out of flight. It never takes a pass back.
+func (g *gate) settled(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if n+g.inFlight > g.passes {
+		g.passes = n + g.inFlight
+		g.moved.Broadcast()
+	}
+}
+
+// open lets everybody pass.
+func (g *gate) open() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.opened = true
+	g.moved.Broadcast()
+}

@@ -1,0 +1,312 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"quadrille.internal/local/quad/stack"
+)
+
+// Config of a benchmark.
+type Config struct {
+	Stack     *stack.Stack // running
+	Scenarios []Scenario
+	Seed      uint64
+	// Chain says whether to measure the bare Dapr chain too.
+	Chain bool
+	// Verify proves the books and returns what is wrong with them.
+	Verify func(context.Context) (faults []string, err error)
+	// Dir keeps the results.
+	Dir string
+	// Live is told how a run is getting on, several times a second; Done, the
+	// result of each.
+	Live func(string)
+	Done func(*Result)
+}
+
+// ErrUnverified says that at least one run has no result.
+var ErrUnverified = errors.New("the books are not right, so there is no result")
+
+// Run runs the scenarios one after the other.
+func Run(ctx context.Context, cfg Config) error {
+	kept, err := newArchive(cfg.Dir, time.Now())
+	if err != nil {
+		return err
+	}
+	chains, err := cfg.measureChains(ctx)
+	if err != nil {
+		return err
+	}
+	about := describe(ctx, cfg.Stack.Root)
+	verified := true
+	for _, s := range cfg.Scenarios {
+		r := &Result{
+			Scenario: s.Name, At: time.Now(), Commit: about.commit, Machine: about.machine,
+			Mode: s.mode(), Seed: cfg.Seed, Orders: s.Orders, WarmUp: s.WarmUp,
+		}
+		if err := cfg.runOne(ctx, s, r); err != nil {
+			return fmt.Errorf("%s: %w", s.Name, err)
+		}
+		r.compareWith(chains[chainKeyOf(s)])
+		if err := kept.keep(r); err != nil {
+			return err
+		}
+		cfg.Done(r)
+		verified = verified && r.Verified
+	}
+	if !verified {
+		return ErrUnverified
+	}
+	return nil
+}
+
+// chainKey is what a measurement of the bare chain depends on.
+type chainKey struct{ inFlight, bytes int }
+
+func chainKeyOf(s Scenario) chainKey { return chainKey{s.InFlight, s.eventBytes()} }
+
+// measureChains measures the bare chain once for each kind of scenario, before
+// them all: its processes are gone by the time that orders come in.
+func (cfg *Config) measureChains(ctx context.Context) (chains map[chainKey]*Chain, err error) {
+	chains = map[chainKey]*Chain{}
+	if !cfg.Chain {
+		return chains, nil
+	}
+	cfg.Live("bare Dapr chain: starting")
+	c, err := startChain(ctx, cfg.Stack)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.stop(ctx)) }()
+	for _, s := range cfg.Scenarios {
+		key := chainKeyOf(s)
+		if chains[key] != nil {
+			continue
+		}
+		cfg.Live(fmt.Sprintf("bare Dapr chain: %d hops, %d bytes, %d in flight", hops, key.bytes, key.inFlight))
+		if chains[key], err = c.measure(ctx, key.inFlight, key.bytes); err != nil {
+			return nil, err
+		}
+	}
+	return chains, nil
+}
+
+// compareWith enters what the bare chain does; nil if that was not measured.
+func (r *Result) compareWith(c *Chain) {
+	if r.Figures == nil || c == nil {
+		return
+	}
+	r.BareChain, r.BareChainPerSecond = c, c.PerSecond
+	r.RatioToBareChain = per(r.OrdersPerSecond, c.PerSecond)
+}
+
+// trial is one run of one scenario.
+type trial struct {
+	*Config
+	scenario Scenario
+	runID    string
+	books    *books
+	broker   *broker
+	census   *census
+	load     *load
+}
+
+func (cfg *Config) runOne(ctx context.Context, s Scenario, r *Result) error {
+	t := &trial{Config: cfg, scenario: s, runID: strconv.FormatInt(time.Now().UnixMilli(), 36)}
+	var err error
+	if t.books, err = openBooks(ctx, cfg.Stack.AuditorURL); err != nil {
+		return err
+	}
+	defer t.books.close(context.WithoutCancel(ctx))
+	if t.broker, err = openBroker(ctx, cfg.Stack.RedisAddr(), cfg.Stack.RedisPassword()); err != nil {
+		return err
+	}
+	defer t.broker.close()
+	t.Live(s.Name + ": stocking up")
+	if err := stockUp(ctx, t.books, s, t.runID, t.host("inventory")); err != nil {
+		return err
+	}
+	onSale, err := t.books.onSale(ctx)
+	if err != nil {
+		return err
+	}
+	figures, err := t.measure(ctx)
+	if err != nil {
+		return err
+	}
+	return t.judge(ctx, r, figures, onSale)
+}
+
+func (t *trial) host(service string) string {
+	return strings.TrimPrefix(t.Stack.HTTPURL(service), "http://")
+}
+
+// judge enters the figures if, and only if, the books are right.
+func (t *trial) judge(ctx context.Context, r *Result, f *Figures, onSale map[string]int64) error {
+	sold, err := t.books.sold(ctx)
+	if err != nil {
+		return err
+	}
+	r.Oversold = oversold(sold, onSale)
+	t.Live(t.scenario.Name + ": verifying the books")
+	if r.Faults, err = t.Verify(ctx); err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	if r.Oversold > 0 {
+		r.Faults = append(r.Faults, fmt.Sprintf("%d units were sold that never were there", r.Oversold))
+	}
+	if t.scenario.goods == hot {
+		f.UnitsSold = sold[hotSKU(t.runID)]
+		if want := t.scenario.units(); f.UnitsSold != want && f.Outcomes["out_of_stock"] > 0 {
+			r.Faults = append(r.Faults, fmt.Sprintf("%d of %d units were sold, and buyers sent away", f.UnitsSold, want))
+		}
+	}
+	if r.Verified = len(r.Faults) == 0; r.Verified {
+		r.Figures = f
+	}
+	return nil
+}
+
+// measure places the orders, waits until all are settled and adds up what it took.
+func (t *trial) measure(ctx context.Context) (*Figures, error) {
+	pids, err := partsOf(t.Stack)
+	if err != nil {
+		return nil, err
+	}
+	t.census = newCensus(pids)
+	before, err := t.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	watching, enough := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	go func() { defer close(watched); t.census.watch(watching) }()
+
+	t.load = newLoad(t.scenario, t.Seed, t.runID, t.host("checkout"), t.host("order"))
+	err = t.perform(ctx)
+	enough()
+	<-watched
+	if err != nil {
+		return nil, err
+	}
+	after, err := t.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return t.figures(ctx, before, after)
+}
+
+// perform runs the load while following it, and then waits for the last orders.
+func (t *trial) perform(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	placed := make(chan error, 1)
+	go func() { placed <- t.load.run(ctx) }()
+	if err := t.follow(ctx, placed); err != nil {
+		return err
+	}
+	if failure := t.load.failure.Load(); failure != nil {
+		return *failure
+	}
+	return t.settle(ctx)
+}
+
+const (
+	paceEvery  = 50 * time.Millisecond // a closed loop needs to know soon
+	lookEvery  = 250 * time.Millisecond
+	stallAfter = time.Minute
+	// lateness is how long after its id was made a checkout may be committed for
+	// pacing to see it. Those that are later, if any, are seen in the end.
+	lateness = time.Second
+)
+
+// follow lets further orders in as earlier ones are settled, until all are placed.
+func (t *trial) follow(ctx context.Context, placed <-chan error) error {
+	every := lookEvery
+	if t.scenario.Rate == 0 && !t.scenario.Burst {
+		every = paceEvery
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	m := newMeter(t)
+	from := t.books.first
+	for {
+		select {
+		case err := <-placed:
+			if err != nil {
+				return errors.Join(err, ctx.Err())
+			}
+			return nil
+		case <-tick.C:
+		}
+		over := t.load.accepted.Load() // before asking, or orders would seem settled too soon
+		unsettled, oldest, err := t.books.unsettled(ctx, from)
+		if err != nil {
+			t.load.gate.open()
+			return err
+		}
+		settled := max(0, int(over)-unsettled)
+		t.load.gate.settled(settled + int(t.load.given.Load()))
+		m.show(settled)
+		if from = lowestID(time.Now().Add(-lateness)); oldest != "" && oldest < from {
+			from = oldest
+		}
+	}
+}
+
+// settle waits until nothing is under way: every row final, every event handled.
+func (t *trial) settle(ctx context.Context) error {
+	least, since := int64(-1), time.Now()
+	for {
+		rows, err := t.books.underWay(ctx)
+		if err != nil {
+			return err
+		}
+		events, err := t.broker.undelivered()
+		if err != nil {
+			return err
+		}
+		left := int64(rows) + events
+		if left == 0 {
+			return nil
+		}
+		t.Live(fmt.Sprintf("%s: all placed, %d facts still under way", t.scenario.Name, left))
+		if least < 0 || left < least {
+			least, since = left, time.Now()
+		}
+		if time.Since(since) > stallAfter {
+			return fmt.Errorf("%d rows are not final and %d events not handled, unchanged for %s", rows, events, stallAfter)
+		}
+		if err := sleep(ctx, lookEvery); err != nil {
+			return err
+		}
+	}
+}
+
+// A meter shows how a run is getting on.
+type meter struct {
+	trial *trial
+	at    time.Time
+	last  int
+	rate  float64
+}
+
+func newMeter(t *trial) *meter { return &meter{trial: t, at: time.Now()} }
+
+func (m *meter) show(settled int) {
+	if d := time.Since(m.at); d > time.Second {
+		m.rate = float64(settled-m.last) / d.Seconds()
+		m.at, m.last = time.Now(), settled
+	}
+	l := m.trial.load
+	line := fmt.Sprintf("%s: %d of %d placed, %d settled, %.0f/s", m.trial.scenario.Name,
+		l.accepted.Load(), len(l.placed), settled, m.rate)
+	if shed := l.shed.Load(); shed > 0 {
+		line += fmt.Sprintf(", %d told to come back", shed)
+	}
+	m.trial.Live(line)
+}

@@ -1,0 +1,222 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// books reads the services' databases, as the auditor.
+type books struct {
+	conns map[string]*pgx.Conn // by service
+	// first is an id that every order of this run is above: ids are UUIDs of
+	// version 7, which grow with time.
+	first string
+}
+
+var services = []string{"checkout", "inventory", "payment", "order"}
+
+// openBooks connects, and makes sure that PostgreSQL keeps the times of commits.
+func openBooks(ctx context.Context, url func(service string) string) (*books, error) {
+	b := &books{conns: map[string]*pgx.Conn{}, first: lowestID(time.Now())}
+	for _, service := range services {
+		conn, err := pgx.Connect(ctx, url(service))
+		if err != nil {
+			b.close(ctx)
+			return nil, fmt.Errorf("open the books of %s: %w", service, err)
+		}
+		b.conns[service] = conn
+	}
+	var kept string
+	if err := b.conns["order"].QueryRow(ctx, "show track_commit_timestamp").Scan(&kept); err != nil {
+		return nil, err
+	}
+	if kept != "on" {
+		b.close(ctx)
+		return nil, ErrNoCommitTimes
+	}
+	return b, nil
+}
+
+// ErrNoCommitTimes says that the server was started without what tells when an
+// order was settled.
+var ErrNoCommitTimes = errors.New("PostgreSQL runs without track_commit_timestamp")
+
+func (b *books) close(ctx context.Context) {
+	for _, conn := range b.conns {
+		_ = conn.Close(ctx)
+	}
+}
+
+// lowestID is the lowest UUID of version 7 made at t (RFC 9562, section 5.7).
+func lowestID(t time.Time) string {
+	ms := t.UnixMilli()
+	return fmt.Sprintf("%08x-%04x-7000-8000-000000000000", ms>>16, ms&0xffff)
+}
+
+// unsettled counts the orders, from an id upwards, that are still under way, and
+// returns the lowest id of them. Only the two services that hear of an order's
+// end last are asked: this is for pacing, several times a second.
+func (b *books) unsettled(ctx context.Context, from string) (n int, oldest string, err error) {
+	for service, sql := range map[string]string{
+		"checkout":  "select count(*), coalesce(min(id::text), '') from checkouts where id >= $1 and status = 'placed'",
+		"inventory": "select count(*), coalesce(min(id::text), '') from reservations where id >= $1 and status in ('unknown', 'held')",
+	} {
+		var count int
+		var lowest string
+		if err := b.conns[service].QueryRow(ctx, sql, from).Scan(&count, &lowest); err != nil {
+			return 0, "", fmt.Errorf("ask %s what is under way: %w", service, err)
+		}
+		n = max(n, count)
+		if oldest == "" || lowest != "" && lowest < oldest {
+			oldest = lowest
+		}
+	}
+	return n, oldest, nil
+}
+
+// underWay counts what still has to happen to this run's orders in the databases:
+// decisions, payments, events not published yet.
+func (b *books) underWay(ctx context.Context) (int, error) {
+	var total int
+	for service, sql := range map[string]string{
+		"checkout":  "select count(*) from checkouts where id >= $1 and status = 'placed'",
+		"order":     "select count(*) from orders where id >= $1 and status = 'pending'",
+		"inventory": "select count(*) from reservations where id >= $1 and status = 'held'",
+		"payment":   "select count(*) from payments where id >= $1 and due_at is not null",
+	} {
+		var n, queued int
+		if err := b.conns[service].QueryRow(ctx, sql, b.first).Scan(&n); err != nil {
+			return 0, fmt.Errorf("ask %s what is under way: %w", service, err)
+		}
+		if err := b.conns[service].QueryRow(ctx, "select count(*) from outbox").Scan(&queued); err != nil {
+			return 0, fmt.Errorf("ask %s what is to be published: %w", service, err)
+		}
+		total += n + queued
+	}
+	return total, nil
+}
+
+// ends has, for each order of the run, when it was settled: when the last of the
+// transactions committed that wrote its rows at the four services. The zero time
+// is an order that no service knows.
+type ends struct {
+	settled []time.Time
+	told    []time.Time // at checkout, which is who tells the customer
+	refused []bool
+}
+
+// ends reads when the orders of a run were settled, from PostgreSQL's own record
+// of when each row's last transaction committed. That costs the run nothing.
+func (b *books) ends(ctx context.Context, runID string, n int) (*ends, error) {
+	e := &ends{settled: make([]time.Time, n), told: make([]time.Time, n), refused: make([]bool, n)}
+	prefix := orderPrefix + runID + "-"
+	numbers := make(map[[16]byte]int, n)
+	var id [16]byte
+	var key, status string
+	var at time.Time
+	err := b.each(ctx, "checkout", `
+		select id, pg_xact_commit_timestamp(xmin), idempotency_key, status from checkouts
+		where id >= $1 and starts_with(idempotency_key, $2)`, []any{b.first, prefix}, []any{&id, &at, &key, &status},
+		func() error {
+			i, err := numberOf(key, prefix)
+			if err != nil || i >= n {
+				return fmt.Errorf("checkout has a strange key %q", key)
+			}
+			numbers[id] = i
+			e.settled[i], e.told[i], e.refused[i] = at, at, status == "cancelled"
+			return nil
+		})
+	if err != nil {
+		return nil, err
+	}
+	for service, table := range map[string]string{"order": "orders", "inventory": "reservations", "payment": "payments"} {
+		sql := "select id, pg_xact_commit_timestamp(xmin) from " + table + " where id >= $1"
+		err := b.each(ctx, service, sql, []any{b.first}, []any{&id, &at}, func() error {
+			if i, ours := numbers[id]; ours && at.After(e.settled[i]) {
+				e.settled[i] = at
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+func (b *books) each(ctx context.Context, service, sql string, args, into []any, row func() error) error {
+	rows, err := b.conns[service].Query(ctx, sql, args...)
+	if err != nil {
+		return fmt.Errorf("read the books of %s: %w", service, err)
+	}
+	if _, err := pgx.ForEachRow(rows, into, row); err != nil {
+		return fmt.Errorf("read the books of %s: %w", service, err)
+	}
+	return nil
+}
+
+// outcomes counts how the run's orders ended: "confirmed", or why not.
+func (b *books) outcomes(ctx context.Context) (map[string]int, error) {
+	counts := map[string]int{}
+	var outcome string
+	var n int
+	err := b.each(ctx, "order", `
+		select coalesce(reason->>'code', status), count(*) from orders
+		where id >= $1 and starts_with(customer_id, $2) group by 1`,
+		[]any{b.first, orderPrefix}, []any{&outcome, &n}, func() error {
+			counts[outcome] = n
+			return nil
+		})
+	return counts, err
+}
+
+// sold adds up, by SKU, what the run's orders hold or were shipped.
+func (b *books) sold(ctx context.Context) (map[string]int64, error) {
+	units := map[string]int64{}
+	var sku string
+	var n int64
+	err := b.each(ctx, "inventory", `
+		select a.sku, sum(a.quantity)::bigint
+		from reservations r, jsonb_to_recordset(r.allocations) a (sku text, quantity bigint)
+		where r.id >= $1 and r.status in ('held', 'shipped') group by 1`,
+		[]any{b.first}, []any{&sku, &n}, func() error {
+			units[sku] = n
+			return nil
+		})
+	return units, err
+}
+
+// onSale returns what can be bought of the SKUs of the benchmark.
+func (b *books) onSale(ctx context.Context) (map[string]int64, error) {
+	units := map[string]int64{}
+	var sku string
+	var n int64
+	err := b.each(ctx, "inventory", `
+		select sku, sum(on_hand - held)::bigint from stock where starts_with(sku, $1) group by 1`,
+		[]any{orderPrefix}, []any{&sku, &n}, func() error {
+			units[sku] = n
+			return nil
+		})
+	return units, err
+}
+
+// walPosition is how many bytes of write-ahead log there have ever been.
+func (b *books) walPosition(ctx context.Context) (n int64, err error) {
+	err = b.conns["order"].QueryRow(ctx, "select (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint").Scan(&n)
+	return n, err
+}
+
+// oversold counts the units that were sold and never were there.
+func oversold(sold, onSale map[string]int64) (units int64) {
+	for sku, n := range sold {
+		if strings.HasPrefix(sku, orderPrefix) {
+			units += max(0, n-onSale[sku])
+		}
+	}
+	return units
+}
