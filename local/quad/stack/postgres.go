@@ -34,6 +34,9 @@ max_connections = 200
 fsync = on
 synchronous_commit = on
 full_page_writes = on
+# When each row was settled is thus known to the microsecond, for quad bench, at
+# the price of ten bytes a transaction that are not even written to the log.
+track_commit_timestamp = on
 
 shared_buffers = '256MB'
 effective_cache_size = '1GB'
