@@ -119,6 +119,9 @@ func readSettings(r *config.Reader) settings {
 // Main runs a service until SIGTERM or SIGINT and ends the process: 0 after a
 // whole stop, 1 otherwise.
 func Main(spec Spec) {
+	// Whoever reads our log may end before us (dapr run does when killed); the next
+	// line must not be our last.
+	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	err := Run(ctx, spec, os.LookupEnv, os.Stderr)
 	stop()
