@@ -132,8 +132,9 @@ func (p *provider) send(ctx context.Context, path, idempotencyKey string, payloa
 }
 
 // refusal tells a final no from trouble that a later attempt may not have. Only
-// a decline and a bad request about the means of payment are final; anything
-// else may be our fault, or passing, and must not cost the customer the order.
+// a decline and a bad request about the means of payment or the amount are
+// final, since the order will never have others; anything else may be our fault,
+// or passing, and must not cost the customer the order.
 func refusal(status int, answer []byte) error {
 	var problem struct {
 		Error struct {
@@ -151,6 +152,8 @@ func refusal(status int, answer []byte) error {
 		return &declinedError{events.Reason{Code: events.ReasonPaymentDeclined, Message: "Your payment was declined."}}
 	case status == http.StatusBadRequest && e.Param == "source":
 		return &declinedError{events.Reason{Code: events.ReasonPaymentInvalid, Message: "Your means of payment is not valid."}}
+	case status == http.StatusBadRequest && e.Param == "amount":
+		return &declinedError{events.Reason{Code: events.ReasonPaymentInvalid, Message: "An amount this large cannot be paid."}}
 	default:
 		return fmt.Errorf("status %d: %s %s", status, e.Code, e.Message)
 	}
