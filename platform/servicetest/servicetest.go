@@ -213,3 +213,24 @@ func (c *Client) Do(method, path, body string, header ...string) Answer {
 	}
 	return Answer{res.StatusCode, res.Header, string(raw)}
 }
+
+const (
+	patience  = 20 * time.Second
+	lookEvery = 10 * time.Millisecond
+)
+
+// Await looks again and again until what is awaited is so.
+func Await(t testing.TB, what string, isSo func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for !isSo() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("not within %s: %s", patience, what)
+		}
+	}
+}
