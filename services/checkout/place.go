@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"quadrille.internal/platform/fault"
@@ -108,7 +109,8 @@ func (p *placer) placeAll(ctx context.Context, batch []*placement) {
 }
 
 // insertAll adds the checkouts whose keys are new and finds those of the others.
-// One whose key another replica is just using waits for it.
+// One whose key another replica is just using waits for it. A batch may hold a
+// key twice, since a caller who hung up may have asked again.
 func insertAll(ctx context.Context, tx *outbox.Tx, batch []*placement) error {
 	rows := make([]*Checkout, len(batch))
 	keys := make([]string, len(batch))
@@ -123,11 +125,11 @@ func insertAll(ctx context.Context, tx *outbox.Tx, batch []*placement) error {
 	added, err := tx.Query(ctx, `
 		insert into checkouts select * from json_populate_recordset(null::checkouts, $1) n order by n.idempotency_key
 		on conflict on constraint checkouts_once do nothing
-		returning idempotency_key`, body)
+		returning id`, body)
 	if err != nil {
 		return fmt.Errorf("place: %w", err)
 	}
-	fresh, err := pgx.CollectRows(added, pgx.RowTo[string])
+	fresh, err := pgx.CollectRows(added, pgx.RowTo[uuid.UUID])
 	if err != nil {
 		return fmt.Errorf("place: %w", err)
 	}
@@ -140,14 +142,14 @@ func insertAll(ctx context.Context, tx *outbox.Tx, batch []*placement) error {
 	return findEarlier(ctx, tx, batch, keys)
 }
 
-func announce(tx *outbox.Tx, batch []*placement, fresh []string) error {
-	isFresh := make(map[string]bool, len(fresh))
-	for _, key := range fresh {
-		isFresh[key] = true
+func announce(tx *outbox.Tx, batch []*placement, added []uuid.UUID) error {
+	isNew := make(map[uuid.UUID]bool, len(added))
+	for _, id := range added {
+		isNew[id] = true
 	}
 	for _, pl := range batch {
 		pl.placed = nil
-		if !isFresh[pl.checkout.IdempotencyKey] {
+		if !isNew[pl.checkout.ID] {
 			continue
 		}
 		pl.placed = pl.checkout
