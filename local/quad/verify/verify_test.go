@@ -47,12 +47,10 @@ var (
 
 func newWorld(t *testing.T) *world {
 	open := func(service string) *pgxpool.Pool { return pgtest.Open(t, os.DirFS("../../../services/"+service)) }
-	w := &world{
+	return &world{
 		t: t, checkout: open("checkout"), inventory: open("inventory"), payment: open("payment"), order: open("order"),
 		provider: newShop(t), queued: make(map[*pgxpool.Pool]*pgx.Batch),
 	}
-	w.reset()
-	return w
 }
 
 // exec queues a statement until flush: a commit for each would take most of the time.
@@ -160,8 +158,28 @@ func broken(r Report) map[string][]string {
 	return found
 }
 
-func TestBooksThatAgree(t *testing.T) {
+// TestRun shares one set of databases between all tests.
+func TestRun(t *testing.T) {
 	w := newWorld(t)
+	for name, test := range map[string]func(*testing.T, *world){
+		"books that agree":     testBooksThatAgree,
+		"quiet":                testQuiet,
+		"every fault is found": testEveryFaultIsFound,
+		"an order that says what it waits for is no fault": testAnOrderThatSaysWhatItWaitsForIsNoFault,
+		"what clears up is no fault":                       testWhatClearsUpIsNoFault,
+		"many orders":                                      testManyOrders,
+		"a provider that does not answer":                  testAProviderThatDoesNotAnswer,
+		"cancelled context":                                testCancelledContext,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.t = t
+			w.reset()
+			test(t, w)
+		})
+	}
+}
+
+func testBooksThatAgree(t *testing.T, w *world) {
 	src := w.sources()
 	src.Settle = time.Nanosecond
 	report := w.verify(src)
@@ -182,8 +200,7 @@ func TestBooksThatAgree(t *testing.T) {
 	}
 }
 
-func TestQuiet(t *testing.T) {
-	w := newWorld(t)
+func testQuiet(t *testing.T, w *world) {
 	w.exec(w.order, `delete from orders where id = $1`, underWay)
 	w.exec(w.checkout, `delete from checkouts where id = $1`, underWay)
 	w.exec(w.payment, `delete from payments where id = $1`, underWay)
@@ -197,8 +214,7 @@ func TestQuiet(t *testing.T) {
 }
 
 // Every fault, made by hand, and the check that has to find it.
-func TestEveryFaultIsFound(t *testing.T) {
-	w := newWorld(t)
+func testEveryFaultIsFound(t *testing.T, w *world) {
 	for _, c := range []struct {
 		name  string
 		spoil func()
@@ -295,8 +311,7 @@ func TestEveryFaultIsFound(t *testing.T) {
 	}
 }
 
-func TestAnOrderThatSaysWhatItWaitsForIsNoFault(t *testing.T) {
-	w := newWorld(t)
+func testAnOrderThatSaysWhatItWaitsForIsNoFault(t *testing.T, w *world) {
 	w.exec(w.order, `update orders set placed_at = now() - interval '2 minutes' where id = $1`, underWay)
 	w.exec(w.payment, `update payments set attempts = 7, last_error = 'status 503' where id = $1`, underWay)
 	report := w.verify(w.sources())
@@ -310,8 +325,7 @@ func TestAnOrderThatSaysWhatItWaitsForIsNoFault(t *testing.T) {
 
 // A fault that is gone when the order is read again was none: the order had moved
 // between two books.
-func TestWhatClearsUpIsNoFault(t *testing.T) {
-	w := newWorld(t)
+func testWhatClearsUpIsNoFault(t *testing.T, w *world) {
 	w.exec(w.checkout, `update checkouts set status = 'placed' where id = $1`, confirmed)
 	w.provider.onList = func(times int) {
 		if times == 2 { // the second reading of the ledger
@@ -326,8 +340,7 @@ func TestWhatClearsUpIsNoFault(t *testing.T) {
 	}
 }
 
-func TestManyOrders(t *testing.T) {
-	w := newWorld(t)
+func testManyOrders(t *testing.T, w *world) {
 	const n = 3_000 // more than a page of the provider's ledger
 	for _, part := range []struct {
 		pool *pgxpool.Pool
@@ -357,16 +370,16 @@ func TestManyOrders(t *testing.T) {
 	}
 }
 
-func TestAProviderThatDoesNotAnswer(t *testing.T) {
-	w := newWorld(t)
-	w.provider.server.Close()
-	if _, err := Run(t.Context(), w.sources()); err == nil || !strings.Contains(err.Error(), "payment provider") {
+func testAProviderThatDoesNotAnswer(t *testing.T, w *world) {
+	w.flush()
+	src := w.sources()
+	src.Provider = provider.New("http://127.0.0.1:1", "key")
+	if _, err := Run(t.Context(), src); err == nil || !strings.Contains(err.Error(), "payment provider") {
 		t.Errorf("the error is %v", err)
 	}
 }
 
-func TestCancelledContext(t *testing.T) {
-	w := newWorld(t)
+func testCancelledContext(t *testing.T, w *world) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := Run(ctx, w.sources()); err == nil {
@@ -418,7 +431,7 @@ func page[T any](w http.ResponseWriter, r *http.Request, all []T, id func(T) str
 	json.NewEncoder(w).Encode(map[string]any{"data": all[:min(most, len(all))], "has_more": more})
 }
 
-func (s *shop) reset() { s.charges, s.refunds = nil, nil }
+func (s *shop) reset() { s.charges, s.refunds, s.lists, s.onList = nil, nil, 0, nil }
 
 func (s *shop) charge(id string, order uuid.UUID, amount int64) {
 	c := provider.Charge{ID: id, Amount: amount, Currency: "GBP"}

@@ -1,0 +1,210 @@
+// Package intake feeds sales to Quadrille: it sets stock for them, places their
+// orders and follows these to their end.
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
+
+	"quadrille.internal/local/quad/api"
+	"quadrille.internal/local/quad/retail"
+)
+
+// Currency of the Online Retail format.
+const Currency = "GBP"
+
+// Intake places orders, several at once.
+type Intake struct {
+	Client      *api.Client
+	Orders      *pgxpool.Pool // the order service's database, to be read only
+	Token       string        // of the means of payment, for all orders
+	Concurrency int
+	// Advance is told of each thing done; it may be called from several goroutines.
+	Advance func()
+}
+
+// Restock sets stock so that all that is demanded can be served: demand and
+// nothing more is available in the end, spread over warehouses.
+func (in *Intake) Restock(ctx context.Context, demand map[string]int64) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(in.Concurrency)
+	for sku, units := range demand {
+		group.Go(func() error {
+			defer in.Advance()
+			if err := in.restock(ctx, sku, units); err != nil {
+				return fmt.Errorf("set stock of %s: %w", sku, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// restock counts what orders hold already on top: it is not for sale.
+func (in *Intake) restock(ctx context.Context, sku string, units int64) error {
+	spread := retail.Spread(sku, units)
+	stock, err := in.setStock(ctx, sku, spread)
+	held := api.IsProblem(err, "stock_below_held")
+	if held {
+		stock, err = in.Client.Stock(ctx, sku)
+	}
+	if err != nil || !held && stock.Available >= units {
+		return err
+	}
+	for _, w := range stock.Warehouses {
+		if _, ours := spread[w.Warehouse]; ours {
+			spread[w.Warehouse] += w.Held
+		}
+	}
+	_, err = in.setStock(ctx, sku, spread)
+	return err
+}
+
+func (in *Intake) setStock(ctx context.Context, sku string, spread map[string]int64) (api.Stock, error) {
+	var counts []api.Count
+	for warehouse, units := range spread {
+		counts = append(counts, api.Count{Warehouse: warehouse, OnHand: units})
+	}
+	return in.Client.SetStock(ctx, sku, counts)
+}
+
+// Placed is what became of placing.
+type Placed struct {
+	IDs []uuid.UUID
+	// Before counts those that an earlier run had placed.
+	Before  int
+	Refused []Refusal
+}
+
+// Refusal is an order that was not taken.
+type Refusal struct {
+	Invoice string `json:"invoice"`
+	Cause   string `json:"cause"`
+}
+
+// Place places orders. An order that is refused is noted; a service that does not
+// answer is an error, after which the same call may be made again.
+func (in *Intake) Place(ctx context.Context, orders []retail.Order) (Placed, error) {
+	began := time.Now()
+	var mu sync.Mutex
+	var placed Placed
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(in.Concurrency)
+	for _, o := range orders {
+		group.Go(func() error {
+			defer in.Advance()
+			receipt, err := in.Client.Place(ctx, o.Key, api.NewOrder{
+				CustomerID: o.Customer, Currency: Currency, PaymentToken: in.Token, Lines: o.Lines,
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			if problem, ok := errors.AsType[*api.Problem](err); ok && problem.Status < 500 {
+				placed.Refused = append(placed.Refused, Refusal{o.Invoice, cause(problem)})
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("place the order of invoice %s: %w", o.Invoice, err)
+			}
+			placed.IDs = append(placed.IDs, receipt.OrderID)
+			if receipt.PlacedAt.Before(began) {
+				placed.Before++
+			}
+			return nil
+		})
+	}
+	return placed, group.Wait()
+}
+
+func cause(p *api.Problem) string {
+	if p.Code == "idempotency_mismatch" {
+		return "it was placed before with another --token"
+	}
+	return p.Error()
+}
+
+// End is how an order ended.
+type End struct {
+	ID     uuid.UUID
+	Status string
+	Code   string // of the reason, when cancelled
+	Took   time.Duration
+}
+
+const askEvery = 200 * time.Millisecond
+
+// Await waits until orders are settled, or the time is over, and returns how they
+// ended and what the others wait for.
+func (in *Intake) Await(ctx context.Context, ids []uuid.UUID, wait time.Duration) (ends []End, waiting map[string]int, err error) {
+	left := make(map[uuid.UUID]struct{}, len(ids))
+	for _, id := range ids {
+		left[id] = struct{}{}
+	}
+	for deadline := time.Now().Add(wait); ; {
+		settled, err := in.settled(ctx, left)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, end := range settled {
+			delete(left, end.ID)
+			in.Advance()
+		}
+		ends = append(ends, settled...)
+		if len(left) == 0 {
+			return ends, nil, nil
+		}
+		if time.Now().After(deadline) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return ends, nil, ctx.Err()
+		case <-time.After(askEvery):
+		}
+	}
+	waiting, err = in.waitsFor(ctx, left)
+	return ends, waiting, err
+}
+
+func (in *Intake) settled(ctx context.Context, left map[uuid.UUID]struct{}) ([]End, error) {
+	rows, err := in.Orders.Query(ctx, `
+		select id, status, coalesce(reason ->> 'code', ''), settled_at - placed_at
+		from orders where id = any($1) and status <> 'pending'`, keys(left))
+	if err != nil {
+		return nil, fmt.Errorf("ask for settled orders: %w", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[End])
+}
+
+// waitsFor counts orders by whom they wait for, in the order service's terms.
+func (in *Intake) waitsFor(ctx context.Context, left map[uuid.UUID]struct{}) (map[string]int, error) {
+	rows, err := in.Orders.Query(ctx, `
+		select case when o.placed_at is null then 'checkout' when o.reserved_at is null then 'inventory' else 'payment' end, count(*)
+		from unnest($1::uuid[]) i (id) left join orders o using (id) group by 1`, keys(left))
+	if err != nil {
+		return nil, fmt.Errorf("ask for orders that wait: %w", err)
+	}
+	waiting := make(map[string]int)
+	var whom string
+	var n int
+	_, err = pgx.ForEachRow(rows, []any{&whom, &n}, func() error {
+		waiting[whom] = n
+		return nil
+	})
+	return waiting, err
+}
+
+func keys(set map[uuid.UUID]struct{}) []uuid.UUID {
+	ids := make([]uuid.UUID, 0, len(set))
+	for id := range set {
+		ids = append(ids, id)
+	}
+	return ids
+}

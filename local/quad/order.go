@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"quadrille.internal/local/quad/api"
+	"quadrille.internal/local/quad/timeline"
+)
+
+func newOrder(g *globals) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "order",
+		Short: "Place orders and see what became of them",
+		Args:  noArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newOrderPlace(g), newOrderShow(g), newOrderWatch(g), newOrderCancel(g), newOrderList(g))
+	return cmd
+}
+
+func newOrderShow(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show ID",
+		Short: "Tell an order's story over all services",
+		Long: `show merges what every service's database says of an order into one timeline:
+who did what when, what was tried again, what is parked, and what it waits for.`,
+		Example: "  quad order show 019aa0c2-6f0e-7d51-b1a7-1e1e4c0e9d3a",
+		Args:    exactly("ID"),
+		RunE: g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
+			id, err := parseID("order", args[0])
+			if err != nil {
+				return err
+			}
+			t, err := timeline.Read(cmd.Context(), r.timelineSources(), id)
+			if err != nil {
+				return advise(err)
+			}
+			if g.json {
+				return printJSON(os.Stdout, t)
+			}
+			printTimeline(t)
+			return nil
+		}),
+	}
+}
+
+func advise(err error) error {
+	if errors.Is(err, timeline.ErrUnknown) {
+		return fmt.Errorf("%w; check the id (quad order list --customer C1)", err)
+	}
+	return err
+}
+
+func printTimeline(t *timeline.Timeline) {
+	fmt.Printf("order     %s  %s\n", t.ID, paintStatus(t.Status))
+	if t.Reason != nil && t.Status == "cancelled" {
+		fmt.Printf("reason    %s (%s)\n", t.Reason.Message, t.Reason.Code)
+	}
+	if t.WaitsFor != "" {
+		fmt.Printf("waits for %s\n", paint(os.Stdout, yellow, t.WaitsFor))
+	}
+	fmt.Printf("customer  %s, %s\n", t.Customer, timeline.Money(t.Total))
+	for i, l := range t.Lines {
+		const most = 10
+		if i == most {
+			fmt.Printf("          and %d more lines\n", len(t.Lines)-most)
+			break
+		}
+		fmt.Printf("          %d x %s at %d.%02d\n", l.Quantity, l.SKU, l.UnitPrice/100, l.UnitPrice%100)
+	}
+	fmt.Printf("trace     %s\n\n", t.TraceID)
+
+	moments := newTable("TIME", "AFTER", "SERVICE", "WHAT", "DETAIL").alignRight(1)
+	for _, m := range t.Moments {
+		moments.add(m.At.Local().Format("15:04:05.000"), after(t, m), m.Service, paintMoment(m), m.Detail)
+	}
+	moments.print(os.Stdout)
+}
+
+// after is how long after the first moment of an order another came.
+func after(t *timeline.Timeline, m timeline.Moment) string {
+	d := m.At.Sub(t.Moments[0].At)
+	if d < 10*time.Second {
+		return fmt.Sprintf("+%d ms", d.Milliseconds())
+	}
+	return "+" + d.Round(time.Second).String()
+}
+
+func paintStatus(status string) string {
+	switch status {
+	case "confirmed":
+		return paint(os.Stdout, green, status)
+	case "cancelled":
+		return paint(os.Stdout, red, status)
+	default:
+		return paint(os.Stdout, yellow, status)
+	}
+}
+
+func paintMoment(m timeline.Moment) string {
+	switch {
+	case m.Bad:
+		return paint(os.Stdout, red, m.What)
+	case m.What == "CONFIRMED":
+		return paint(os.Stdout, green, m.What)
+	default:
+		return m.What
+	}
+}
+
+func newOrderCancel(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "cancel ID",
+		Short: "Cancel an order, unless it is confirmed already",
+		Long: `cancel asks the order service, which decides at once: when this returns 0 the order
+is cancelled and its stock and money are on their way back; when it returns 1 the
+order is confirmed and stays so.`,
+		Example: "  quad order cancel 019aa0c2-6f0e-7d51-b1a7-1e1e4c0e9d3a",
+		Args:    exactly("ID"),
+		RunE: g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
+			id, err := parseID("order", args[0])
+			if err != nil {
+				return err
+			}
+			order, err := cancelOrder(cmd.Context(), r.client, id)
+			if err != nil {
+				return fmt.Errorf("cancel order %s: %w", id, err)
+			}
+			if g.json {
+				return printJSON(os.Stdout, order)
+			}
+			fmt.Printf("order %s is %s: %s\n", id, paintStatus(order.Status), order.Reason.Message)
+			return nil
+		}),
+	}
+}
+
+// knownWithin is how long the order service may take to hear of an order that was
+// just placed.
+const knownWithin = 5 * time.Second
+
+// cancelOrder also cancels an order placed a moment ago.
+func cancelOrder(ctx context.Context, client *api.Client, id uuid.UUID) (order api.Order, err error) {
+	deadline := time.Now().Add(knownWithin)
+	for {
+		order, err = client.Cancel(ctx, id)
+		if !api.IsProblem(err, "order_not_found") || time.Now().After(deadline) || !recent(id) {
+			return order, err
+		}
+		select {
+		case <-ctx.Done():
+			return order, ctx.Err()
+		case <-time.After(watchEvery):
+		}
+	}
+}
+
+// recent reports whether an id of version 7, which holds its time, is new.
+func recent(id uuid.UUID) bool {
+	seconds, nanos := id.Time().UnixTime()
+	return id.Version() == 7 && time.Since(time.Unix(seconds, nanos)) < knownWithin
+}
+
+func newOrderList(g *globals) *cobra.Command {
+	var customer string
+	var limit int
+	cmd := &cobra.Command{
+		Use:     "list --customer ID",
+		Short:   "List a customer's orders, the newest first",
+		Example: "  quad order list --customer c1 --limit 20",
+		Args:    noArgs,
+		RunE: g.withRunning(func(cmd *cobra.Command, r *running, _ []string) error {
+			if customer == "" || limit < 1 {
+				return usageError{errors.New("say whose orders, and how many: --customer c1 --limit 50")}
+			}
+			orders, err := r.client.Orders(cmd.Context(), customer, limit)
+			if err != nil {
+				return fmt.Errorf("list the orders of %s: %w", customer, err)
+			}
+			if g.json {
+				return printJSON(os.Stdout, orders)
+			}
+			printOrders(customer, orders)
+			return nil
+		}),
+	}
+	cmd.Flags().StringVar(&customer, "customer", "", "whose orders")
+	cmd.Flags().IntVar(&limit, "limit", 50, "how many at most")
+	return cmd
+}
+
+func printOrders(customer string, orders []api.Order) {
+	if len(orders) == 0 {
+		fmt.Printf("customer %s has no orders\n", customer)
+		return
+	}
+	list := newTable("ORDER", "PLACED", "STATUS", "LINES", "TOTAL", "WHY").alignRight(3, 4)
+	for _, o := range orders {
+		why := ""
+		if o.Reason != nil {
+			why = o.Reason.Message
+		} else if o.WaitsFor != "" {
+			why = "waits for " + o.WaitsFor
+		}
+		placed := ""
+		if len(o.Timeline) > 0 {
+			placed = o.Timeline[0].At.Local().Format("2006-01-02 15:04:05")
+		}
+		list.add(o.ID, placed, paintStatus(o.Status), len(o.Lines), timeline.Money(o.Total), why)
+	}
+	list.print(os.Stdout)
+}

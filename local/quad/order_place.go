@@ -1,0 +1,91 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"quadrille.internal/events"
+	"quadrille.internal/local/quad/api"
+	"quadrille.internal/local/quad/timeline"
+)
+
+func newOrderPlace(g *globals) *cobra.Command {
+	var skus []string
+	var key string
+	var watch bool
+	order := api.NewOrder{}
+	cmd := &cobra.Command{
+		Use:   "place --sku SKU=QUANTITY@PRICE ...",
+		Short: "Place an order",
+		Long: `place sends an order to checkout. A line is SKU=QUANTITY@PRICE, the price of one
+unit in minor units (250 is 2.50). Means of payment that the provider's stand-in
+knows: tok_success, tok_decline, tok_insufficient_funds, tok_slow, tok_flaky,
+tok_rate_limited, tok_lost_reply, tok_lost_reply_refund.`,
+		Example: `  quad order place --sku A1=3@250 --sku B2=1@999 --watch
+  quad order place --sku A1=1@250 --token tok_decline --customer c7`,
+		Args: noArgs,
+		RunE: g.withRunning(func(cmd *cobra.Command, r *running, _ []string) error {
+			lines, err := parseLines(skus)
+			if err != nil {
+				return usageError{err}
+			}
+			order.Lines = lines
+			receipt, err := r.client.Place(cmd.Context(), cmp.Or(key, uuid.NewString()), order)
+			if err != nil {
+				return fmt.Errorf("place the order: %w", err)
+			}
+			switch {
+			case watch:
+				return watchOrder(cmd.Context(), g, r, receipt.OrderID)
+			case g.json:
+				return printJSON(os.Stdout, receipt)
+			}
+			fmt.Printf("placed order %s for %s\nfollow it: quad order watch %[1]s\n", receipt.OrderID, timeline.Money(receipt.Total))
+			return nil
+		}),
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&skus, "sku", nil, "a line, SKU=QUANTITY@PRICE; repeat it for more lines")
+	f.StringVar(&order.CustomerID, "customer", "c1", "who orders")
+	f.StringVar(&order.Currency, "currency", "GBP", "ISO 4217 code of the prices")
+	f.StringVar(&order.PaymentToken, "token", "tok_success", "means of payment")
+	f.StringVar(&key, "key", "", "idempotency key: the same key places one order (default: a new one)")
+	f.BoolVar(&watch, "watch", false, "follow the order until it is settled")
+	return cmd
+}
+
+func parseLines(skus []string) ([]events.Line, error) {
+	if len(skus) == 0 {
+		return nil, errors.New("an order needs a line: --sku A1=3@250")
+	}
+	lines := make([]events.Line, len(skus))
+	for i, text := range skus {
+		line, err := parseLine(text)
+		if err != nil {
+			return nil, fmt.Errorf("--sku %s is not SKU=QUANTITY@PRICE such as A1=3@250", text)
+		}
+		lines[i] = line
+	}
+	return lines, nil
+}
+
+func parseLine(text string) (l events.Line, err error) {
+	sku, rest, hasQuantity := strings.Cut(text, "=")
+	quantity, price, hasPrice := strings.Cut(rest, "@")
+	if !hasQuantity || !hasPrice || sku == "" {
+		return l, errors.New("incomplete")
+	}
+	l.SKU = sku
+	if l.Quantity, err = strconv.ParseInt(quantity, 10, 64); err != nil {
+		return l, err
+	}
+	l.UnitPrice, err = strconv.ParseInt(price, 10, 64)
+	return l, err
+}

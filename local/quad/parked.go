@@ -1,0 +1,241 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"quadrille.internal/local/quad/api"
+)
+
+func newParked(g *globals) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "parked",
+		Short: "See and replay events that a service could not handle",
+		Long: `An event that a service cannot handle is parked in its database, so that it blocks no
+other. Mend the cause, then replay it: it keeps its id and its trace, and has its
+effect once.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newParkedList(g), newParkedShow(g), newParkedReplay(g))
+	return cmd
+}
+
+func newParkedList(g *globals) *cobra.Command {
+	var service string
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List parked events; exits 1 when there are any",
+		Example: "  quad parked list --service order",
+		Args:    noArgs,
+		RunE: g.withRunning(func(cmd *cobra.Command, r *running, _ []string) error {
+			parked, err := listParked(cmd.Context(), r, service)
+			if err != nil {
+				return err
+			}
+			if g.json {
+				err = printJSON(os.Stdout, parked)
+			} else {
+				printParked(parked)
+			}
+			if err == nil && len(parked) > 0 {
+				return unwell{error: errors.New("events are parked"), said: true}
+			}
+			return err
+		}),
+	}
+	cmd.Flags().StringVar(&service, "service", "", "of this service only")
+	return cmd
+}
+
+func listParked(ctx context.Context, r *running, service string) ([]api.Parked, error) {
+	names, admins, err := r.admins(service)
+	if err != nil {
+		return nil, err
+	}
+	all := []api.Parked{}
+	for _, name := range names {
+		parked, err := admins[name].Parked(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("list the parked events of %s: %w", name, err)
+		}
+		all = append(all, parked...)
+	}
+	return all, nil
+}
+
+func printParked(parked []api.Parked) {
+	if len(parked) == 0 {
+		fmt.Println("nothing is parked")
+		return
+	}
+	t := newTable("SERVICE", "EVENT", "TOPIC", "PARKED", "TRIES", "CAUSE").alignRight(4)
+	for _, p := range parked {
+		t.add(p.Consumer, p.EventID, p.Topic, p.ParkedAt.Local().Format("2006-01-02 15:04:05"), p.Attempts, firstLine(p.Cause))
+	}
+	t.print(os.Stdout)
+}
+
+func firstLine(text string) string {
+	const most = 100
+	line, _, _ := strings.Cut(text, "\n")
+	if r := []rune(line); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return line
+}
+
+func newParkedShow(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:     "show ID",
+		Short:   "Show a parked event whole, with its cause",
+		Example: "  quad parked show 019aa0c2-6f0e-7d51-b1a7-1e1e4c0e9d3a",
+		Args:    exactly("ID"),
+		RunE: g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
+			id, err := parseID("event", args[0])
+			if err != nil {
+				return err
+			}
+			found, err := findParked(cmd.Context(), r, id)
+			if err != nil {
+				return err
+			}
+			if g.json {
+				return printJSON(os.Stdout, found)
+			}
+			for _, p := range found {
+				printParkedEvent(p)
+			}
+			return nil
+		}),
+	}
+}
+
+// findParked looks for an event at every service: several may have parked it.
+func findParked(ctx context.Context, r *running, id uuid.UUID) ([]api.Parked, error) {
+	names, admins, err := r.admins("")
+	if err != nil {
+		return nil, err
+	}
+	var found []api.Parked
+	for _, name := range names {
+		p, err := admins[name].ParkedEvent(ctx, id)
+		if api.IsProblem(err, "not_parked") {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("ask %s for event %s: %w", name, id, err)
+		}
+		found = append(found, p)
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("no service has parked event %s; `quad parked list` names those that are", id)
+	}
+	return found, nil
+}
+
+func printParkedEvent(p api.Parked) {
+	fmt.Printf("event    %s, parked by %s\n", p.EventID, p.Consumer)
+	fmt.Printf("topic    %s\n", p.Topic)
+	fmt.Printf("trace    %s\n", p.TraceParent)
+	fmt.Printf("parked   %s, tried %d times, last at %s\n", p.ParkedAt.Local().Format("2006-01-02 15:04:05"),
+		p.Attempts, p.TriedAt.Local().Format("15:04:05"))
+	fmt.Printf("cause    %s\n", paint(os.Stdout, red, p.Cause))
+	var pretty bytes.Buffer
+	if json.Indent(&pretty, p.Payload, "", "  ") != nil {
+		fmt.Printf("payload  %q (not JSON)\n", p.Payload)
+		return
+	}
+	fmt.Printf("payload\n%s\n", pretty.String())
+}
+
+// replayed is the outcome of one replay.
+type replayed struct {
+	Service string    `json:"service"`
+	EventID uuid.UUID `json:"event_id"`
+	OK      bool      `json:"ok"`
+	Cause   string    `json:"cause,omitempty"`
+}
+
+func newParkedReplay(g *globals) *cobra.Command {
+	var service string
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "replay ID | --all [--service S]",
+		Short: "Handle parked events once more; exits 1 when one fails again",
+		Example: `  quad parked replay 019aa0c2-6f0e-7d51-b1a7-1e1e4c0e9d3a
+  quad parked replay --all --service order`,
+		Args: cobra.ArbitraryArgs,
+		RunE: g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
+			parked, err := toReplay(cmd.Context(), r, args, all, service)
+			if err != nil {
+				return err
+			}
+			_, admins, err := r.admins("")
+			if err != nil {
+				return err
+			}
+			outcomes := []replayed{}
+			for _, p := range parked {
+				outcome := replayed{Service: p.Consumer, EventID: p.EventID, OK: true}
+				if err := admins[p.Consumer].Replay(cmd.Context(), p.EventID); err != nil {
+					outcome.OK, outcome.Cause = false, err.Error()
+				}
+				outcomes = append(outcomes, outcome)
+			}
+			return reportReplayed(g, outcomes)
+		}),
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "all parked events, oldest first")
+	cmd.Flags().StringVar(&service, "service", "", "with --all: of this service only")
+	return cmd
+}
+
+func toReplay(ctx context.Context, r *running, args []string, all bool, service string) ([]api.Parked, error) {
+	if all == (len(args) == 1) || len(args) > 1 {
+		return nil, usageError{errors.New("name one event, or --all: quad parked replay ID")}
+	}
+	if all {
+		return listParked(ctx, r, service)
+	}
+	id, err := parseID("event", args[0])
+	if err != nil {
+		return nil, err
+	}
+	return findParked(ctx, r, id)
+}
+
+func reportReplayed(g *globals, outcomes []replayed) error {
+	failed := 0
+	t := newTable("SERVICE", "EVENT", "OUTCOME")
+	for _, o := range outcomes {
+		outcome := paint(os.Stdout, green, "handled")
+		if !o.OK {
+			failed++
+			outcome = paint(os.Stdout, red, "parked again: "+firstLine(o.Cause))
+		}
+		t.add(o.Service, o.EventID, outcome)
+	}
+	switch {
+	case g.json:
+		if err := printJSON(os.Stdout, outcomes); err != nil {
+			return err
+		}
+	case len(outcomes) == 0:
+		fmt.Println("nothing is parked")
+	default:
+		t.print(os.Stdout)
+	}
+	if failed > 0 {
+		return unwell{error: fmt.Errorf("%d of %d events failed again", failed, len(outcomes)), said: true}
+	}
+	return nil
+}
