@@ -26,7 +26,7 @@ type course struct {
 func historyOf(l *load, e *ends) (*history, error) {
 	h := &history{
 		warmUp: l.scenario.WarmUp,
-		closed: l.scenario.Rate == 0 && !l.scenario.Burst,
+		closed: l.scenario.closed(),
 		orders: make([]course, len(l.placed)),
 	}
 	for i, p := range l.placed {

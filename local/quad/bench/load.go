@@ -50,7 +50,7 @@ func newLoad(s Scenario, seed uint64, runID, shop, desk string) *load {
 	return &load{
 		scenario: s, seed: seed, runID: runID, shop: shop, desk: desk,
 		placed: make([]placing, s.total()),
-		gate:   newGate(s.InFlight),
+		gate:   newGate(s.InFlight, s.total()),
 		wishes: make(chan string, s.total()),
 	}
 }
@@ -58,8 +58,6 @@ func newLoad(s Scenario, seed uint64, runID, shop, desk string) *load {
 // run places every order and returns once all are answered.
 func (l *load) run(ctx context.Context) error {
 	l.began = time.Now()
-	release := context.AfterFunc(ctx, l.gate.open) // let nobody wait for ever
-	defer release()
 	buying, bctx := errgroup.WithContext(ctx)
 	for range min(l.scenario.Connections, l.scenario.total()) {
 		buying.Go(func() error { return l.buy(bctx) })
@@ -80,9 +78,9 @@ func (l *load) buy(ctx context.Context) error {
 	defer w.close()
 	a := newAuthor(l.scenario, l.seed, l.runID, l.shop)
 	for {
-		i := int(l.next.Add(1) - 1)
-		if i >= len(l.placed) {
-			return nil
+		i, more := l.take(ctx)
+		if !more {
+			return ctx.Err()
 		}
 		// Written beforehand, so that its cost is no part of the answer's time.
 		request, fate := a.write(i)
@@ -105,6 +103,18 @@ func (l *load) buy(ctx context.Context) error {
 	}
 }
 
+// take returns the number of the next order, once there is room in flight for it.
+func (l *load) take(ctx context.Context) (i int, more bool) {
+	if l.scenario.closed() && !l.gate.enter(ctx) {
+		return 0, false
+	}
+	i = int(l.next.Add(1) - 1)
+	if i == len(l.placed)-1 {
+		l.gate.close() // whoever still waits has nothing to wait for
+	}
+	return i, i < len(l.placed)
+}
+
 // await returns when order i is to be placed, and notes that time. In an open
 // loop it is the schedule's, however late this connection got around to it: that
 // is what keeps a stall from hiding itself.
@@ -115,10 +125,9 @@ func (l *load) await(ctx context.Context, i int) error {
 		l.placed[i].intended = l.scenario.intended(i)
 		return sleep(ctx, l.placed[i].intended-time.Since(l.began))
 	default:
-		l.gate.pass(i)
 		l.placed[i].intended = time.Since(l.began)
 	}
-	return ctx.Err()
+	return nil
 }
 
 // place sends a request until it is accepted, and returns the order's id; none
@@ -211,44 +220,38 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// A gate lets orders through in turn, as many as have been settled and so many
-// more.
+// A gate lets as many orders through as have been settled, and so many more.
+// Each that may enter wakes one connection, not all.
 type gate struct {
-	mu       sync.Mutex
-	moved    *sync.Cond
-	inFlight int
-	passes   int // orders below this number may pass
-	opened   bool
+	passes chan struct{}
+	closed chan struct{}
+	issued int // passes so far; for the one who follows the run
+	most   int
 }
 
-func newGate(inFlight int) *gate {
-	g := &gate{inFlight: inFlight, passes: inFlight}
-	g.moved = sync.NewCond(&g.mu)
+func newGate(inFlight, orders int) *gate {
+	g := &gate{passes: make(chan struct{}, orders), closed: make(chan struct{}), most: inFlight}
+	g.settled(0)
 	return g
 }
 
-func (g *gate) pass(i int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for i >= g.passes && !g.opened {
-		g.moved.Wait()
+// enter waits for a pass; there is none once the gate is closed.
+func (g *gate) enter(ctx context.Context) bool {
+	select {
+	case <-g.passes:
+		return true
+	case <-g.closed:
+		return false
+	case <-ctx.Done():
+		return false
 	}
 }
 
 // settled says how many orders are out of flight. It never takes a pass back.
 func (g *gate) settled(n int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if n+g.inFlight > g.passes {
-		g.passes = n + g.inFlight
-		g.moved.Broadcast()
+	for ; g.issued < min(n+g.most, cap(g.passes)); g.issued++ {
+		g.passes <- struct{}{}
 	}
 }
 
-// open lets everybody pass.
-func (g *gate) open() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.opened = true
-	g.moved.Broadcast()
-}
+func (g *gate) close() { close(g.closed) }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -53,7 +52,7 @@ func (c *census) take() (map[string]usage, error) {
 
 // watch keeps the peaks until ctx ends.
 func (c *census) watch(ctx context.Context) {
-	const every = 500 * time.Millisecond
+	const every = time.Second
 	for sleep(ctx, every) == nil {
 		if _, err := c.take(); err != nil {
 			return // the next measurement that matters will say so
@@ -73,9 +72,10 @@ func measure(pid int) (u usage, err error) {
 		return u, err
 	}
 	u.resident = memory["RssAnon"] + memory["RssFile"] + memory["RssShmem"]
-	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
-	if err == nil { // of another user's process nobody but root may know
-		u.files = len(files)
+	if dir, err := os.Open(fmt.Sprintf("/proc/%d/fd", pid)); err == nil { // of another user's process only root may
+		defer dir.Close()
+		names, _ := dir.Readdirnames(-1) // it may end this moment
+		u.files = len(names)
 	}
 	return u, nil
 }
@@ -94,16 +94,19 @@ func addChildren(u *usage, parent int) error {
 	}
 	shared := memory["RssShmem"]
 	u.resident = memory["RssAnon"]
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // errs on a bad pattern only
-	for _, path := range stats {
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", parent))
+	if err != nil {
+		return err
+	}
+	for _, field := range strings.Fields(string(children)) {
+		pid, _ := strconv.Atoi(field) // the kernel writes numbers
 		fields, err := statFields(pid)
-		if err != nil || fields[ppid] != strconv.Itoa(parent) {
-			continue
+		if err != nil {
+			continue // it ended this moment
 		}
 		memory, err := memoryOf(pid)
 		if err != nil {
-			continue // it ended this moment
+			continue
 		}
 		u.cpu += ticks(fields[utime]) + ticks(fields[stime])
 		u.resident += memory["RssAnon"]
@@ -115,7 +118,6 @@ func addChildren(u *usage, parent int) error {
 
 // Fields of /proc/pid/stat after the name of the program.
 const (
-	ppid   = 1
 	utime  = 11
 	stime  = 12
 	cutime = 13

@@ -227,7 +227,7 @@ const (
 // follow lets further orders in as earlier ones are settled, until all are placed.
 func (t *trial) follow(ctx context.Context, placed <-chan error) error {
 	every := lookEvery
-	if t.scenario.Rate == 0 && !t.scenario.Burst {
+	if t.scenario.closed() {
 		every = paceEvery
 	}
 	tick := time.NewTicker(every)
@@ -246,7 +246,6 @@ func (t *trial) follow(ctx context.Context, placed <-chan error) error {
 		over := t.load.accepted.Load() // before asking, or orders would seem settled too soon
 		unsettled, oldest, err := t.books.unsettled(ctx, from)
 		if err != nil {
-			t.load.gate.open()
 			return err
 		}
 		settled := max(0, int(over)-unsettled)

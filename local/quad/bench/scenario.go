@@ -144,6 +144,9 @@ func (s *Scenario) total() int { return s.Orders + s.WarmUp }
 // units is how many there are of the one SKU of a flash sale.
 func (s *Scenario) units() int64 { return int64(math.Round(float64(s.Orders) * s.unitsPerBuy)) }
 
+// closed loop: an order is placed when an earlier one is settled.
+func (s *Scenario) closed() bool { return s.Rate == 0 && !s.Burst }
+
 // mode says in words how orders come in.
 func (s *Scenario) mode() string {
 	switch {

@@ -24,7 +24,7 @@ var services = []string{"checkout", "inventory", "payment", "order"}
 func openBooks(ctx context.Context, url func(service string) string) (*books, error) {
 	b := &books{conns: map[string]*pgx.Conn{}, first: lowestID(time.Now())}
 	for _, service := range services {
-		conn, err := pgx.Connect(ctx, url(service))
+		conn, err := connect(ctx, url(service))
 		if err != nil {
 			b.close(ctx)
 			return nil, fmt.Errorf("open the books of %s: %w", service, err)
@@ -40,6 +40,18 @@ func openBooks(ctx context.Context, url func(service string) string) (*books, er
 		return nil, ErrNoCommitTimes
 	}
 	return b, nil
+}
+
+// connect has every query planned for the ids it is about. A plan for any id
+// would read whole tables, and the more history there is, the slower a run would
+// seem.
+func connect(ctx context.Context, url string) (*pgx.Conn, error) {
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, err
+	}
+	cfg.RuntimeParams["plan_cache_mode"] = "force_custom_plan"
+	return pgx.ConnectConfig(ctx, cfg)
 }
 
 // ErrNoCommitTimes says that the server was started without what tells when an
