@@ -102,7 +102,7 @@ func (h *history) throughput() float64 {
 // timeline cuts the run, warm-up included, into stretches by when orders were
 // settled.
 func (h *history) timeline() []Point {
-	const stretches = 120
+	const stretches = 80
 	var end time.Duration
 	for _, c := range h.orders {
 		end = max(end, c.settled)
@@ -110,7 +110,7 @@ func (h *history) timeline() []Point {
 	if end == 0 {
 		return nil
 	}
-	width := max(end/stretches, 100*time.Millisecond)
+	width := max(end/stretches, 250*time.Millisecond)
 	took := make([][]time.Duration, int(end/width)+1)
 	for _, c := range h.orders {
 		if c.answered > 0 {

@@ -83,7 +83,7 @@ func Names() []string {
 	return names
 }
 
-// Overrides change a scenario; zero values leave it as it is.
+// Overrides change a scenario; zero values leave it as it is, a WarmUp of -1 does.
 type Overrides struct {
 	Orders, InFlight, WarmUp, Connections int
 	Rate                                  float64
