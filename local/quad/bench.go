@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"quadrille.internal/local/quad/bench"
+	"quadrille.internal/local/quad/stack"
+	"quadrille.internal/local/quad/verify"
+)
+
+type benchFlags struct {
+	scenario  string
+	overrides bench.Overrides
+	seed      uint64
+	noChain   bool
+	compare   bool
+}
+
+func newBench(g *globals) *cobra.Command {
+	var f benchFlags
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure how many orders are settled a second, and how soon",
+		Long: `bench places orders through HTTP as buyers do, waits until each is settled and its
+events are handled, and verifies the books; without that there is no result. Beside it
+runs the bare Dapr chain: the same sidecars and broker, no database. It starts what is
+not running and stops what it started.
+
+Results are in .local/bench: latest.json has the newest of each scenario, with a
+picture; every run has a folder. docs/performance.md says how to read them.
+
+Scenarios: all, ` + strings.Join(bench.Names(), ", "),
+		Example: `  quad bench --scenario steady --in-flight 1000 --orders 30000
+  quad bench --scenario steady --rate 500
+  quad bench --compare before.json .local/bench/latest.json`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if f.compare {
+				return exactly("file", "file")(cmd, args)
+			}
+			return noArgs(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.compare {
+				return compareResults(args[0], args[1])
+			}
+			return f.run(cmd.Context(), g)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.scenario, "scenario", "steady", "what is ordered, and how it comes in")
+	flags.IntVar(&f.overrides.Orders, "orders", 0, "orders that count (default: the scenario's)")
+	flags.IntVar(&f.overrides.InFlight, "in-flight", 0, "closed loop: orders placed and not settled (default 1000)")
+	flags.Float64Var(&f.overrides.Rate, "rate", 0, "open loop: orders a second, whatever becomes of them")
+	flags.IntVar(&f.overrides.WarmUp, "warm-up", -1, "orders before those that count (default: by scenario)")
+	flags.IntVar(&f.overrides.Connections, "connections", 0, "requests under way at most (default: the scenario's)")
+	flags.Uint64Var(&f.seed, "seed", 1, "the same seed places the same orders")
+	flags.BoolVar(&f.noChain, "no-chain", false, "leave out the bare Dapr chain")
+	flags.BoolVar(&f.compare, "compare", false, "compare two result files")
+	cmd.MarkFlagsMutuallyExclusive("in-flight", "rate")
+	return cmd
+}
+
+func compareResults(before, after string) error {
+	a, err := bench.ReadResults(before)
+	if err != nil {
+		return usageError{err}
+	}
+	b, err := bench.ReadResults(after)
+	if err != nil {
+		return usageError{err}
+	}
+	return bench.Compare(os.Stdout, a, b)
+}
+
+func (f *benchFlags) run(ctx context.Context, g *globals) (err error) {
+	chosen, err := bench.Choose(f.scenario, f.overrides)
+	if err != nil {
+		return usageError{err}
+	}
+	s, err := g.open(newProgress(os.Stderr, g.json).report)
+	if err != nil {
+		return err
+	}
+	stop, err := bringUp(ctx, s)
+	defer func() { err = errors.Join(err, stop(context.WithoutCancel(ctx))) }()
+	if err != nil {
+		return err
+	}
+	r, err := g.connect(ctx, 0)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+
+	live := newLiveLine(os.Stderr)
+	results := bench.Results{}
+	err = bench.Run(ctx, bench.Config{
+		Stack: s, Scenarios: chosen, Seed: f.seed, Chain: !f.noChain, Dir: filepath.Join(s.Dir, "bench"),
+		Verify: func(ctx context.Context) ([]string, error) { return bookFaults(ctx, r) },
+		Live:   live.show,
+		Done: func(res *bench.Result) {
+			live.clear()
+			results[res.Scenario] = res
+			if !g.json {
+				printResult(res)
+			}
+		},
+	})
+	live.clear()
+	if g.json && len(results) > 0 {
+		err = errors.Join(err, printJSON(os.Stdout, results))
+	}
+	return explainBench(err)
+}
+
+func explainBench(err error) error {
+	switch {
+	case errors.Is(err, bench.ErrUnverified):
+		return unwell{error: err}
+	case errors.Is(err, bench.ErrNoCommitTimes):
+		return &stack.EnvironmentError{
+			Problem: err.Error(), Remedy: "`quad down`, then again: it starts with it; a server of your own needs the setting",
+		}
+	default:
+		return explain(err)
+	}
+}
+
+// bringUp starts what is not running. stop takes a stack down again that was
+// wholly down before.
+func bringUp(ctx context.Context, s *stack.Stack) (stop func(context.Context) error, err error) {
+	up, missing := false, false
+	for _, part := range s.Status(ctx) {
+		up, missing = up || part.PID != 0, missing || part.PID == 0 && !part.External
+	}
+	stop = func(context.Context) error { return nil }
+	if !missing {
+		return stop, nil
+	}
+	if !up {
+		stop = s.Down
+	}
+	for _, step := range []func(context.Context) error{s.BuildToolchain, s.Build, s.Up} {
+		if err := step(ctx); err != nil {
+			return stop, err
+		}
+	}
+	return stop, nil
+}
+
+// bookFaults lists what quad verify finds.
+func bookFaults(ctx context.Context, r *running) ([]string, error) {
+	const settle = 15 * time.Second
+	report, err := verify.Run(ctx, r.verifySources(settle))
+	if err != nil {
+		return nil, err
+	}
+	var faults []string
+	for _, c := range report.Checks {
+		if n := len(c.Offenders); n > 0 {
+			faults = append(faults, fmt.Sprintf("%s: %d at fault, such as %s: %s", c.Name, n, c.Offenders[0].ID, c.Offenders[0].Problem))
+		}
+	}
+	return faults, nil
+}
+
+func printResult(r *bench.Result) {
+	fmt.Printf("\n%s  %s, %d orders, seed %d\n", paint(os.Stdout, green, r.Scenario), r.Mode, r.Orders, r.Seed)
+	if !r.Verified {
+		for _, fault := range r.Faults {
+			fmt.Printf("  %s  %s\n", paint(os.Stdout, red, "FAULT"), fault)
+		}
+		return
+	}
+	t := newTable("", "", "P50", "P95", "P99", "MAX").alignRight(1, 2, 3, 4)
+	for _, row := range []struct {
+		name string
+		q    bench.Quantiles
+	}{{"settled, ms", r.SettledMS}, {"HTTP answer, ms", r.HTTPMS}, {"customer told why not, ms", r.ToldMS}} {
+		t.add("  "+row.name, tenths(row.q.P50), tenths(row.q.P95), tenths(row.q.P99), tenths(row.q.Max))
+	}
+	fmt.Printf("  %s orders/s", paint(os.Stdout, green, fmt.Sprintf("%.0f", r.OrdersPerSecond)))
+	if r.BareChain != nil {
+		fmt.Printf(", %.2f of the bare chain's %.0f", r.RatioToBareChain, r.BareChainPerSecond)
+	}
+	fmt.Printf("; %s; oversold %d; verified\n", outcomesOf(r), r.Oversold)
+	t.print(os.Stdout)
+	printCosts(r)
+}
+
+func outcomesOf(r *bench.Result) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(r.Outcomes)) {
+		parts = append(parts, fmt.Sprintf("%d %s", r.Outcomes[name], name))
+	}
+	if r.Shed > 0 {
+		parts = append(parts, fmt.Sprintf("%d times told to come back, %d gave up", r.Shed, r.TurnedAway))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func printCosts(r *bench.Result) {
+	t := newTable("  part", "CPU s", "peak MB").alignRight(1, 2)
+	for _, part := range slices.SortedFunc(maps.Keys(r.CPUSeconds), func(a, b string) int {
+		return int(1000 * (r.CPUSeconds[b] - r.CPUSeconds[a]))
+	}) {
+		t.add("  "+part, tenths(r.CPUSeconds[part]), tenths(r.PeakResidentMB[part]))
+	}
+	t.print(os.Stdout)
+	fmt.Printf("  an order: %.2f ms of CPU, %.0f bytes of WAL, %.0f bytes through the broker; %.0f %% of all cores used\n",
+		r.CPUMSPerOrder, r.WALBytesPerOrder, r.BrokerBytesPerItem, 100*r.CPUShare)
+	fmt.Printf("  events a transaction %s, a publish %s; outbox: %.0f deferred, %.0f recovered; %.0f duplicates\n",
+		byService(r.EventsPerTx), byService(r.EventsPerPublish), r.Deferred, r.Recovered, r.Duplicates)
+}
+
+func byService(values map[string]float64) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		parts = append(parts, fmt.Sprintf("%s %.1f", name, values[name]))
+	}
+	return strings.Join(parts, " ")
+}
+
+func tenths(v float64) string { return fmt.Sprintf("%.1f", v) }
+
+// A liveLine is rewritten on a terminal; elsewhere it is printed now and then.
+type liveLine struct {
+	out  *os.File
+	last time.Time
+	open bool
+}
+
+func newLiveLine(out *os.File) *liveLine { return &liveLine{out: out} }
+
+func (l *liveLine) show(text string) {
+	if onTerminal(l.out) {
+		fmt.Fprintf(l.out, "\r\x1b[K  %s", text)
+		l.open = true
+		return
+	}
+	if time.Since(l.last) >= 5*time.Second {
+		l.last = time.Now()
+		fmt.Fprintln(l.out, "  "+text)
+	}
+}
+
+func (l *liveLine) clear() {
+	if l.open {
+		fmt.Fprint(l.out, "\r\x1b[K")
+		l.open = false
+	}
+}
