@@ -210,7 +210,14 @@ func TestTheEndDoesNotWaitForABrokerThatHangs(t *testing.T) {
 // waits in the table, and all of it is published in the end.
 func TestALongOutageNeedsNoMemory(t *testing.T) {
 	pool, b := openPool(t), newBroker()
-	b.is(away)
+	timeout := make(chan struct{})
+	b.is(func(ctx context.Context, _ []outbox.Message) ([]uuid.UUID, error) {
+		select {
+		case <-timeout:
+		case <-ctx.Done():
+		}
+		return nil, errAway
+	})
 	cfg := config(pool, b)
 	cfg.MaxQueued = 50
 	o := outbox.New(cfg)
@@ -221,9 +228,11 @@ func TestALongOutageNeedsNoMemory(t *testing.T) {
 			t.Fatalf("%d messages in memory, want 50 at most", s.Queued)
 		}
 	}
-	if s := o.Stats(); s.Published != 0 || s.Failed == 0 {
+	if s := o.Stats(); s.Published != 0 || s.Deferred == 0 {
 		t.Errorf("stats during the outage: %+v", s)
 	}
+	close(timeout)
+	eventually(t, "it is refused", func() bool { return o.Stats().Failed > 0 })
 	b.is(nil)
 	eventually(t, "all are published", func() bool { return b.distinct() == 1_000 })
 	eventually(t, "all rows are removed", empty(t, pool))
