@@ -25,6 +25,7 @@ type importing struct {
 	token       string
 	concurrency int
 	rejects     string
+	run         string
 	wait        time.Duration
 }
 
@@ -42,7 +43,8 @@ be ordered: they go to the rejects file with line number and reason. The same fi
 may be imported again: nothing is placed twice. Exits 1 if an order was not taken or
 is not settled in time.`,
 		Example: `  quad import --restock 2010-12-01.csv
-  quad import 2010-12-01.csv --concurrency 32 --rejects rejects.csv`,
+  quad import 2010-12-01.csv --concurrency 32 --rejects rejects.csv
+  quad import --restock 2010-12-01.csv --run again`,
 		Args: exactly("FILE.csv"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if opts.concurrency < 1 {
@@ -53,7 +55,7 @@ is not settled in time.`,
 				return err
 			}
 			defer r.close()
-			err = explain(opts.run(cmd.Context(), g, r, args[0]))
+			err = explain(opts.do(cmd.Context(), g, r, args[0]))
 			if errors.Is(err, context.Canceled) {
 				return errors.New("interrupted; run the same command again to go on, nothing is placed twice")
 			}
@@ -65,11 +67,12 @@ is not settled in time.`,
 	f.StringVar(&opts.token, "token", "tok_success", "means of payment for all orders")
 	f.IntVar(&opts.concurrency, "concurrency", 16, "how many requests at once")
 	f.StringVar(&opts.rejects, "rejects", "", "where rejected lines go (default <folder of --dir>/rejects/<FILE>)")
+	f.StringVar(&opts.run, "run", "", "a name; under another name the file's orders are placed anew")
 	f.DurationVar(&opts.wait, "wait", time.Minute, "how long orders may take to be settled after the last is placed")
 	return cmd
 }
 
-func (opts *importing) run(ctx context.Context, g *globals, r *running, path string) error {
+func (opts *importing) do(ctx context.Context, g *globals, r *running, path string) error {
 	file, err := readSales(path)
 	if err != nil {
 		return err
@@ -80,7 +83,7 @@ func (opts *importing) run(ctx context.Context, g *globals, r *running, path str
 	}
 	var orders []retail.Order
 	for _, invoice := range file.Invoices {
-		orders = append(orders, invoice.Orders()...)
+		orders = append(orders, invoice.Orders(opts.run)...)
 	}
 	if !g.json {
 		printTally(result)

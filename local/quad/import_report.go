@@ -50,7 +50,8 @@ func (r *imported) forPrograms() map[string]any {
 	}
 	return map[string]any{
 		"file": r.File, "rejects_file": r.Rejects,
-		"read": jsonAmount(tally.Read()), "ordered": jsonAmount(tally.Ordered), "rejected": rejected,
+		"read": jsonAmount(tally.Read()), "ordered": jsonAmount(tally.Ordered),
+		"rejected": jsonAmount(tally.AllRejected()), "rejected_by_reason": rejected,
 		"invoices": map[string]int{
 			"read": tally.Invoices.Read, "ordered": tally.Invoices.Ordered,
 			"ordered_in_part": tally.Invoices.Partly, "rejected": tally.Invoices.Rejected,
@@ -73,12 +74,9 @@ func printTally(r *imported) {
 	}
 	row("read", grouped(tally.Invoices.Read), tally.Read())
 	row("= to be ordered", grouped(tally.Invoices.Ordered), tally.Ordered)
-	for i, reason := range tally.Reasons() {
-		wholly := ""
-		if i == 0 {
-			wholly = grouped(tally.Invoices.Rejected)
-		}
-		row("+ rejected: "+string(reason), wholly, *tally.Rejected[reason])
+	row("+ rejected", grouped(tally.Invoices.Rejected), tally.AllRejected())
+	for _, reason := range tally.Reasons() {
+		row("    "+string(reason), "", *tally.Rejected[reason])
 	}
 	t.print(os.Stdout)
 	if n := tally.Invoices.Partly; n > 0 {

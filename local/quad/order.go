@@ -104,14 +104,16 @@ func paintStatus(status string) string {
 	}
 }
 
+// paintMoment pads, so that live lines stand in columns too.
 func paintMoment(m timeline.Moment) string {
+	what := fmt.Sprintf("%-15s", m.What)
 	switch {
 	case m.Bad:
-		return paint(os.Stdout, red, m.What)
+		return paint(os.Stdout, red, what)
 	case m.What == "CONFIRMED":
-		return paint(os.Stdout, green, m.What)
+		return paint(os.Stdout, green, what)
 	default:
-		return m.What
+		return what
 	}
 }
 

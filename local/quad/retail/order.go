@@ -30,12 +30,13 @@ func (o *Order) Units() (n int64) {
 
 // Orders turns an invoice into orders: one, unless it has more lines than an
 // order may have. Then it is split, in the order of its lines: two parcels are
-// better than a sale lost, though each is settled by itself.
-func (inv *Invoice) Orders() []Order {
+// better than a sale lost, though each is settled by itself. Another run is another
+// sale; "" is one as well.
+func (inv *Invoice) Orders(run string) []Order {
 	var orders []Order
 	for part := range slices.Chunk(inv.Lines, events.MaxLines) {
 		orders = append(orders, Order{
-			Key:      fmt.Sprintf("retail-%s-%d-%s", inv.Number, len(orders)+1, digest(inv.Customer, part)),
+			Key:      fmt.Sprintf("retail-%s-%d-%s", inv.Number, len(orders)+1, digest(run, inv.Customer, part)),
 			Invoice:  inv.Number,
 			Customer: inv.Customer,
 			Lines:    part,
@@ -44,12 +45,12 @@ func (inv *Invoice) Orders() []Order {
 	return orders
 }
 
-func digest(customer string, lines []events.Line) string {
+func digest(run, customer string, lines []events.Line) string {
 	content, err := json.Marshal(lines)
 	if err != nil {
 		panic(err) // strings and numbers always encode
 	}
-	sum := sha256.Sum256(append([]byte(customer+"\n"), content...))
+	sum := sha256.Sum256(append([]byte(run+"\n"+customer+"\n"), content...))
 	return hex.EncodeToString(sum[:10])
 }
 

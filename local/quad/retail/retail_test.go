@@ -180,18 +180,21 @@ func TestOrders(t *testing.T) {
 		lines[i] = events.Line{SKU: fmt.Sprint(i), Quantity: 1, UnitPrice: 1}
 	}
 	long := Invoice{Number: "1", Customer: Guest, Lines: lines}
-	orders := long.Orders()
+	orders := long.Orders("")
 	if len(orders) != 2 || len(orders[0].Lines) != events.MaxLines || len(orders[1].Lines) != 1 {
 		t.Fatalf("an invoice a line too long became %d orders", len(orders))
 	}
 	if orders[0].Key == orders[1].Key {
 		t.Error("both parts have one key")
 	}
-	if again := long.Orders(); again[0].Key != orders[0].Key {
+	if again := long.Orders(""); again[0].Key != orders[0].Key {
 		t.Error("the key changes from run to run")
 	}
+	if again := long.Orders("second"); again[0].Key == orders[0].Key {
+		t.Error("another run has the key of the former")
+	}
 	long.Lines[0].Quantity++
-	if again := long.Orders(); again[0].Key == orders[0].Key {
+	if again := long.Orders(""); again[0].Key == orders[0].Key {
 		t.Error("a corrected invoice has the key of the former")
 	}
 }

@@ -60,14 +60,21 @@ func (t *Tally) Reasons() []Reason {
 // Read is the whole file.
 func (t *Tally) Read() Amount { return Amount{t.Lines, t.Value} }
 
+// AllRejected adds up what was rejected for whatever reason.
+func (t *Tally) AllRejected() Amount {
+	all := Amount{Value: new(big.Rat)}
+	for _, a := range t.Rejected {
+		all.Lines += a.Lines
+		all.Value.Add(all.Value, a.Value)
+	}
+	return all
+}
+
 // Check proves that the tally adds up to the file, in lines and in value. Both
 // sides are counted independently, so that a fault would be one of this program.
 func (t *Tally) Check(f *File) error {
-	lines, value := t.Ordered.Lines, new(big.Rat).Set(t.Ordered.Value)
-	for _, a := range t.Rejected {
-		lines += a.Lines
-		value.Add(value, a.Value)
-	}
+	rejected := t.AllRejected()
+	lines, value := t.Ordered.Lines+rejected.Lines, new(big.Rat).Add(t.Ordered.Value, rejected.Value)
 	inOrders, pence := 0, new(big.Rat)
 	for _, inv := range f.Invoices {
 		inOrders += len(inv.Lines)

@@ -108,7 +108,6 @@ func (b *books) tellCheckout(t *Timeline) {
 	t.Customer, t.Lines, t.TraceID = c.CustomerID, c.Lines, traceID(c.Traceparent)
 	t.Total = events.Money{Amount: c.Amount, Currency: c.Currency}
 	t.add(&c.PlacedAt, "checkout", "accepted", fmt.Sprintf("%s for %s", plural(len(c.Lines), "line"), Money(t.Total)), false)
-	// A checkout that foresaw the end is not later told of it again.
 	t.add(c.SettledAt, "checkout", "told "+c.Status, why(c.Reason), c.Status == "cancelled")
 }
 
@@ -118,7 +117,7 @@ func (b *books) tellReservation(t *Timeline) {
 	t.add(r.ExpiredAt, "inventory", "reservation expired", "asks for the order to be cancelled", true)
 	switch r.Status {
 	case "refused":
-		t.add(r.EndedAt, "inventory", "refused", "", true)
+		t.add(r.EndedAt, "inventory", "refused", "nothing is held", true)
 	case "released":
 		t.add(r.EndedAt, "inventory", "released", places(r.Allocations), false)
 	case "shipped":
@@ -148,14 +147,14 @@ func (b *books) tellPayment(t *Timeline) {
 func (b *books) tellTrouble(t *Timeline) {
 	p := b.payment
 	if p.DueAt != nil {
-		t.add(p.DueAt, "payment", "will ask again", fmt.Sprintf("attempt %d failed: %s", p.Attempts, p.LastError), true)
+		t.add(p.DueAt, "payment", "will ask again", fmt.Sprintf("attempt %d failed: %s", p.Attempts, trouble(p.LastError)), true)
 		return
 	}
 	ended := p.EndedAt
 	if ended == nil {
 		ended = p.CompletedAt
 	}
-	t.add(ended, "payment", "asked again", fmt.Sprintf("%s failed, the last with: %s", plural(p.Attempts, "attempt"), p.LastError), false)
+	t.add(ended, "payment", "asked again", fmt.Sprintf("%s failed, the last with: %s", plural(p.Attempts, "attempt"), trouble(p.LastError)), false)
 }
 
 func (b *books) tellOrder(t *Timeline) {
@@ -181,7 +180,7 @@ func (b *books) waitsFor() string {
 	case p == nil:
 		return "the payment service to hear of it"
 	case p.DueAt != nil && p.Attempts > 0:
-		return fmt.Sprintf("the payment provider (tried %d times, again at %s; %s)", p.Attempts, clock(p.DueAt), p.LastError)
+		return fmt.Sprintf("the payment provider (tried %d times, again at %s; %s)", p.Attempts, clock(p.DueAt), trouble(p.LastError))
 	default:
 		return "the payment provider"
 	}
@@ -203,6 +202,16 @@ func (b *books) done() bool {
 	default:
 		return b.payment.Status == "completed"
 	}
+}
+
+// trouble shortens the error of an attempt: the provider's advice is for programs.
+func trouble(text string) string {
+	const most = 60
+	text = strings.TrimPrefix(text, "payment provider: ")
+	if r := []rune(text); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return text
 }
 
 func why(r *events.Reason) string {
@@ -235,9 +244,6 @@ func clock(t *time.Time) string {
 func plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
-	}
-	if stem, ok := strings.CutSuffix(what, "y"); ok {
-		return fmt.Sprintf("%d %sies", n, stem)
 	}
 	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -83,7 +83,7 @@ func Read(ctx context.Context, src Sources, id uuid.UUID) (*Timeline, error) {
 
 // rank orders what happened at the same moment: causes come before effects.
 func rank(service string) int {
-	return slices.Index([]string{"customer", "checkout", "inventory", "payment", "order"}, service)
+	return slices.Index([]string{"customer", "inventory", "payment", "order", "checkout"}, service)
 }
 
 // one reads at most one row into *row.

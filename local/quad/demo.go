@@ -1,0 +1,293 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"quadrille.internal/events"
+	"quadrille.internal/local/quad/api"
+	"quadrille.internal/local/quad/stack"
+	"quadrille.internal/local/quad/timeline"
+)
+
+func newDemo(g *globals) *cobra.Command {
+	var keep bool
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Start everything, place orders of every kind, watch them settle, prove the books",
+		Long: `demo starts what is not running, places orders that are confirmed, declined, short of
+stock and cancelled, prints what happens to each as it happens, shows the stock that
+is left, proves that the books balance, and stops everything if it was demo that
+started it. It uses new SKUs each time and may be run on a stack in use.`,
+		Example: "  quad demo --keep",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if g.json {
+				return usageError{errors.New("demo is for people; use quad order place, order show and verify with --json")}
+			}
+			return demonstrate(cmd.Context(), g, keep)
+		},
+	}
+	cmd.Flags().BoolVar(&keep, "keep", false, "leave everything running")
+	return cmd
+}
+
+func demonstrate(ctx context.Context, g *globals, keep bool) (err error) {
+	s, err := g.open(newProgress(os.Stdout, false).report)
+	if err != nil {
+		return err
+	}
+	if !anyRunning(ctx, s) && !keep {
+		// Also when something fails or the user has seen enough, nothing is left running.
+		defer func() {
+			heading("Stopping what was started")
+			err = errors.Join(err, s.Down(context.WithoutCancel(ctx)))
+		}()
+	}
+	heading("Starting what is not running")
+	for _, step := range []func(context.Context) error{s.BuildToolchain, s.Build, s.Up} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	r, err := g.connect(ctx, 0)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	return perform(ctx, g, r)
+}
+
+func anyRunning(ctx context.Context, s *stack.Stack) bool {
+	for _, part := range s.Status(ctx) {
+		if part.PID != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func heading(text string) { fmt.Printf("\n%s\n\n", paint(os.Stdout, bold, text)) }
+
+const bold = "\x1b[1m"
+
+// perform plays the scenes and proves the books.
+func perform(ctx context.Context, g *globals, r *running) error {
+	p := newPlay()
+	heading("Placing orders")
+	if err := p.stock(ctx, r.client); err != nil {
+		return fmt.Errorf("stock the shelves: %w", err)
+	}
+	if err := p.place(ctx, r.client); err != nil {
+		return fmt.Errorf("place the orders: %w", err)
+	}
+	heading("What happens to them, as it happens")
+	if err := p.watch(ctx, r); err != nil {
+		return err
+	}
+	heading("How they ended")
+	ended := p.printEnds()
+	heading("The stock that is left")
+	if err := p.printStock(ctx, g, r.client); err != nil {
+		return err
+	}
+	heading("The books")
+	const settle = 10 * time.Second
+	return errors.Join(ended, proveBooks(ctx, g, r, settle))
+}
+
+// scene is one order of the demonstration.
+type scene struct {
+	name   string
+	about  string
+	token  string
+	lines  []events.Line
+	cancel bool   // the customer cancels while the payment is under way
+	ends   string // the status it has to end with
+
+	colour string
+	id     uuid.UUID
+	seen   seen
+	last   *timeline.Timeline
+}
+
+// play is a demonstration.
+type play struct {
+	scenes []*scene
+	stocks map[string][]api.Count
+	skus   []string
+	began  time.Time // the first moment
+}
+
+func newPlay() *play {
+	// New SKUs each time: what earlier demonstrations left is not in the way.
+	run := strings.ToUpper(uuid.NewString()[:4])
+	kettle, cup, lamp := "KETTLE-"+run, "CUP-"+run, "LAMP-"+run
+	p := &play{
+		skus: []string{kettle, cup, lamp},
+		stocks: map[string][]api.Count{
+			kettle: {{Warehouse: "leeds", OnHand: 20}},
+			cup:    {{Warehouse: "leeds", OnHand: 30}, {Warehouse: "bristol", OnHand: 20}},
+			lamp:   {{Warehouse: "dundee", OnHand: 1}},
+		},
+	}
+	line := func(sku string, quantity, price int64) events.Line {
+		return events.Line{SKU: sku, Quantity: quantity, UnitPrice: price}
+	}
+	p.scenes = []*scene{
+		{name: "plain", about: "a kettle and two cups", token: "tok_success", ends: "confirmed",
+			lines: []events.Line{line(kettle, 1, 2450), line(cup, 2, 395)}},
+		{name: "two houses", about: "40 cups, more than any one warehouse has", token: "tok_success", ends: "confirmed",
+			lines: []events.Line{line(cup, 40, 350)}},
+		{name: "declined", about: "the bank says no", token: "tok_decline", ends: "cancelled",
+			lines: []events.Line{line(kettle, 2, 2450)}},
+		{name: "short", about: "two lamps, of which there is one", token: "tok_success", ends: "cancelled",
+			lines: []events.Line{line(lamp, 2, 8900)}},
+		{name: "regret", about: "the customer cancels while a slow payment is under way", token: "tok_slow", cancel: true, ends: "cancelled",
+			lines: []events.Line{line(kettle, 3, 2450)}},
+		{name: "flaky", about: "the payment provider fails twice, then charges", token: "tok_flaky", ends: "confirmed",
+			lines: []events.Line{line(kettle, 1, 2450)}},
+		{name: "lost reply", about: "the provider charges, but its answer is lost", token: "tok_lost_reply", ends: "confirmed",
+			lines: []events.Line{line(cup, 1, 395)}},
+	}
+	palette := []string{"\x1b[36m", "\x1b[34m", "\x1b[35m", "\x1b[33m", "\x1b[95m", "\x1b[96m", "\x1b[94m"}
+	for i, s := range p.scenes {
+		s.colour = palette[i%len(palette)]
+	}
+	return p
+}
+
+func (p *play) stock(ctx context.Context, client *api.Client) error {
+	for sku, counts := range p.stocks {
+		if _, err := client.SetStock(ctx, sku, counts); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *play) place(ctx context.Context, client *api.Client) error {
+	t := newTable("ORDER", "TOTAL", "PAID WITH", "").alignRight(1)
+	for _, s := range p.scenes {
+		receipt, err := client.Place(ctx, uuid.NewString(), api.NewOrder{
+			CustomerID: "demo", Currency: "GBP", PaymentToken: s.token, Lines: s.lines,
+		})
+		if err != nil {
+			return err
+		}
+		s.id = receipt.OrderID
+		t.add(paint(os.Stdout, s.colour, s.name), timeline.Money(receipt.Total), s.token, s.about)
+	}
+	t.print(os.Stdout)
+	return nil
+}
+
+// playTime bounds the demonstration; a slow payment takes three seconds.
+const playTime = 30 * time.Second
+
+// watch prints the moments of all orders as they happen, until all have ended.
+func (p *play) watch(ctx context.Context, r *running) error {
+	ctx, cancel := context.WithTimeout(ctx, playTime)
+	defer cancel()
+	for {
+		var fresh []happening
+		left := ""
+		for _, s := range p.scenes {
+			if s.ended() {
+				continue
+			}
+			left = s.name
+			moments, err := s.look(ctx, r)
+			if err != nil {
+				return err
+			}
+			fresh = append(fresh, moments...)
+		}
+		if left == "" {
+			return nil
+		}
+		p.tell(fresh)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("order %q had not ended after %s: quad order show tells more", left, playTime)
+		case <-time.After(watchEvery / 2):
+		}
+	}
+}
+
+// happening is a moment of one scene.
+type happening struct {
+	*scene
+	timeline.Moment
+}
+
+// tell prints what has happened since the last time, in the order it happened.
+func (p *play) tell(fresh []happening) {
+	slices.SortStableFunc(fresh, func(a, b happening) int { return a.At.Compare(b.At) })
+	for _, h := range fresh {
+		if p.began.IsZero() {
+			p.began = h.At
+		}
+		fmt.Printf("%7.3f s  %s  %-9s  %s  %s\n", h.At.Sub(p.began).Seconds(), paint(os.Stdout, h.colour, fmt.Sprintf("%-10s", h.name)),
+			h.Service, paintMoment(h.Moment), paint(os.Stdout, faint, h.Detail))
+	}
+}
+
+func (s *scene) ended() bool { return s.last != nil && (s.last.Done || s.last.Parked > 0) }
+
+// look reads the order's timeline and returns what is new. It is where the customer
+// of one scene changes his mind.
+func (s *scene) look(ctx context.Context, r *running) ([]happening, error) {
+	t, err := timeline.Read(ctx, r.timelineSources(), s.id)
+	if err != nil {
+		return nil, err
+	}
+	s.last = t
+	var fresh []happening
+	for _, m := range s.seen.fresh(t.Moments) {
+		fresh = append(fresh, happening{s, m})
+		if s.cancel && m.What == "charging" {
+			if _, err := r.client.Cancel(ctx, s.id); err != nil {
+				return nil, fmt.Errorf("cancel order %s: %w", s.id, err)
+			}
+		}
+	}
+	return fresh, nil
+}
+
+// printEnds returns an error if an order did not end as it has to.
+func (p *play) printEnds() (err error) {
+	t := newTable("ORDER", "ENDED", "WHAT THE CUSTOMER READS", "ID")
+	for _, s := range p.scenes {
+		reason := "Your order is on its way."
+		if s.last.Reason != nil {
+			reason = s.last.Reason.Message
+		}
+		t.add(paint(os.Stdout, s.colour, s.name), paintStatus(s.last.Status), reason, paint(os.Stdout, faint, s.id.String()))
+		if s.last.Status != s.ends || s.last.Parked > 0 {
+			err = errors.Join(err, fmt.Errorf("order %q is %s, and not %s; quad order show %s", s.name, s.last.Status, s.ends, s.id))
+		}
+	}
+	t.print(os.Stdout)
+	return err
+}
+
+func (p *play) printStock(ctx context.Context, g *globals, client *api.Client) error {
+	var stocks []api.Stock
+	for _, sku := range p.skus {
+		stock, err := client.Stock(ctx, sku)
+		if err != nil {
+			return fmt.Errorf("show stock of %s: %w", sku, err)
+		}
+		stocks = append(stocks, stock)
+	}
+	return printStock(g, stocks...)
+}
