@@ -29,6 +29,7 @@ type runCommon struct {
 	PlacementHostAddress string   `yaml:"placementHostAddress"`
 	SchedulerHostAddress string   `yaml:"schedulerHostAddress"`
 	APIListenAddresses   string   `yaml:"apiListenAddresses"`
+	MaxBodySize          string   `yaml:"maxBodySize"`
 	AppProtocol          string   `yaml:"appProtocol"`
 	AppLogDestination    string   `yaml:"appLogDestination"`
 	DaprdLogDestination  string   `yaml:"daprdLogDestination"`
@@ -112,6 +113,7 @@ func (r *runFile) sidecarArgs(app *App) []string {
 		"--app-port", strconv.Itoa(app.GRPCPort),
 		"--app-protocol", r.Common.AppProtocol,
 		"--dapr-listen-addresses", r.Common.APIListenAddresses,
+		"--max-body-size", r.Common.MaxBodySize,
 		"--dapr-http-port", strconv.Itoa(app.DaprHTTP),
 		"--dapr-grpc-port", strconv.Itoa(app.DaprGRPC),
 		"--dapr-internal-grpc-port", strconv.Itoa(app.DaprInternal),
