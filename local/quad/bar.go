@@ -23,15 +23,12 @@ type bar struct {
 
 const barWidth = 30
 
-// startBar shows nothing if quiet.
-func startBar(label string, total int, quiet bool) *bar {
-	b := &bar{out: os.Stdout, label: label, total: total, began: time.Now(), quit: make(chan struct{})}
-	if quiet {
-		return b
-	}
-	b.ended.Go(b.show)
-	return b
+func newBar(out *os.File, label string, total int) *bar {
+	return &bar{out: out, label: label, total: total, began: time.Now(), quit: make(chan struct{})}
 }
+
+// start shows the bar; one that is not started counts in silence.
+func (b *bar) start() { b.ended.Go(b.show) }
 
 func (b *bar) advance() { b.done.Add(1) }
 

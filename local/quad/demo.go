@@ -253,6 +253,9 @@ func (s *scene) look(ctx context.Context, r *running) ([]happening, error) {
 	s.last = t
 	var fresh []happening
 	for _, m := range s.seen.fresh(t.Moments) {
+		if now := time.Now(); m.At.After(now) {
+			m.At = now // an attempt announced is told now
+		}
 		fresh = append(fresh, happening{s, m})
 		if s.cancel && m.What == "charging" {
 			if _, err := r.client.Cancel(ctx, s.id); err != nil {

@@ -144,7 +144,10 @@ func (opts *importing) writeRejects(r *running, result *imported) error {
 func (opts *importing) feed(ctx context.Context, g *globals, r *running, orders []retail.Order, result *imported) error {
 	in := &intake.Intake{Client: r.client, Orders: r.books["order"], Token: opts.token, Concurrency: opts.concurrency}
 	step := func(label string, total int, do func() error) error {
-		b := startBar(label, total, g.json)
+		b := newBar(os.Stdout, label, total)
+		if !g.json {
+			b.start()
+		}
 		defer b.end()
 		in.Advance = b.advance
 		return do()
