@@ -2,25 +2,26 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"quadrille.internal/local/quad/provider"
+	"quadrille.internal/local/quad/verify"
 )
 
-// books reads the services' databases, as the auditor may.
+// books are the services' databases, read as the auditor, and the provider's ledger.
 type books struct {
-	pools map[string]*pgxpool.Pool
+	pools  map[string]*pgxpool.Pool
+	ledger *provider.Client
 }
 
 func (s *system) openBooks(ctx context.Context) error {
-	s.books = &books{pools: map[string]*pgxpool.Pool{}}
+	s.books = &books{pools: map[string]*pgxpool.Pool{}, ledger: provider.New(s.PSPURL(), s.PSPKey())}
 	for _, app := range s.Apps() {
 		pool, err := pgxpool.New(ctx, s.AuditorURL(app))
 		if err != nil {
@@ -35,6 +36,7 @@ func (b *books) close() {
 	for _, pool := range b.pools {
 		pool.Close()
 	}
+	b.ledger.Close()
 }
 
 // outcome is what the services think of an order; "" is nothing.
@@ -128,126 +130,42 @@ func (s *system) awaitSettled(t *testing.T, within time.Duration, ids ...uuid.UU
 // balanced proves the books as a whole: of all orders that any test ever placed.
 func (s *system) balanced(t *testing.T) {
 	t.Helper()
-	eventually(t, 20*time.Second, "books balanced", func(ctx context.Context) error {
-		return errors.Join(s.books.quiet(ctx), s.books.stockConserved(ctx), s.moneyMatches(ctx))
-	})
-}
-
-// quiet checks that nothing waits to be published and nothing is parked.
-func (b *books) quiet(ctx context.Context) error {
-	for app, pool := range b.pools {
-		var outbox, parked int
-		err := pool.QueryRow(ctx, `select (select count(*) from outbox), (select count(*) from parked)`).Scan(&outbox, &parked)
-		if err != nil {
+	eventually(t, 40*time.Second, "books balanced", func(ctx context.Context) error {
+		report, err := verify.Run(ctx, verify.Sources{
+			Checkout: s.books.pools["checkout"], Inventory: s.books.pools["inventory"],
+			Payment: s.books.pools["payment"], Order: s.books.pools["order"],
+			Provider: s.books.ledger, Settle: 15 * time.Second,
+		})
+		switch {
+		case err != nil: // connections that a killed server has left
 			return err
-		}
-		if outbox > 0 || parked > 0 {
-			return fmt.Errorf("%s has %d events in its outbox and %d parked", app, outbox, parked)
-		}
-	}
-	return nil
-}
-
-// stockConserved checks that what lies in a warehouse is what was ever brought in
-// less what was shipped, and that what is held belongs to live reservations.
-func (b *books) stockConserved(ctx context.Context) error {
-	rows, err := b.pools["inventory"].Query(ctx, `
-		with moved as (select sku, warehouse, sum(delta) as units from stock_movements group by 1, 2),
-		drawn as (
-			select a.sku, a.warehouse,
-			       sum(a.quantity) filter (where r.status = 'shipped') as shipped,
-			       sum(a.quantity) filter (where r.status = 'held') as held
-			from reservations r, jsonb_to_recordset(r.allocations) a (sku text, warehouse text, quantity bigint)
-			where jsonb_typeof(r.allocations) = 'array' group by 1, 2)
-		select sku || ' in ' || warehouse from stock
-		left join moved using (sku, warehouse) left join drawn using (sku, warehouse)
-		where on_hand <> coalesce(units, 0) - coalesce(shipped, 0) or stock.held <> coalesce(drawn.held, 0)`)
-	if err != nil {
-		return err
-	}
-	wrong, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err == nil && len(wrong) > 0 {
-		err = fmt.Errorf("stock is not conserved: %v", wrong)
-	}
-	return err
-}
-
-// charge is a charge in the provider's ledger.
-type charge struct {
-	ID             string
-	Amount         int64
-	AmountRefunded int64 `json:"amount_refunded"`
-	Metadata       struct {
-		OrderID uuid.UUID `json:"order_id"`
-	}
-}
-
-// charges reads the provider's whole ledger, by order.
-func (s *system) charges(ctx context.Context) (map[uuid.UUID][]charge, error) {
-	all := map[uuid.UUID][]charge{}
-	cursor := ""
-	for {
-		a, err := s.send(ctx, http.MethodGet, s.PSPURL()+"/v1/charges?limit=1000"+cursor, s.providerAuth(), nil)
-		if err != nil {
-			return nil, err
-		}
-		var page struct {
-			Data    []charge
-			HasMore bool `json:"has_more"`
-		}
-		if err := json.Unmarshal(a.body, &page); err != nil {
-			return nil, fmt.Errorf("read the ledger: %w", err)
-		}
-		for _, c := range page.Data {
-			all[c.Metadata.OrderID] = append(all[c.Metadata.OrderID], c)
-		}
-		if !page.HasMore {
-			return all, nil
-		}
-		cursor = "&starting_after=" + page.Data[len(page.Data)-1].ID
-	}
-}
-
-// moneyMatches checks that a confirmed order is charged once and any other one
-// not, or refunded.
-func (s *system) moneyMatches(ctx context.Context) error {
-	charged, err := s.charges(ctx)
-	if err != nil {
-		return err
-	}
-	rows, err := s.books.pools["order"].Query(ctx, `select id, status, amount from orders`)
-	if err != nil {
-		return err
-	}
-	var id uuid.UUID
-	var status string
-	var amount int64
-	_, err = pgx.ForEachRow(rows, []any{&id, &status, &amount}, func() error {
-		err := settledWith(status, amount, charged[id])
-		delete(charged, id)
-		if err != nil {
-			return fmt.Errorf("order %s: %w", id, err)
+		case !report.Quiet || !report.OK():
+			return fmt.Errorf("quiet: %v\n%s", report.Quiet, &report)
 		}
 		return nil
 	})
-	if err == nil && len(charged) > 0 {
-		err = fmt.Errorf("%d charges belong to no order", len(charged))
-	}
-	return err
 }
 
-func settledWith(status string, amount int64, charges []charge) error {
-	var kept []int64
+// charged adds up what the provider took for an order, and what of that it kept.
+func (s *system) charged(t *testing.T, id uuid.UUID) (charged, kept int64) {
+	t.Helper()
+	charges, err := s.books.ledger.Charges(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refunds, err := s.books.ledger.Refunds(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refunded := map[string]int64{}
+	for _, r := range refunds {
+		refunded[r.Charge] += r.Amount
+	}
 	for _, c := range charges {
-		if left := c.Amount - c.AmountRefunded; left != 0 {
-			kept = append(kept, left)
+		if c.Metadata.OrderID == id.String() {
+			charged += c.Amount
+			kept += c.Amount - refunded[c.ID]
 		}
 	}
-	switch {
-	case status == "confirmed" && len(charges) == 1 && len(kept) == 1 && kept[0] == amount:
-	case status == "cancelled" && len(charges) <= 1 && len(kept) == 0:
-	default:
-		return fmt.Errorf("is %s over %d, with charges %+v", status, amount, charges)
-	}
-	return nil
+	return charged, kept
 }

@@ -134,7 +134,7 @@ func TestRule4_CancellingRacingConfirmingHasOneOutcome(t *testing.T) {
 				return
 			}
 			// Spread over the time that an order takes, so that some are in time.
-			<-time.After(time.Duration(i%20) * 15 * time.Millisecond)
+			<-time.After(time.Duration(i%40) * 25 * time.Millisecond)
 			if agreed[i], err = s.cancel(t.Context(), ids[i]); err != nil {
 				t.Error(err)
 			}

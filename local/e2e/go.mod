@@ -28,4 +28,5 @@ require (
 replace (
 	quadrille.internal/events => ../../events
 	quadrille.internal/local/quad => ../quad
+	quadrille.internal/platform => ../../platform
 )

@@ -33,14 +33,7 @@ func cancelled(reason, reservation, payment string, charged int64) ended {
 func (s *system) expect(t *testing.T, id uuid.UUID, want ended) {
 	t.Helper()
 	got := ended{outcome: *s.awaitSettled(t, 30*time.Second, id)[id]}
-	charges, err := s.charges(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range charges[id] {
-		got.charged += c.Amount
-		got.kept += c.Amount - c.AmountRefunded
-	}
+	got.charged, got.kept = s.charged(t, id)
 	if got != want {
 		t.Errorf("order ended %+v, want %+v", got, want)
 	}
