@@ -215,7 +215,7 @@ func (c *Client) Do(method, path, body string, header ...string) Answer {
 }
 
 const (
-	patience  = 20 * time.Second
+	patience  = 30 * time.Second
 	lookEvery = 10 * time.Millisecond
 )
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/uuid"
@@ -79,38 +81,82 @@ func TestSameKeyAtTheSameMoment(t *testing.T) {
 	}
 }
 
-// Two replicas place batches of the same keys, in opposite sequence.
-func TestReplicasPlaceTheSameKeys(t *testing.T) {
-	const keys = 50
+func TestSameKeyWhileTheFirstIsUnderWay(t *testing.T) {
 	f := newFixture(t)
-	apis := []*servicetest.Client{f.replica(t), f.replica(t)}
-	var rush sync.WaitGroup
-	for n := range keys {
-		for r, key := range []int{n, keys - 1 - n} {
-			rush.Go(func() {
-				a := apis[r].Do(http.MethodPost, "/v1/checkouts", goodBody, "Idempotency-Key", fmt.Sprint(key))
-				if a.Status != http.StatusAccepted {
-					t.Errorf("answered %d %s", a.Status, a.Body)
+	p := newPlacer(f.kit.Outbox) // not running yet: requests wait
+	api := servicetest.Serve(t, (&server{pool: f.kit.Pool, placer: p, api: f.kit.API}).routes)
+	first := make(chan servicetest.Answer, 1)
+	go func() { first <- api.Do(http.MethodPost, "/v1/checkouts", goodBody, "Idempotency-Key", "k") }()
+	servicetest.Await(t, "the first is under way", func() bool { return p.group.Waiting() == 1 })
+
+	a := api.Do(http.MethodPost, "/v1/checkouts", goodBody, "Idempotency-Key", "k")
+	if a.Status != http.StatusConflict || a.Problem().Code != "idempotency_in_flight" {
+		t.Errorf("second: %d %s", a.Status, a.Body)
+	}
+	servicetest.Run(t, p.run)
+	placed := <-first
+	if placed.Status != http.StatusAccepted {
+		t.Errorf("first: %d %s", placed.Status, placed.Body)
+	}
+	a = api.Do(http.MethodPost, "/v1/checkouts", goodBody, "Idempotency-Key", "k")
+	if a.Status != http.StatusAccepted || a.Body != placed.Body {
+		t.Errorf("third: %d %s, want the same as the first", a.Status, a.Body)
+	}
+	f.checkPlaced(t, 1)
+}
+
+// Two replicas place batches of the same keys in opposite sequence, and never in
+// a deadlock, after which a transaction would run again.
+func TestReplicasPlaceTheSameKeys(t *testing.T) {
+	const keys, rounds = 100, 10
+	f := newFixture(t)
+	var runs atomic.Int32
+	for round := range rounds {
+		var forth []string
+		for n := range keys {
+			forth = append(forth, fmt.Sprint(round, "-", n))
+		}
+		back := slices.Clone(forth)
+		slices.Reverse(back)
+		var race sync.WaitGroup
+		for _, names := range [][]string{forth, back} {
+			batch := placements(names...)
+			race.Go(func() {
+				err := f.kit.Outbox.InTx(t.Context(), func(ctx context.Context, tx *outbox.Tx) error {
+					runs.Add(1)
+					return insertAll(ctx, tx, batch)
+				})
+				if err != nil {
+					t.Errorf("place: %v", err)
 				}
 			})
 		}
+		race.Wait()
 	}
-	rush.Wait()
-	f.checkPlaced(t, keys)
+	if n := runs.Load(); n != 2*rounds {
+		t.Errorf("%d transactions for %d batches", n, 2*rounds)
+	}
+	f.checkPlaced(t, rounds*keys)
+}
+
+// placements returns a request for each key.
+func placements(keys ...string) []*placement {
+	var batch []*placement
+	for _, key := range keys {
+		batch = append(batch, &placement{paymentToken: "tok_success", checkout: &Checkout{
+			Row: aggregate.Row{ID: uuid.New(), Version: 1}, IdempotencyKey: key, RequestHash: hashOf([]byte(goodBody)),
+			CustomerID: "17850", Amount: 200, Currency: "GBP", Status: Placed,
+			Lines: []events.Line{{SKU: "85123A", Quantity: 2, UnitPrice: 100}},
+		}})
+	}
+	return batch
 }
 
 // A customer who hangs up and asks again at once may meet his first request in
 // the same batch.
 func TestSameKeyTwiceInABatch(t *testing.T) {
 	f := newFixture(t)
-	var batch []*placement
-	for range 2 {
-		batch = append(batch, &placement{paymentToken: "tok_success", checkout: &Checkout{
-			Row: aggregate.Row{ID: uuid.New(), Version: 1}, IdempotencyKey: "k", RequestHash: hashOf([]byte(goodBody)),
-			CustomerID: "17850", Currency: "GBP", Status: Placed,
-			Amount: 200, Lines: []events.Line{{SKU: "85123A", Quantity: 2, UnitPrice: 100}},
-		}})
-	}
+	batch := placements("k", "k")
 	err := f.kit.Outbox.InTx(t.Context(), func(ctx context.Context, tx *outbox.Tx) error {
 		return insertAll(ctx, tx, batch)
 	})
