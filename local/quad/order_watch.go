@@ -79,9 +79,9 @@ func watchPrinter(g *globals) func(*timeline.Timeline, []timeline.Moment) {
 	}
 }
 
-// follow reads an order's timeline until it is done, and hands on the moments that
+// follow reads an order's timeline until it is done, and tells the moments that
 // are new each time.
-func follow(ctx context.Context, src timeline.Sources, id uuid.UUID, print func(*timeline.Timeline, []timeline.Moment)) (*timeline.Timeline, error) {
+func follow(ctx context.Context, src timeline.Sources, id uuid.UUID, tell func(*timeline.Timeline, []timeline.Moment)) (*timeline.Timeline, error) {
 	var seen seen
 	for {
 		t, err := timeline.Read(ctx, src, id)
@@ -89,7 +89,7 @@ func follow(ctx context.Context, src timeline.Sources, id uuid.UUID, print func(
 			return nil, err
 		}
 		if t != nil {
-			print(t, seen.fresh(t.Moments))
+			tell(t, seen.fresh(t.Moments))
 			if t.Done || t.Parked > 0 {
 				return t, nil
 			}
