@@ -170,19 +170,21 @@ func (s *server) list(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
 	defer cancel()
 	found, err := orders.Select(ctx, s.pool,
-		"where customer_id = $1 and id < $2 order by id desc limit $3", customer, cursor, limit)
+		"where customer_id = $1 and id < $2 order by id desc limit $3", customer, cursor, limit+1)
 	if err != nil {
 		return err
 	}
 	page := struct {
 		Orders []view `json:"orders"`
 		Next   string `json:"next_cursor,omitempty"`
-	}{Orders: make([]view, len(found))}
+	}{}
+	if len(found) > limit { // one more than asked for tells that there is a next page
+		found = found[:limit]
+		page.Next = found[limit-1].ID.String()
+	}
+	page.Orders = make([]view, len(found))
 	for i, o := range found {
 		page.Orders[i] = viewOf(o)
-	}
-	if len(found) == limit {
-		page.Next = found[limit-1].ID.String()
 	}
 	return rest.Write(w, http.StatusOK, page)
 }
