@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -257,33 +258,35 @@ func (t *trial) follow(ctx context.Context, placed <-chan error) error {
 	}
 }
 
-// settle waits until nothing is under way: every row final, every event handled.
+// settle waits until nothing is under way: every event handled, every row final.
 func (t *trial) settle(ctx context.Context) error {
-	least, since := int64(-1), time.Now()
+	least, since := int64(math.MaxInt64), time.Now()
 	for {
-		rows, err := t.books.underWay(ctx)
-		if err != nil {
+		left, err := t.remaining(ctx)
+		if err != nil || left == 0 {
 			return err
-		}
-		events, err := t.broker.undelivered()
-		if err != nil {
-			return err
-		}
-		left := int64(rows) + events
-		if left == 0 {
-			return nil
 		}
 		t.Live(fmt.Sprintf("%s: all placed, %d facts still under way", t.scenario.Name, left))
-		if least < 0 || left < least {
+		if left < least {
 			least, since = left, time.Now()
 		}
 		if time.Since(since) > stallAfter {
-			return fmt.Errorf("%d rows are not final and %d events not handled, unchanged for %s", rows, events, stallAfter)
+			return fmt.Errorf("%d events are not handled or rows not final, unchanged for %s", left, stallAfter)
 		}
 		if err := sleep(ctx, lookEvery); err != nil {
 			return err
 		}
 	}
+}
+
+// remaining counts events first, which is cheap, and rows once there are none.
+func (t *trial) remaining(ctx context.Context) (int64, error) {
+	events, err := t.broker.undelivered()
+	if err != nil || events > 0 {
+		return events, err
+	}
+	rows, err := t.books.underWay(ctx)
+	return int64(rows), err
 }
 
 // A meter shows how a run is getting on.

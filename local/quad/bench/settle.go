@@ -92,7 +92,8 @@ func (b *books) unsettled(ctx context.Context, from string) (n int, oldest strin
 }
 
 // underWay counts what still has to happen to this run's orders in the databases:
-// decisions, payments, events not published yet.
+// decisions, payments, events not published yet. It reads all of the run's rows,
+// so it is not for while they are being made.
 func (b *books) underWay(ctx context.Context) (int, error) {
 	var total int
 	for service, sql := range map[string]string{
