@@ -86,11 +86,11 @@ func checkDisk(s *stack.Stack) finding {
 }
 
 func checkServers(s *stack.Stack) finding {
-	postgres, redis, err := s.ServersFound()
+	postgres, broker, err := s.ServersFound()
 	if missing, ok := errors.AsType[*stack.EnvironmentError](err); ok {
 		return finding{"servers", false, missing.Problem, missing.Remedy}
 	}
-	return finding{"servers", true, fmt.Sprintf("PostgreSQL %s, Redis %s", postgres, redis), ""}
+	return finding{"servers", true, fmt.Sprintf("PostgreSQL %s, %s", postgres, broker), ""}
 }
 
 func checkToolchain(s *stack.Stack) finding {

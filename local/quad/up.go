@@ -44,7 +44,8 @@ killed, for example.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&broker, "broker", "local", `"local" (Redis), or "kafka" (a cluster named by the variables in components/kafka)`)
+	cmd.Flags().StringVar(&broker, "broker", "", `"local" (Redis) or "kafka" (a broker of its own on Java 17, fetched with Maven, or
+the cluster named by QUADRILLE_KAFKA_BROKERS); default: the one in use, else local`)
 	cmd.Flags().BoolVar(&skipBuild, "skip-build", false, "start the binaries as they are")
 	return cmd
 }

@@ -12,6 +12,7 @@ import (
 func TestMain(m *testing.M) {
 	os.Unsetenv("QUADRILLE_REDIS")
 	os.Unsetenv("QUADRILLE_POSTGRES")
+	os.Unsetenv("QUADRILLE_KAFKA_BROKERS")
 	goleak.VerifyTestMain(m)
 }
 

@@ -147,7 +147,7 @@ func (s *Stack) writePID(p *Process) error {
 	return os.WriteFile(s.pidFile(p.Name), fmt.Appendf(nil, "%d %d\n", p.PID, p.start), 0o644)
 }
 
-// Process returns the running part of that name, or nil: "postgres", "redis",
+// Process returns the running part of that name, or nil: "postgres", "redis", "kafka",
 // "placement", "scheduler", "psp", "dapr" (the CLI), a service such as "order",
 // or its sidecar, "order-daprd".
 func (s *Stack) Process(name string) *Process {
@@ -207,6 +207,9 @@ func roleOf(pid int) string {
 	name := filepath.Base(args[0])
 	if i := slices.Index(args, "--app-id"); name == "daprd" && i >= 0 && i+1 < len(args) {
 		return Sidecar(args[i+1])
+	}
+	if name == "java" { // nothing else here is written in it
+		return "kafka"
 	}
 	return name
 }

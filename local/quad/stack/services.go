@@ -89,7 +89,7 @@ func (s *Stack) servicesCanStart() error {
 // this stack's ports, paths and environment.
 func (s *Stack) effectiveRunFile() (string, error) {
 	if s.Dir == filepath.Join(s.Root, ".local") && s.opts.PortShift == 0 &&
-		s.opts.Broker == "local" && len(s.opts.Env) == 0 {
+		s.opts.Broker == Redis && len(s.opts.Env) == 0 {
 		return s.runFilePath(), nil
 	}
 	path := filepath.Join(s.Dir, "run", "dapr.yaml")
@@ -98,12 +98,7 @@ func (s *Stack) effectiveRunFile() (string, error) {
 
 // daprEnv is what sidecars need beside their flags; services inherit it too.
 func (s *Stack) daprEnv() []string {
-	return []string{
-		"APP_API_TOKEN=" + s.tokens.app,
-		"DAPR_API_TOKEN=" + s.tokens.dapr,
-		"QUADRILLE_REDIS_HOST=" + s.redis.addr,
-		"QUADRILLE_REDIS_PASSWORD=" + s.redis.password,
-	}
+	return append(s.brokerEnv(), "APP_API_TOKEN="+s.tokens.app, "DAPR_API_TOKEN="+s.tokens.dapr)
 }
 
 // StartApp starts the service alone, without its sidecar and without waiting until

@@ -1,5 +1,5 @@
 // Package stack starts, watches and stops everything Quadrille needs on one
-// machine: PostgreSQL, Redis, Dapr's control plane, the payment provider's
+// machine: PostgreSQL, Redis or Kafka, Dapr's control plane, the payment provider's
 // stand-in, the services and their sidecars. The quad command and the end-to-end
 // tests use the same stack; a second one beside the first takes another folder
 // and shifted ports.
@@ -24,6 +24,8 @@ import (
 const (
 	postgresPort         = 18543
 	redisPort            = 18637
+	kafkaPort            = 18092
+	kafkaControllerPort  = 18093
 	pspPort              = 18900
 	placementPort        = 18950
 	placementHealthPort  = 18951
@@ -44,7 +46,7 @@ type Options struct {
 	Root      string            // the repository; default: found from the working folder upwards
 	Dir       string            // data, logs, secrets; default: Root/.local
 	PortShift int               // added to every port
-	Broker    string            // folder below components, "local" (Redis) or "kafka"; default: local
+	Broker    string            // folder below components, Redis or Kafka; default: the one in use, else Redis
 	Env       map[string]string // set for every service, over what local/dapr.yaml says
 	Report    func(Event)       // told what happens; default: nobody
 }
@@ -91,6 +93,10 @@ type Stack struct {
 		external       bool
 		addr, password string
 	}
+	kafka struct {
+		external bool
+		addr     string // of an external cluster the first broker's
+	}
 }
 
 // An EnvironmentError is a fault of the machine rather than of Quadrille, with
@@ -113,7 +119,7 @@ func New(opts Options) (*Stack, error) {
 		opts.Root = root
 	}
 	opts.Dir = cmp.Or(opts.Dir, filepath.Join(opts.Root, ".local"))
-	opts.Broker = cmp.Or(opts.Broker, "local")
+	opts.Broker = cmp.Or(opts.Broker, brokerInUse(opts.Dir), Redis)
 	s := &Stack{opts: opts}
 	var err error
 	if s.Root, err = filepath.Abs(opts.Root); err != nil {
@@ -136,7 +142,7 @@ func (s *Stack) prepare() error {
 	if err := os.Chmod(filepath.Join(s.Dir, "secrets"), 0o700); err != nil {
 		return err
 	}
-	for _, step := range []func() error{s.readRun, s.readSecrets, s.locateServers} {
+	for _, step := range []func() error{s.readRun, s.readSecrets, s.locateServers, s.locateKafka} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -173,7 +179,7 @@ func (s *Stack) readRun() (err error) {
 	if s.run, err = readRunFile(s.runFilePath(), s.Dir, s.opts.PortShift); err != nil {
 		return err
 	}
-	if components := filepath.Join(s.Root, "components", s.opts.Broker); s.opts.Broker != "local" {
+	if components := filepath.Join(s.Root, "components", s.opts.Broker); s.opts.Broker != Redis {
 		if _, err := os.Stat(components); err != nil {
 			return fmt.Errorf("there are no components for the broker %q: %w", s.opts.Broker, err)
 		}

@@ -40,7 +40,7 @@ type partCheck struct {
 func (s *Stack) partChecks() []partCheck {
 	checks := []partCheck{
 		{"postgres", s.postgres.host, s.postgres.external, s.postgresReady},
-		{"redis", s.redis.addr, s.redis.external, redisPong(s.redis.addr, s.redis.password)},
+		s.brokerCheck(),
 		{"placement", s.addr(placementPort), false, httpOK("http://" + s.addr(placementHealthPort) + "/healthz")},
 		{"scheduler", s.addr(schedulerPort), false, httpOK("http://" + s.addr(schedulerHealthPort) + "/healthz")},
 		{"psp", s.addr(pspPort), false, listening(s.addr(pspPort))},
@@ -68,22 +68,18 @@ func (s *Stack) partStatus(ctx context.Context, check partCheck) PartStatus {
 	return status
 }
 
-// ServersFound names the PostgreSQL and the Redis that would be used, or what is
+// ServersFound names the PostgreSQL and the broker that would be used, or what is
 // missing; it installs nothing.
-func (s *Stack) ServersFound() (postgres, redis string, err error) {
-	postgres, redis = "named by QUADRILLE_POSTGRES", "named by QUADRILLE_REDIS"
-	var found bool
+func (s *Stack) ServersFound() (postgres, broker string, err error) {
+	postgres = "named by QUADRILLE_POSTGRES"
 	if !s.postgres.external {
+		var found bool
 		if postgres, found = lookPostgres(); !found {
 			return "", "", &EnvironmentError{"PostgreSQL is not installed", "quad up installs it when run by root on Debian; otherwise install postgresql"}
 		}
 	}
-	if !s.redis.external {
-		if redis, found = lookRedis(); !found {
-			return "", "", &EnvironmentError{"Redis is not installed", "quad up installs it when run by root on Debian; otherwise install redis-server"}
-		}
-	}
-	return postgres, redis, nil
+	broker, err = s.brokerFound()
+	return postgres, broker, err
 }
 
 // FreeDisk is the space left for the stack's folder, in bytes.

@@ -34,7 +34,7 @@ func (s *Stack) Up(ctx context.Context) error {
 	return s.startServices(ctx)
 }
 
-// UpServers starts PostgreSQL and Redis only, for tests that need no more.
+// UpServers starts PostgreSQL and the broker only, for tests that need no more.
 func (s *Stack) UpServers(ctx context.Context) error {
 	unlock, err := s.lock()
 	if err != nil {
@@ -71,13 +71,16 @@ func (s *Stack) lock() (unlock func(), err error) {
 }
 
 func (s *Stack) startServers(ctx context.Context) error {
+	if err := s.claimBroker(); err != nil {
+		return err
+	}
 	if err := s.startPostgres(ctx); err != nil {
 		return err
 	}
 	if err := s.createDatabases(ctx); err != nil {
 		return err
 	}
-	return s.startRedis(ctx)
+	return s.startBroker(ctx)
 }
 
 func (s *Stack) startInfra(ctx context.Context) error {
@@ -152,22 +155,24 @@ func (s *Stack) Down(ctx context.Context) error {
 		s.stopPart(ctx, cli, syscall.SIGKILL, partGrace),
 		s.stopAll(ctx, partGrace, "psp", "scheduler", "placement"),
 		s.stopAll(ctx, redisGrace, "redis"),
+		s.stopAll(ctx, kafkaGrace, "kafka"),
 		s.stopPostgres(ctx),
 		s.sweep(ctx),
 	)
 	if err != nil {
 		return err
 	}
-	return s.forgetPIDs()
+	return s.forgetRun()
 }
 
-// forgetPIDs removes the pid files, also of what had ended by itself.
-func (s *Stack) forgetPIDs() error {
+// forgetRun removes the pid files, also of what had ended by itself, and lets the
+// next run have another broker.
+func (s *Stack) forgetRun() error {
 	files, err := filepath.Glob(s.pidFile("*"))
 	for _, file := range files {
 		err = errors.Join(err, os.Remove(file))
 	}
-	return err
+	return errors.Join(err, os.RemoveAll(brokerFile(s.Dir)))
 }
 
 // stopAll stops parts side by side.
@@ -223,7 +228,7 @@ func (s *Stack) Wipe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	paths := []string{home}
+	paths := []string{home, s.kafkaData()} // beside that may lie Kafka itself
 	for _, name := range []string{"redis", "scheduler", "psp.json", "names.db", "log", ".dapr", "secrets", "run"} {
 		paths = append(paths, filepath.Join(s.Dir, name))
 	}
