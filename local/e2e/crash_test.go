@@ -46,7 +46,7 @@ func TestRule3_NothingIsLostWhileAServiceIsAwayFor10Seconds(t *testing.T) {
 
 func TestRule3_NothingIsLostWhenTheBrokerIsKilled(t *testing.T) {
 	l := sys.underLoad(t, crowd(), func() {
-		sys.kill(t, "redis")
+		sys.kill(t, sys.BrokerPart())
 		sys.revive(t)
 	})
 	sys.settles(t, l)

@@ -22,13 +22,18 @@ import (
 
 const (
 	// portShift keeps clear of the stack in daily use and of `quad test`.
-	portShift    = 11_000
-	startTimeout = 3 * time.Minute
-	stopTimeout  = 2 * time.Minute
+	portShift      = 11_000
+	kafkaPortShift = 13_000
+	startTimeout   = 3 * time.Minute
+	stopTimeout    = 2 * time.Minute
 )
 
 // sys is the system under test; TestMain starts it.
 var sys *system
+
+// onKafka says that the same is to run on Kafka, in a folder and on ports of its
+// own; TestKafka starts such a run beside its own.
+var onKafka = os.Getenv("QUADRILLE_TEST_BROKER") == stack.Kafka
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
@@ -53,7 +58,7 @@ func run(m *testing.M) (code int) {
 
 // start brings everything up. When interrupted, nothing is left running.
 func start() error {
-	for _, name := range []string{"QUADRILLE_POSTGRES", "QUADRILLE_REDIS"} {
+	for _, name := range []string{"QUADRILLE_POSTGRES", "QUADRILLE_REDIS", "QUADRILLE_KAFKA_BROKERS"} {
 		// Servers that others use are not ours to kill.
 		if err := os.Unsetenv(name); err != nil {
 			return err
@@ -92,10 +97,14 @@ func newSystem() (*system, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := stack.New(stack.Options{
-		Root: root, Dir: filepath.Join(root, ".local", "e2e"), PortShift: portShift,
+	opts := stack.Options{
+		Root: root, Dir: filepath.Join(root, ".local", "e2e"), PortShift: portShift, Broker: stack.Redis,
 		Env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": spans.url, "OTEL_BSP_SCHEDULE_DELAY": "200"},
-	})
+	}
+	if onKafka {
+		opts.Dir, opts.PortShift, opts.Broker = opts.Dir+"-kafka", kafkaPortShift, stack.Kafka
+	}
+	st, err := stack.New(opts)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	readyTimeout = 45 * time.Second
+	readyTimeout = 90 * time.Second
 	pollEvery    = 20 * time.Millisecond
 )
 
