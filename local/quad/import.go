@@ -55,6 +55,10 @@ is not settled in time.`,
 				return err
 			}
 			defer r.close()
+			// Patience is for what was up and went away.
+			if err := r.books["order"].Ping(cmd.Context()); err != nil {
+				return explain(err)
+			}
 			err = explain(opts.do(cmd.Context(), g, r, args[0]))
 			if errors.Is(err, context.Canceled) {
 				return errors.New("interrupted; run the same command again to go on, nothing is placed twice")
