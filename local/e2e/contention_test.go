@@ -122,25 +122,28 @@ func (s *system) mustAnswer(t *testing.T, key string, b basket, status int) answ
 }
 
 func TestRule4_CancellingRacingConfirmingHasOneOutcome(t *testing.T) {
+	const customers = 8
 	s, n := sys, scaled(80)
-	s.setStock(t, "racing", map[string]int64{"leeds": int64(n)})
+	s.setStock(t, "racing", map[string]int64{"leeds": int64(n + 1)})
+	began := time.Now()
+	s.expect(t, s.mustPlace(t, basketOf("racing", 1, "tok_success")), confirmed(250))
+	usual := time.Since(began)
+
 	ids, agreed := make([]uuid.UUID, n), make([]bool, n)
-	var all sync.WaitGroup
-	for i := range n {
-		all.Go(func() {
+	s.allAtOnce(customers, func(c int) {
+		for i := c; i < n; i += customers {
 			var err error
 			if ids[i], err = s.place(t.Context(), basketOf("racing", 1, "tok_success")); err != nil {
 				t.Error(err)
 				return
 			}
-			// Spread over the time that an order takes, so that some are in time.
-			<-time.After(time.Duration(i%40) * 25 * time.Millisecond)
+			// From at once to about as long again as it takes to confirm.
+			<-time.After(usual * time.Duration(i%20) / 10)
 			if agreed[i], err = s.cancel(t.Context(), ids[i]); err != nil {
 				t.Error(err)
 			}
-		})
-	}
-	all.Wait()
+		}
+	})
 	if t.Failed() {
 		return
 	}
@@ -155,6 +158,6 @@ func TestRule4_CancellingRacingConfirmingHasOneOutcome(t *testing.T) {
 			t.Errorf("order %s ended %s, but its customer was told %s", id, got, want)
 		}
 	}
-	t.Logf("%d of %d were cancelled in time", inTime, n)
+	t.Logf("%d of %d were cancelled in time, %s being usual", inTime, n, usual)
 	s.balanced(t)
 }

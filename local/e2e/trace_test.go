@@ -21,7 +21,7 @@ func TestRule8_OneTraceAnOrder(t *testing.T) {
 	s.setStock(t, "traced", map[string]int64{"leeds": 10})
 	for _, c := range []struct {
 		name, traceParent, token string
-		last                     string // the events that end the order, and who hears them
+		last                     string // the event that ends the order
 	}{
 		{"begun by the service", "", "tok_success", events.TypeOrderConfirmed},
 		{"honours an incoming traceparent", given, "tok_decline", events.TypeOrderCancelled},
