@@ -83,9 +83,25 @@ func start() error {
 // system is the stack with what the tests look at it through.
 type system struct {
 	*stack.Stack
-	spans *collector
-	books *books
-	http  *http.Client
+	claimed *os.File // locked for as long as it is open
+	spans   *collector
+	books   *books
+	http    *http.Client
+}
+
+// claim keeps a second run out, which would begin by ending this one's stack.
+func claim(dir string) (*os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("another run of these tests has %s; wait until it is done: %w", dir, err), file.Close())
+	}
+	return file, nil
 }
 
 func newSystem() (*system, error) {
@@ -104,11 +120,15 @@ func newSystem() (*system, error) {
 	if onKafka {
 		opts.Dir, opts.PortShift, opts.Broker = opts.Dir+"-kafka", kafkaPortShift, stack.Kafka
 	}
+	claimed, err := claim(opts.Dir)
+	if err != nil {
+		return nil, err
+	}
 	st, err := stack.New(opts)
 	if err != nil {
 		return nil, err
 	}
-	return &system{Stack: st, spans: spans, http: &http.Client{
+	return &system{Stack: st, claimed: claimed, spans: spans, http: &http.Client{
 		Timeout:   10 * time.Second,
 		Transport: &http.Transport{MaxIdleConnsPerHost: 256},
 	}}, nil
@@ -169,7 +189,7 @@ func (s *system) stop() error {
 		s.books.close()
 	}
 	s.http.CloseIdleConnections()
-	return errors.Join(err, s.spans.stop(), s.races(),
+	return errors.Join(err, s.spans.stop(), s.races(), s.claimed.Close(),
 		goleak.Find(goleak.IgnoreTopFunction("os/signal.loop"), goleak.IgnoreAnyFunction("quadrille.internal/local/e2e.start.func1")))
 }
 
