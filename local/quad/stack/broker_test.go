@@ -68,7 +68,6 @@ func TestSidecarsLearnOfThePrivateKafka(t *testing.T) {
 
 func TestKafkaWithoutJavaOrMavenNamesTheRemedy(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	t.Setenv("JAVA_HOME", "")
 	for name, look := range map[string]func() (string, error){"java": lookJava, "maven": lookMaven, "kafka": KafkaFound} {
 		_, err := look()
 		if missing, ok := errors.AsType[*EnvironmentError](err); !ok || missing.Remedy == "" {

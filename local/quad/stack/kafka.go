@@ -1,12 +1,11 @@
 package stack
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -82,6 +81,9 @@ func (s *Stack) startKafka(ctx context.Context) error {
 
 func (s *Stack) kafkaLib() string { return filepath.Join(s.Root, ".local", "kafka", "lib") }
 
+// kafkaStamp is a copy of the pom that the jars beside it were fetched for.
+func (s *Stack) kafkaStamp() string { return filepath.Join(s.kafkaLib(), "pom.xml") }
+
 func (s *Stack) kafkaDir() string { return filepath.Join(s.Dir, "kafka") }
 
 // kafkaMain runs a main class of Kafka's. Its own scripts are not in the jars, and
@@ -105,16 +107,13 @@ func (s *Stack) installKafka(ctx context.Context) (java string, err error) {
 	if err != nil {
 		return "", err
 	}
-	digest := sha256.Sum256(text)
-	stamp := hex.EncodeToString(digest[:])
-	stampFile := filepath.Join(s.kafkaLib(), ".stamp")
-	if have, err := os.ReadFile(stampFile); err == nil && string(have) == stamp {
+	if have, err := os.ReadFile(s.kafkaStamp()); err == nil && bytes.Equal(have, text) {
 		return java, nil
 	}
 	if err := s.fetchKafka(ctx, pom); err != nil {
 		return "", err
 	}
-	return java, os.WriteFile(stampFile, []byte(stamp), 0o644)
+	return java, os.WriteFile(s.kafkaStamp(), text, 0o644) //nolint:gosec // a path in our own folder
 }
 
 func (s *Stack) fetchKafka(ctx context.Context, pom string) error {
@@ -145,11 +144,7 @@ func lookJava() (string, error) {
 		Problem: fmt.Sprintf("Kafka needs Java %d or newer", minJava),
 		Remedy:  "install it (apt-get install openjdk-17-jre-headless maven), or name a cluster with QUADRILLE_KAFKA_BROKERS",
 	}
-	java := "java"
-	if home := os.Getenv("JAVA_HOME"); home != "" {
-		java = filepath.Join(home, "bin", "java")
-	}
-	java, err := exec.LookPath(java)
+	java, err := exec.LookPath("java")
 	if err != nil {
 		return "", missing
 	}
