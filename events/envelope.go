@@ -1,6 +1,7 @@
 package events
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,7 +25,6 @@ type Envelope struct {
 	DataContentType string          `json:"datacontenttype"`
 	DataSchema      string          `json:"dataschema"`
 	TraceParent     string          `json:"traceparent,omitempty"`
-	Data            json.RawMessage `json:"data"`
 }
 
 // Schema names the contract of a payload. A change that would break a consumer
@@ -68,25 +68,54 @@ func Encode(id uuid.UUID, source string, at time.Time, traceParent string, e Eve
 // Decode reads an envelope and its typed payload, and checks both. The envelope
 // is returned, as far as it could be read, with an error too.
 func Decode(raw []byte) (Envelope, Event, error) {
-	var env Envelope
-	if err := json.Unmarshal(raw, &env); err != nil {
+	// The payload is read in the same pass as the envelope, as the type that the
+	// envelope seems to name. If it names another, the second pass is right.
+	env, e, err := decodeAs(guessType(raw), raw)
+	if e == nil || e.Type() != env.Type {
+		env, e, err = decodeAs(env.Type, raw)
+	}
+	switch {
+	case err != nil && e == nil:
 		return env, nil, fmt.Errorf("decode envelope: %w", err)
-	}
-	if env.SpecVersion != SpecVersion || env.ID == uuid.Nil {
-		return env, nil, errors.New("decode envelope: not a CloudEvents 1.0 event with a UUID as id")
-	}
-	e := blank(env.Type)
-	if e == nil {
-		return env, nil, fmt.Errorf("decode %q: %w", env.Type, ErrUnknownType)
-	}
-	if env.DataSchema != Schema(env.Type) {
-		return env, nil, fmt.Errorf("decode %s: schema %q is not known, want %q", env.Type, env.DataSchema, Schema(env.Type))
-	}
-	if err := json.Unmarshal(env.Data, e); err != nil {
+	case err != nil:
 		return env, nil, fmt.Errorf("decode %s: %w", env.Type, err)
+	case env.SpecVersion != SpecVersion || env.ID == uuid.Nil:
+		return env, nil, errors.New("decode envelope: not a CloudEvents 1.0 event with a UUID as id")
+	case e == nil:
+		return env, nil, fmt.Errorf("decode %q: %w", env.Type, ErrUnknownType)
+	case env.DataSchema != Schema(env.Type):
+		return env, nil, fmt.Errorf("decode %s: schema %q is not known, want %q", env.Type, env.DataSchema, Schema(env.Type))
 	}
 	if err := e.Validate(); err != nil {
 		return env, nil, fmt.Errorf("decode %s: %w", env.Type, err)
 	}
 	return env, e, nil
+}
+
+// decodeAs reads an envelope with a payload of the given type, or none where the
+// type is unknown.
+func decodeAs(eventType string, raw []byte) (Envelope, Event, error) {
+	e := blank(eventType)
+	if e == nil {
+		var env Envelope
+		err := json.Unmarshal(raw, &env)
+		return env, nil, err
+	}
+	whole := struct {
+		Envelope
+		Data Event `json:"data"`
+	}{Data: e}
+	err := json.Unmarshal(raw, &whole)
+	if whole.Data == nil {
+		err = errors.Join(err, errors.New("data is missing"))
+	}
+	return whole.Envelope, e, err
+}
+
+// guessType returns what stands after the first "type" key, which is the event
+// type in all that Encode writes.
+func guessType(raw []byte) string {
+	_, after, _ := bytes.Cut(raw, []byte(`"type":"`))
+	eventType, _, _ := bytes.Cut(after, []byte{'"'})
+	return string(eventType)
 }

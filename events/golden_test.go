@@ -60,7 +60,6 @@ func TestGoldenEvents(t *testing.T) {
 
 func checkEnvelope(t *testing.T, got events.Envelope, e events.Event) {
 	t.Helper()
-	got.Data = nil
 	want := events.Envelope{
 		SpecVersion: events.SpecVersion, ID: goldenID, Source: sourceOf(e.Type()), Type: e.Type(),
 		Subject: e.Order().String(), Time: goldenTime, DataContentType: "application/json",
