@@ -1,6 +1,6 @@
 // Package aggregate loads and saves the rows of aggregates, many at once. No
-// locks are taken: a save that finds a row changed since it was loaded fails as
-// pgtx.ErrStale, and the transaction runs again.
+// locks are taken: a save that finds a row changed since it was loaded fails as a
+// serialization failure, and the transaction runs again (see pgtx.Run).
 package aggregate
 
 import (
@@ -14,8 +14,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-
-	"quadrille.internal/platform/pgtx"
 )
 
 // Row is embedded in an aggregate. Its table has the columns id, a uuid and the
@@ -39,6 +37,11 @@ type Querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
+// Committer is a transaction that runs statements with its commit: a pgtx.Tx.
+type Committer interface {
+	Last(sql string, args ...any) *pgx.QueuedQuery
+}
+
 // Table holds aggregates of type T, a struct with a field, named in JSON as the
 // column, for each column.
 type Table[T any, P Rooted[T]] struct {
@@ -55,8 +58,11 @@ func NewTable[T any, P Rooted[T]](name string) *Table[T, P] {
 		}
 	}
 	return &Table[T, P]{name: name, upsert: fmt.Sprintf(
-		`insert into %[1]s as t select * from json_populate_recordset(null::%[1]s, $1)
-		on conflict (id) do update set %[2]s where t.version = excluded.version - 1`,
+		`with saved as (
+			insert into %[1]s as t select * from json_populate_recordset(null::%[1]s, $1)
+			on conflict (id) do update set %[2]s where t.version = excluded.version - 1
+			returning 1)
+		select expect_rows(count(*), $2) from saved`,
 		name, strings.Join(sets, ", "))}
 }
 
@@ -100,8 +106,9 @@ func (t *Table[T, P]) Select(ctx context.Context, db Querier, condition string, 
 	return list, nil
 }
 
-// Save writes aggregates, new and changed, in one statement.
-func (t *Table[T, P]) Save(ctx context.Context, tx pgx.Tx, changed map[uuid.UUID]*T) error {
+// Save writes aggregates, new and changed, in one statement that travels with the
+// commit. One that was changed since it was loaded fails it.
+func (t *Table[T, P]) Save(tx Committer, changed map[uuid.UUID]*T) error {
 	if len(changed) == 0 {
 		return nil
 	}
@@ -118,12 +125,6 @@ func (t *Table[T, P]) Save(ctx context.Context, tx pgx.Tx, changed map[uuid.UUID
 	if err != nil {
 		return fmt.Errorf("save %s: %w", t.name, err)
 	}
-	tag, err := tx.Exec(ctx, t.upsert, rows)
-	if err != nil {
-		return fmt.Errorf("save %s: %w", t.name, err)
-	}
-	if tag.RowsAffected() != int64(len(list)) {
-		return fmt.Errorf("save %s: %w", t.name, pgtx.ErrStale)
-	}
+	tx.Last(t.upsert, rows, len(list))
 	return nil
 }

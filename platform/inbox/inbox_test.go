@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"quadrille.internal/events"
 	"quadrille.internal/platform/group"
@@ -136,8 +137,16 @@ func TestACauseThatMendsItselfIsNotParked(t *testing.T) {
 func TestTransientFailuresAreDeliveredAgain(t *testing.T) {
 	for name, spoil := range map[string]func(context.Context, *world, *outbox.Tx) error{
 		"backend killed": func(ctx context.Context, w *world, tx *outbox.Tx) error {
-			w.exec(`select pg_terminate_backend($1, 5000)`, tx.Conn().PgConn().PID())
-			_, err := tx.Exec(ctx, `select 1`)
+			rows, err := tx.Query(ctx, `select pg_backend_pid()`)
+			if err != nil {
+				return err
+			}
+			pid, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[int])
+			if err != nil {
+				return err
+			}
+			w.exec(`select pg_terminate_backend($1, 5000)`, pid)
+			_, err = tx.Exec(ctx, `select 1`)
 			return err
 		},
 		"lock timeout": func(ctx context.Context, w *world, tx *outbox.Tx) error {

@@ -16,7 +16,7 @@ import (
 // insert enters ids and returns those that were not there. A concurrent
 // transaction with the same id is waited for. Ids are entered in order, so that
 // two batches with common ids cannot deadlock.
-func insert(ctx context.Context, tx pgx.Tx, consumer string, ids []uuid.UUID) (map[uuid.UUID]struct{}, error) {
+func insert(ctx context.Context, tx querier, consumer string, ids []uuid.UUID) (map[uuid.UUID]struct{}, error) {
 	rows, err := tx.Query(ctx, `
 		insert into inbox (event_id, consumer)
 		select id, $2 from unnest($1::uuid[]) id order by id

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
@@ -97,7 +96,7 @@ func New(cfg Config) *Outbox {
 
 // Tx is a transaction that also collects the events it causes.
 type Tx struct {
-	pgx.Tx
+	*pgtx.Tx
 	// Now is the one time of this transaction.
 	Now time.Time
 
@@ -129,13 +128,14 @@ func (tx *Tx) Emit(traceParent string, e events.Event) error {
 // and hands these on for publishing. fn may run several times (see pgtx.Run).
 func (o *Outbox) InTx(ctx context.Context, fn func(context.Context, *Tx) error) error {
 	var done *Tx
-	err := pgtx.Run(ctx, o.cfg.Pool, func(ctx context.Context, tx pgx.Tx) error {
+	err := pgtx.RunPiped(ctx, o.cfg.Pool, func(ctx context.Context, tx *pgtx.Tx) error {
 		t := &Tx{Tx: tx, Now: time.Now().UTC().Truncate(time.Microsecond), source: o.cfg.Source}
 		if err := fn(ctx, t); err != nil {
 			return err
 		}
 		done = t
-		return insert(ctx, tx, t.pending, o.cfg.Lease)
+		insert(tx, t.pending, o.cfg.Lease)
+		return nil
 	})
 	if err != nil {
 		return err

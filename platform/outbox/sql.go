@@ -11,35 +11,43 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"quadrille.internal/platform/pgtx"
 )
 
-// insert adds the rows of a transaction, leased to this process.
-func insert(ctx context.Context, tx pgx.Tx, batch []Message, lease time.Duration) error {
+// insert adds the rows of a transaction, leased to this process, at its commit.
+func insert(tx *pgtx.Tx, batch []Message, lease time.Duration) {
 	if len(batch) == 0 {
-		return nil
+		return
 	}
+	tx.Last(insertSQL, insertArgs(batch, lease)...).QueryRow(func(row pgx.Row) error {
+		var xid int64
+		if err := row.Scan(&xid); err != nil {
+			return fmt.Errorf("insert outbox rows: %w", err)
+		}
+		for i := range batch {
+			batch[i].xid = xid
+		}
+		return nil
+	})
+}
+
+func insertArgs(batch []Message, lease time.Duration) []any {
 	ids := make([]uuid.UUID, len(batch))
 	topics, keys := make([]string, len(batch)), make([]string, len(batch))
 	payloads := make([][]byte, len(batch))
 	for i, m := range batch {
 		ids[i], topics[i], keys[i], payloads[i] = m.ID, m.Topic, m.Key, m.Payload
 	}
-	var xid int64
-	err := tx.QueryRow(ctx, `
-		with added as (
-			insert into outbox (id, topic, key, payload, leased_until)
-			select *, clock_timestamp() + $5 from unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[])
-			returning xid)
-		select max(xid) from added`,
-		ids, topics, keys, payloads, lease).Scan(&xid)
-	if err != nil {
-		return fmt.Errorf("insert outbox rows: %w", err)
-	}
-	for i := range batch {
-		batch[i].xid = xid
-	}
-	return nil
+	return []any{ids, topics, keys, payloads, lease}
 }
+
+const insertSQL = `
+	with added as (
+		insert into outbox (id, topic, key, payload, leased_until)
+		select *, clock_timestamp() + $5 from unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[])
+		returning xid)
+	select max(xid) from added`
 
 // claim leases up to limit rows that nobody holds, oldest transaction first.
 //

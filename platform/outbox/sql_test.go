@@ -32,7 +32,7 @@ func begin(t *testing.T, pool *pgxpool.Pool) pgx.Tx {
 
 func add(t *testing.T, tx pgx.Tx, topic string, lease time.Duration) {
 	t.Helper()
-	if err := insert(t.Context(), tx, message(topic), lease); err != nil {
+	if _, err := tx.Exec(t.Context(), insertSQL, insertArgs(message(topic), lease)...); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+	pgxuuid "github.com/vgarvardt/pgx-google-uuid/v5"
 )
 
 const (
@@ -54,6 +55,11 @@ func Open(ctx context.Context, url string, o Options) (*pgxpool.Pool, error) {
 	params["lock_timeout"] = "5s"
 	params["idle_in_transaction_session_timeout"] = "15s"
 	params["timezone"] = "UTC"
+	// UUIDs in binary, not by way of text and database/sql.
+	cfg.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+		pgxuuid.Register(conn.TypeMap())
+		return nil
+	}
 	if o.Traced {
 		cfg.ConnConfig.Tracer = otelpgx.NewTracer(otelpgx.WithTrimSQLInSpanName())
 	}
@@ -92,6 +98,10 @@ type Beginner interface {
 // number of times, so fn may have no effect outside tx. fn must not touch the
 // network.
 func Run(ctx context.Context, db Beginner, fn func(context.Context, pgx.Tx) error) error {
+	return repeat(ctx, func() error { return once(ctx, db, fn) })
+}
+
+func repeat(ctx context.Context, once func() error) error {
 	var err error
 	for attempt := range attempts {
 		if attempt > 0 {
@@ -99,7 +109,7 @@ func Run(ctx context.Context, db Beginner, fn func(context.Context, pgx.Tx) erro
 				return err
 			}
 		}
-		if err = once(ctx, db, fn); !again(err) {
+		if err = once(); !again(err) {
 			return err
 		}
 	}

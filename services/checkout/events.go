@@ -22,5 +22,5 @@ func handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Delivery) error {
 			c.Hear(d.Event, d.Time)
 		}
 	}
-	return checkouts.Save(ctx, tx, found)
+	return checkouts.Save(tx, found)
 }

@@ -25,7 +25,7 @@ func (h *handler) handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Deliv
 	if err != nil {
 		return err
 	}
-	shelf, err := lockShelf(ctx, tx, skusOf(batch, found))
+	shelf, err := lockShelf(ctx, tx.Tx, skusOf(batch, found))
 	if err != nil {
 		return err
 	}
@@ -45,10 +45,10 @@ func (h *handler) handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Deliv
 			}
 		}
 	}
-	if err := saveShelf(ctx, tx, shelf); err != nil {
+	if err := saveShelf(tx.Tx, shelf); err != nil {
 		return err
 	}
-	return reservations.Save(ctx, tx, found)
+	return reservations.Save(tx, found)
 }
 
 // apply gives an event to the one method that is its effect.

@@ -62,7 +62,7 @@ func (x *expirer) expireOnce(ctx context.Context) (n int, err error) {
 				return err
 			}
 		}
-		return reservations.Save(ctx, tx, changed)
+		return reservations.Save(tx, changed)
 	})
 	return n, err
 }

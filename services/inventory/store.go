@@ -16,7 +16,7 @@ import (
 
 // lockShelf loads the stock of SKUs and locks it, always in the same order, so
 // that two batches wait for one another instead of deadlocking.
-func lockShelf(ctx context.Context, tx pgx.Tx, skus []string) (Shelf, error) {
+func lockShelf(ctx context.Context, tx *pgtx.Tx, skus []string) (Shelf, error) {
 	return selectShelf(ctx, tx, skus, "for update")
 }
 
@@ -38,8 +38,8 @@ func selectShelf(ctx context.Context, db aggregate.Querier, skus []string, lock 
 	return shelf, nil
 }
 
-// saveShelf writes stock that is locked.
-func saveShelf(ctx context.Context, tx pgx.Tx, shelf Shelf) error {
+// saveShelf writes stock that is locked, with the commit.
+func saveShelf(tx *pgtx.Tx, shelf Shelf) error {
 	var all []*Stock
 	for _, stocks := range shelf {
 		all = append(all, stocks...)
@@ -51,21 +51,18 @@ func saveShelf(ctx context.Context, tx pgx.Tx, shelf Shelf) error {
 	if err != nil {
 		return fmt.Errorf("save stock: %w", err)
 	}
-	_, err = tx.Exec(ctx, `
+	tx.Last(`
 		update stock s set on_hand = n.on_hand, held = n.held
 		from json_populate_recordset(null::stock, $1) n
 		where s.sku = n.sku and s.warehouse = n.warehouse
 		  and (s.on_hand, s.held) <> (n.on_hand, n.held)`, rows)
-	if err != nil {
-		return fmt.Errorf("save stock: %w", err)
-	}
 	return nil
 }
 
 // setStock sets what lies in warehouses, and enters the differences in the books.
 // Less than orders hold is refused.
 func setStock(ctx context.Context, pool *pgxpool.Pool, counts []Stock) error {
-	err := pgtx.Run(ctx, pool, func(ctx context.Context, tx pgx.Tx) error {
+	err := pgtx.RunPiped(ctx, pool, func(ctx context.Context, tx *pgtx.Tx) error {
 		if err := addStock(ctx, tx, counts); err != nil {
 			return err
 		}
@@ -77,10 +74,10 @@ func setStock(ctx context.Context, pool *pgxpool.Pool, counts []Stock) error {
 		if err != nil {
 			return err
 		}
-		if err := book(ctx, tx, shelf.Count(counts)); err != nil {
+		if err := book(tx, shelf.Count(counts)); err != nil {
 			return err
 		}
-		return saveShelf(ctx, tx, shelf)
+		return saveShelf(tx, shelf)
 	})
 	if pgtx.Violates(err, "never_oversold") {
 		return &fault.Fault{Kind: fault.Conflict, Code: "stock_below_held", Field: "warehouses", Cause: err,
@@ -93,7 +90,7 @@ func setStock(ctx context.Context, pool *pgxpool.Pool, counts []Stock) error {
 }
 
 // addStock adds those stocks that have no row yet, empty.
-func addStock(ctx context.Context, tx pgx.Tx, stocks []Stock) error {
+func addStock(ctx context.Context, tx *pgtx.Tx, stocks []Stock) error {
 	rows, err := json.Marshal(stocks)
 	if err != nil {
 		return fmt.Errorf("add stock: %w", err)
@@ -108,8 +105,8 @@ func addStock(ctx context.Context, tx pgx.Tx, stocks []Stock) error {
 	return nil
 }
 
-// book enters movements of stock that no order caused.
-func book(ctx context.Context, tx pgx.Tx, moved []Movement) error {
+// book enters movements of stock that no order caused, with the commit.
+func book(tx *pgtx.Tx, moved []Movement) error {
 	if len(moved) == 0 {
 		return nil
 	}
@@ -117,12 +114,9 @@ func book(ctx context.Context, tx pgx.Tx, moved []Movement) error {
 	if err != nil {
 		return fmt.Errorf("book movements: %w", err)
 	}
-	_, err = tx.Exec(ctx, `
+	tx.Last(`
 		insert into stock_movements (sku, warehouse, delta)
 		select sku, warehouse, delta from json_populate_recordset(null::stock_movements, $1)`, rows)
-	if err != nil {
-		return fmt.Errorf("book movements: %w", err)
-	}
 	return nil
 }
 

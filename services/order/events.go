@@ -32,5 +32,5 @@ func handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Delivery) error {
 			}
 		}
 	}
-	return orders.Save(ctx, tx, found)
+	return orders.Save(tx, found)
 }

@@ -130,7 +130,7 @@ func (s *server) cancel(w http.ResponseWriter, r *http.Request) error {
 		if err := tx.Emit(cmp.Or(o.TraceParent, telemetry.TraceParent(ctx)), e); err != nil {
 			return err
 		}
-		return orders.Save(ctx, tx, map[uuid.UUID]*Order{id: o})
+		return orders.Save(tx, map[uuid.UUID]*Order{id: o})
 	})
 	if err != nil {
 		return err

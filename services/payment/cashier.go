@@ -168,7 +168,7 @@ func (c *cashier) record(ctx context.Context, batch []*outcome) {
 			}
 		}
 		tx.AfterCommit(func() { c.offer(intended) })
-		return payments.Save(ctx, tx, found)
+		return payments.Save(tx, found)
 	})
 	if err != nil {
 		c.log.WarnContext(ctx, "outcomes not recorded, will ask the provider again", "payments", len(batch), "err", err)

@@ -37,5 +37,5 @@ func (c *cashier) handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Deliv
 		}
 	}
 	tx.AfterCommit(func() { c.offer(intended) })
-	return payments.Save(ctx, tx, found)
+	return payments.Save(tx, found)
 }

@@ -1,0 +1,122 @@
+package pgtx_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"quadrille.internal/platform/pgtest"
+	"quadrille.internal/platform/pgtx"
+)
+
+// What BEGIN and COMMIT travel with has its effect as if each had come alone.
+func TestPipedTransactions(t *testing.T) {
+	pool := pgtest.Open(t, pgtest.None)
+	exec(t, pool, `create table note (n int primary key)`)
+	boom := errors.New("boom")
+	for name, tc := range map[string]struct {
+		fn   func(context.Context, *pgtx.Tx) error
+		want []int // notes afterwards
+		fail bool
+	}{
+		"nothing":                  {func(context.Context, *pgtx.Tx) error { return nil }, nil, false},
+		"only with the commit":     {func(_ context.Context, tx *pgtx.Tx) error { put(tx, 1); put(tx, 2); return nil }, []int{1, 2}, false},
+		"exec first":               {func(ctx context.Context, tx *pgtx.Tx) error { return write(ctx, tx, 1) }, []int{1}, false},
+		"query first, then exec":   {func(ctx context.Context, tx *pgtx.Tx) error { return errors.Join(count(ctx, tx, 0), write(ctx, tx, 1)) }, []int{1}, false},
+		"two queries":              {func(ctx context.Context, tx *pgtx.Tx) error { return errors.Join(count(ctx, tx, 0), count(ctx, tx, 0)) }, nil, false},
+		"seen within":              {func(ctx context.Context, tx *pgtx.Tx) error { return errors.Join(write(ctx, tx, 1), count(ctx, tx, 1)) }, []int{1}, false},
+		"fault after exec":         {func(ctx context.Context, tx *pgtx.Tx) error { return errors.Join(write(ctx, tx, 1), boom) }, nil, true},
+		"fault with things to do":  {func(_ context.Context, tx *pgtx.Tx) error { put(tx, 1); return boom }, nil, true},
+		"first statement is wrong": {func(ctx context.Context, tx *pgtx.Tx) error { _, err := tx.Exec(ctx, `nonsense`); return err }, nil, true},
+		"first query is wrong": {func(ctx context.Context, tx *pgtx.Tx) error {
+			_, err := pgx.CollectRows(query(ctx, tx, `select 1/0`))
+			return err
+		}, nil, true},
+		"last statement is wrong": {func(ctx context.Context, tx *pgtx.Tx) error { put(tx, 1); put(tx, 1); return write(ctx, tx, 2) }, nil, true},
+		"wrong error is overlooked": {func(ctx context.Context, tx *pgtx.Tx) error {
+			_ = write(ctx, tx, 1)
+			_, _ = tx.Exec(ctx, `nonsense`)
+			return nil
+		}, nil, true},
+		"rows changed as expected":   {func(_ context.Context, tx *pgtx.Tx) error { put(tx, 1); expect(tx, 1); return nil }, []int{1}, false},
+		"rows not changed, for good": {func(_ context.Context, tx *pgtx.Tx) error { put(tx, 1); expect(tx, 2); return nil }, nil, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			exec(t, pool, `delete from note`)
+			if err := pgtx.RunPiped(t.Context(), pool, tc.fn); (err != nil) != tc.fail {
+				t.Errorf("error %v, want one: %v", err, tc.fail)
+			}
+			rows, err := pool.Query(t.Context(), `select n from note order by n`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := pgx.CollectRows(rows, pgx.RowTo[int])
+			if err != nil || len(got) != len(tc.want) {
+				t.Errorf("notes %v (%v), want %v", got, err, tc.want)
+			}
+			if n := pool.Stat().AcquiredConns(); n != 0 {
+				t.Errorf("%d connections are not given back", n)
+			}
+		})
+	}
+}
+
+// A row that changed meanwhile runs the transaction again, which then succeeds.
+func TestPipedTransactionRunsAgain(t *testing.T) {
+	pool := pgtest.Open(t, pgtest.None)
+	exec(t, pool, `create table note (n int primary key)`)
+	runs := 0
+	err := pgtx.RunPiped(t.Context(), pool, func(_ context.Context, tx *pgtx.Tx) error {
+		runs++
+		put(tx, 1)
+		if runs == 1 {
+			expect(tx, 0)
+		}
+		return nil
+	})
+	if err != nil || runs != 2 {
+		t.Errorf("%d runs, error %v", runs, err)
+	}
+}
+
+func put(tx *pgtx.Tx, n int) { tx.Last(`insert into note values ($1)`, n) }
+
+func expect(tx *pgtx.Tx, n int) {
+	tx.Last(`select expect_rows(count(*), $1) from note`, n)
+}
+
+func write(ctx context.Context, tx *pgtx.Tx, n int) error {
+	_, err := tx.Exec(ctx, `insert into note values ($1)`, n)
+	return err
+}
+
+func query(ctx context.Context, tx *pgtx.Tx, sql string) (pgx.Rows, func(pgx.CollectableRow) (int, error)) {
+	rows, err := tx.Query(ctx, sql)
+	if err != nil {
+		return brokenRows{err: err}, pgx.RowTo[int]
+	}
+	return rows, pgx.RowTo[int]
+}
+
+type brokenRows struct {
+	pgx.Rows
+	err error
+}
+
+func (r brokenRows) Next() bool { return false }
+func (r brokenRows) Close()     {}
+func (r brokenRows) Err() error { return r.err }
+
+func count(ctx context.Context, tx *pgtx.Tx, want int) error {
+	rows, err := tx.Query(ctx, `select count(*) from note`)
+	if err != nil {
+		return err
+	}
+	n, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[int])
+	if err == nil && n != want {
+		err = errors.New("unexpected number of notes")
+	}
+	return err
+}
