@@ -60,6 +60,15 @@ func StartSpan(ctx context.Context, traceParent, name string, kind trace.SpanKin
 	return span, TraceParent(ctx)
 }
 
+// Continue returns ctx within the trace of traceParent, or within a new one where
+// that is empty or malformed.
+func Continue(ctx context.Context, traceParent string) context.Context {
+	ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": traceParent})
+	ctx, span := otel.Tracer(scope).Start(ctx, "")
+	span.End()
+	return ctx
+}
+
 // TraceParent returns the W3C trace context of ctx, or "" where there is none.
 func TraceParent(ctx context.Context) string {
 	sc := trace.SpanContextFromContext(ctx)
