@@ -18,10 +18,10 @@ import (
 )
 
 // kafkaTests are what is run once more on Kafka: how each kind of order ends, and
-// that nothing is lost whatever is killed or away.
+// that nothing is lost whatever is killed, away or joins.
 const kafkaTests = "^(TestRule4_EveryKindOfOrder.*|TestRule4_Shortage.*|TestRule4_CustomerCancels.*" +
 	"|TestRule3_NothingIsLostWhenAProcessIsKilled|TestRule3_NothingIsLostWhileAServiceIsAwayFor10Seconds" +
-	"|TestRule3_NothingIsLostWhenTheBrokerIsKilled|TestOnKafka.*)$/^(tok_.*|inventory|order-daprd)$"
+	"|TestRule3_NothingIsLostWhenTheBrokerIsKilled|TestReplicas.*|TestOnKafka.*)$/^(tok_.*|inventory|order-daprd)$"
 
 // The same tests, services and sidecars, with the other folder of components: in a
 // process of its own, since the system under test is one a process.
