@@ -21,6 +21,7 @@ const (
 	Unsupported               // a media type we do not speak
 	NotAllowed                // a method the thing does not have
 	Unauthorized              // no valid credentials
+	Forbidden                 // not theirs to do
 	Unavailable               // try again later
 )
 

@@ -88,6 +88,8 @@ func Status(k fault.Kind) int {
 		return http.StatusMethodNotAllowed
 	case fault.Unauthorized:
 		return http.StatusUnauthorized
+	case fault.Forbidden:
+		return http.StatusForbidden
 	case fault.Unavailable:
 		return http.StatusServiceUnavailable
 	case fault.Internal:

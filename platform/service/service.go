@@ -65,6 +65,7 @@ type Kit struct {
 	Config  *config.Reader
 	Pool    *pgxpool.Pool
 	Outbox  *outbox.Outbox
+	Sidecar *sidecar.Sidecar
 	Log     *slog.Logger
 	Metrics *telemetry.Metrics
 	API     rest.API
@@ -76,6 +77,8 @@ type App struct {
 	Handle inbox.Handler
 	// Routes adds the public routes.
 	Routes func(chi.Router)
+	// Services adds gRPC services that other apps call through the sidecars.
+	Services func(grpc.ServiceRegistrar)
 	// Work runs below the listeners, which may use it.
 	Work []Work
 }
@@ -205,7 +208,7 @@ func (p *process) open(ctx context.Context, reader *config.Reader, lookup func(s
 	p.onClose(func() { _ = p.sidecar.Close() })
 	p.outbox = outbox.New(outbox.Config{Source: p.spec.Name, Pool: p.pool, Publisher: p.sidecar, Log: p.log})
 	p.app = p.spec.Build(&Kit{
-		Config: reader, Pool: p.pool, Outbox: p.outbox, Log: p.log, Metrics: p.metrics, API: rest.API{Log: p.log},
+		Config: reader, Pool: p.pool, Outbox: p.outbox, Sidecar: p.sidecar, Log: p.log, Metrics: p.metrics, API: rest.API{Log: p.log},
 	})
 	if err := reader.Err(); err != nil {
 		return fmt.Errorf("settings:\n%w", err)
@@ -214,7 +217,7 @@ func (p *process) open(ctx context.Context, reader *config.Reader, lookup func(s
 		Consumer: p.spec.Name, Pool: p.pool, Outbox: p.outbox, Handler: p.app.Handle, Log: p.log, Group: p.set.group,
 	})
 	p.subscriptions = subscriber.NewGRPC(subscriber.Config{
-		App: p.spec.Name, Topics: p.spec.Topics, Token: p.set.appToken.Reveal(), Handler: p.inbox, Log: p.log,
+		App: p.spec.Name, Topics: p.spec.Topics, Token: p.set.appToken.Reveal(), Handler: p.inbox, Register: p.app.Services, Log: p.log,
 	})
 	p.intake = p.publicHandler()
 	p.expose()

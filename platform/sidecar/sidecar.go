@@ -4,10 +4,14 @@ package sidecar
 import (
 	"context"
 	"fmt"
+	"time"
 
 	runtimev1 "github.com/dapr/dapr/pkg/proto/runtime/v1"
 	"github.com/google/uuid"
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc/filters"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 
@@ -16,6 +20,13 @@ import (
 
 // pubsub is the name of the pub/sub component, the same for every broker.
 const pubsub = "pubsub"
+
+// connectParams has a daprd that was away for a while found soon after it is back:
+// by default the pauses between attempts grow to two minutes.
+var connectParams = grpc.ConnectParams{
+	Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+	MinConnectTimeout: 5 * time.Second,
+}
 
 // Sidecar is a connection to daprd's gRPC API.
 //
@@ -31,12 +42,47 @@ type Sidecar struct {
 // Dial prepares a connection to daprd at addr; it is made in the background and
 // again whenever it breaks. token is daprd's API token, or "".
 func Dial(addr, token string) (*Sidecar, error) {
-	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials())) // loopback
+	conn, err := grpc.NewClient(addr,
+		grpc.WithTransportCredentials(insecure.NewCredentials()), // loopback
+		grpc.WithConnectParams(connectParams),
+		// Calls between services are part of an order's trace; publishing is not a step
+		// of its own.
+		grpc.WithStatsHandler(otelgrpc.NewClientHandler(otelgrpc.WithFilter(filters.Not(filters.ServicePrefix("dapr."))))))
 	if err != nil {
 		return nil, fmt.Errorf("dial sidecar at %s: %w", addr, err)
 	}
 	conn.Connect()
 	return &Sidecar{conn: conn, client: runtimev1.NewDaprClient(conn), token: token}, nil
+}
+
+// To returns a connection that calls the gRPC services of another app through the
+// sidecars, or daprd's own where app is "".
+func (s *Sidecar) To(app string) grpc.ClientConnInterface { return route{s, app} }
+
+type route struct {
+	*Sidecar
+	app string
+}
+
+func (r route) context(ctx context.Context) context.Context {
+	if r.app != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "dapr-app-id", r.app)
+	}
+	return r.authenticated(ctx)
+}
+
+// Invoke makes a unary call.
+func (r route) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	return r.conn.Invoke(r.context(ctx), method, args, reply, opts...)
+}
+
+// NewStream begins a streaming call.
+func (r route) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	ctx = r.context(ctx)
+	if r.app != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "dapr-stream", "true")
+	}
+	return r.conn.NewStream(ctx, desc, method, opts...)
 }
 
 // Close ends the connection.

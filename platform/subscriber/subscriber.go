@@ -9,6 +9,8 @@ import (
 	"log/slog"
 
 	runtimev1 "github.com/dapr/dapr/pkg/proto/runtime/v1"
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc/filters"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -41,7 +43,10 @@ type Config struct {
 	// Token is what daprd proves itself with, or "" for no check.
 	Token   string
 	Handler Handler
-	Log     *slog.Logger
+	// Register adds the app's own gRPC services, which other apps call through the
+	// sidecars, or is nil.
+	Register func(grpc.ServiceRegistrar)
+	Log      *slog.Logger
 }
 
 // Server answers daprd's callbacks.
@@ -54,9 +59,14 @@ type Server struct {
 // NewGRPC returns a gRPC server with the callbacks registered.
 func NewGRPC(cfg Config) *grpc.Server {
 	s := &Server{cfg: cfg}
-	g := grpc.NewServer(grpc.UnaryInterceptor(s.guard), grpc.MaxRecvMsgSize(16<<20))
+	g := grpc.NewServer(grpc.UnaryInterceptor(s.guard),
+		grpc.StatsHandler(otelgrpc.NewServerHandler(otelgrpc.WithFilter(filters.Not(filters.ServicePrefix("dapr."))))),
+		grpc.MaxRecvMsgSize(16<<20))
 	runtimev1.RegisterAppCallbackServer(g, s)
 	runtimev1.RegisterAppCallbackHealthCheckServer(g, s)
+	if cfg.Register != nil {
+		cfg.Register(g)
+	}
 	return g
 }
 

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -45,10 +47,12 @@ func (h *handler) handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Deliv
 			}
 		}
 	}
-	if err := saveShelf(tx.Tx, shelf); err != nil {
+	// First the reservations: if a call changed one while this batch waited for the
+	// stock, what was computed from it fits no more.
+	if err := reservations.Save(tx, found); err != nil {
 		return err
 	}
-	return reservations.Save(tx, found)
+	return saveShelf(tx.Tx, shelf)
 }
 
 // apply gives an event to the one method that is its effect.
@@ -72,22 +76,25 @@ func (h *handler) apply(r *Reservation, d inbox.Delivery, shelf Shelf, now time.
 
 // skusOf lists the SKUs whose stock a batch may change.
 func skusOf(batch []inbox.Delivery, found map[uuid.UUID]*Reservation) []string {
-	seen := make(map[string]struct{})
+	var lines []events.Line
 	for _, d := range batch {
 		if e, ok := d.Event.(*events.OrderCreated); ok {
-			for _, l := range e.Lines {
-				seen[l.SKU] = struct{}{}
-			}
+			lines = append(lines, e.Lines...)
 		}
+	}
+	return skusIn(lines, found)
+}
+
+// skusIn lists the SKUs of lines and of what reservations hold, each once.
+func skusIn(lines []events.Line, found map[uuid.UUID]*Reservation) []string {
+	seen := make(map[string]struct{})
+	for _, l := range lines {
+		seen[l.SKU] = struct{}{}
 	}
 	for _, r := range found {
 		for _, a := range r.Allocations {
 			seen[a.SKU] = struct{}{}
 		}
 	}
-	skus := make([]string, 0, len(seen))
-	for sku := range seen {
-		skus = append(skus, sku)
-	}
-	return skus
+	return slices.Collect(maps.Keys(seen))
 }

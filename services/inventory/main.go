@@ -27,8 +27,9 @@ func spec() service.Spec {
 			ttl := kit.Config.Duration("QUADRILLE_RESERVATION_TTL", 15*time.Minute)
 			h := &handler{ttl: ttl}
 			x := &expirer{outbox: kit.Outbox, log: kit.Log}
+			a := &allocations{outbox: kit.Outbox}
 			s := &server{pool: kit.Pool, api: kit.API}
-			return service.App{Handle: h.handle, Routes: s.routes, Work: []service.Work{{Name: "expiry", Run: x.run}}}
+			return service.App{Handle: h.handle, Routes: s.routes, Services: a.register, Work: []service.Work{{Name: "expiry", Run: x.run}}}
 		},
 	}
 }

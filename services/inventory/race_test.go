@@ -64,7 +64,7 @@ func TestRedeliveryAtTheSameMoment(t *testing.T) {
 // are right.
 func TestBooksUnderContention(t *testing.T) {
 	f := newFixture(t)
-	f.put(t, Stock{SKU: "a", Warehouse: "leeds", OnHand: 40}, Stock{SKU: "b", Warehouse: "leeds", OnHand: 40},
+	f.put(t, Stock{SKU: "a", Warehouse: "leeds", OnHand: 40}, Stock{SKU: "b", Warehouse: "leeds", OnHand: 60},
 		Stock{SKU: "a", Warehouse: "york", OnHand: 40})
 	replicas := []*servicetest.Inbox{f.inbox(t, time.Nanosecond), f.inbox(t, time.Nanosecond)}
 	x := &expirer{outbox: f.kit.Outbox, log: f.kit.Log}
@@ -78,7 +78,7 @@ func TestBooksUnderContention(t *testing.T) {
 		life := []inbox.Message{
 			servicetest.Message(t, created(id, lines...), epoch), servicetest.Message(t, orderCancelled(id), epoch),
 		}
-		if n%3 == 0 && n < 30 { // there is enough for the first: what is confirmed must have been held
+		if n%3 == 0 && n < 30 { // there is enough for all: what is confirmed must have been held
 			life[1] = servicetest.Message(t, orderConfirmed(id), epoch)
 		}
 		all.Go(func() {

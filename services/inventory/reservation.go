@@ -80,6 +80,23 @@ func (r *Reservation) Reserve(e *events.OrderCreated, shelf Shelf, now time.Time
 	return out
 }
 
+// Hold holds an order's stock for another service, which settles the order itself:
+// such a reservation does not expire. Repeated, it changes nothing.
+func (r *Reservation) Hold(lines []events.Line, nearest []string, backorder bool, shelf Shelf, now time.Time) {
+	if r.Status != Unknown {
+		return
+	}
+	if r.Verdict == Release {
+		r.Status, r.EndedAt = Refused, &now
+		return
+	}
+	if r.Allocations = shelf.AllocateNear(lines, nearest, backorder); len(r.Allocations) == 0 {
+		r.Status, r.EndedAt = Refused, &now
+		return
+	}
+	r.Status, r.ReservedAt = Held, &now
+}
+
 func reasonOf(short []events.Shortage) events.Reason {
 	s := short[0]
 	message := fmt.Sprintf("Only %d of %d of %s are in stock.", s.Available, s.Requested, s.SKU)
@@ -142,7 +159,7 @@ func (r *Reservation) Cancel(shelf Shelf, now time.Time) (events.Event, error) {
 // the order service, which alone decides, has answered: a payment may have
 // confirmed the order at this very moment.
 func (r *Reservation) Expire(now time.Time) events.Event {
-	if r.Status != Held || r.ExpiredAt != nil || now.Before(*r.ExpiresAt) {
+	if r.Status != Held || r.ExpiresAt == nil || r.ExpiredAt != nil || now.Before(*r.ExpiresAt) {
 		return nil
 	}
 	r.ExpiredAt = &now

@@ -33,22 +33,7 @@ func (s Shelf) Allocate(lines []events.Line) ([]events.Allocation, []events.Shor
 	}
 	var held []events.Allocation
 	for len(wanted) > 0 {
-		warehouse := s.best(wanted)
-		for _, sku := range sortedKeys(wanted) {
-			st := s.at(sku, warehouse)
-			if st == nil {
-				continue
-			}
-			n := min(wanted[sku], st.Available())
-			if n <= 0 {
-				continue
-			}
-			st.Held += n
-			held = append(held, events.Allocation{SKU: sku, Warehouse: warehouse, Quantity: n})
-			if wanted[sku] -= n; wanted[sku] == 0 {
-				delete(wanted, sku)
-			}
-		}
+		held = append(held, s.take(wanted, s.best(wanted))...)
 	}
 	return held, nil
 }
