@@ -27,6 +27,15 @@ const (
 	TypePaymentRefunded    = "payment.refunded"
 	TypeOrderConfirmed     = "order.confirmed"
 	TypeOrderCancelled     = "order.cancelled"
+
+	TypeB2BOrderSubmitted    = "b2b.order.submitted"
+	TypeB2BApprovalRequested = "b2b.approval.requested"
+	TypeB2BApprovalEscalated = "b2b.approval.escalated"
+	TypeB2BOrderApproved     = "b2b.order.approved"
+	TypeB2BOrderRejected     = "b2b.order.rejected"
+	TypeB2BOrderAllocated    = "b2b.order.allocated"
+	TypeB2BOrderCompleted    = "b2b.order.completed"
+	TypeB2BOrderFailed       = "b2b.order.failed"
 )
 
 // Event is one of the typed payloads of this package.
@@ -66,7 +75,7 @@ func blank(eventType string) Event {
 	case TypeOrderCancelled:
 		return new(OrderCancelled)
 	default:
-		return nil
+		return blankB2B(eventType)
 	}
 }
 

@@ -39,6 +39,10 @@ func reserved() events.InventoryReserved {
 
 // samples holds a valid event of each type, with every field set.
 func samples() []events.Event {
+	return append(retailSamples(), b2bSamples()...)
+}
+
+func retailSamples() []events.Event {
 	subject := events.Subject{OrderID: orderID}
 	total := events.Money{Amount: 1869, Currency: "GBP"}
 	return []events.Event{

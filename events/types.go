@@ -141,20 +141,7 @@ func (e OrderCreated) Validate() error {
 	if e.CustomerID == "" || e.PaymentToken == "" {
 		return errors.New("customer_id and payment_token are required")
 	}
-	if len(e.Lines) == 0 || len(e.Lines) > MaxLines {
-		return fmt.Errorf("an order has 1 to %d lines", MaxLines)
-	}
-	var sum int64
-	for i, l := range e.Lines {
-		if err := l.validate(); err != nil {
-			return fmt.Errorf("line %d: %w", i, err)
-		}
-		sum += l.Quantity * l.UnitPrice
-	}
-	if sum != e.Total.Amount {
-		return fmt.Errorf("total %d is not the sum of the lines, %d", e.Total.Amount, sum)
-	}
-	return nil
+	return validLines(e.Lines, e.Total)
 }
 
 // Validate checks allocations, total, token and expiry.
@@ -215,6 +202,23 @@ func (e OrderConfirmed) Validate() error {
 // Validate checks the reason.
 func (e OrderCancelled) Validate() error {
 	return errors.Join(e.Subject.validate(), e.Reason.validate())
+}
+
+func validLines(lines []Line, total Money) error {
+	if len(lines) == 0 || len(lines) > MaxLines {
+		return fmt.Errorf("an order has 1 to %d lines", MaxLines)
+	}
+	var sum int64
+	for i, l := range lines {
+		if err := l.validate(); err != nil {
+			return fmt.Errorf("line %d: %w", i, err)
+		}
+		sum += l.Quantity * l.UnitPrice
+	}
+	if sum != total.Amount {
+		return fmt.Errorf("total %d is not the sum of the lines, %d", total.Amount, sum)
+	}
+	return nil
 }
 
 func validAllocations(as []Allocation) error {

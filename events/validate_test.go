@@ -88,8 +88,81 @@ func TestValidateNamesWhatIsMissing(t *testing.T) {
 		{"refunded without order", events.PaymentRefunded{RefundID: "re", Amount: money}, "order_id"},
 		{"confirmed without total", events.OrderConfirmed{Subject: subject, CustomerID: "c"}, "currency"},
 		{"cancelled without reason", events.OrderCancelled{Subject: subject, CustomerID: "c"}, "reason"},
+		{"b2b rejected without company", events.B2BOrderRejected{Subject: subject, Reason: reason}, "company_id"},
+		{"b2b rejected without order", events.B2BOrderRejected{CompanyID: "c", Reason: reason}, "order_id"},
+		{"b2b rejected without reason", events.B2BOrderRejected{Subject: subject, CompanyID: "c"}, "reason"},
+		{"b2b approved by nobody", events.B2BOrderApproved{Subject: subject, CompanyID: "c"}, "approvals"},
+		{"b2b allocated nothing", events.B2BOrderAllocated{Subject: subject, CompanyID: "c"}, "allocations"},
+		{"b2b completed without ERP order", events.B2BOrderCompleted{Subject: subject, CompanyID: "c", Total: money}, "erp_order_id"},
+		{"b2b completed without currency", events.B2BOrderCompleted{Subject: subject, CompanyID: "c", ERPOrderID: "e"}, "currency"},
+		{"b2b failed as completed", events.B2BOrderFailed{Subject: subject, CompanyID: "c", Status: "completed", Reason: reason}, "status"},
+		{"b2b failed without reason", events.B2BOrderFailed{Subject: subject, CompanyID: "c", Status: "failed"}, "reason"},
 	} {
 		t.Run(c.name, func(t *testing.T) { wantError(t, c.event.Validate(), c.want) })
+	}
+}
+
+func TestB2BOrderSubmittedValidate(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*events.B2BOrderSubmitted)
+		want   string
+	}{
+		{"no order", func(e *events.B2BOrderSubmitted) { e.OrderID = uuid.Nil }, "order_id"},
+		{"no company", func(e *events.B2BOrderSubmitted) { e.CompanyID = "" }, "company_id"},
+		{"ordered by nobody", func(e *events.B2BOrderSubmitted) { e.OrderedBy = "" }, "ordered_by"},
+		{"no lines", func(e *events.B2BOrderSubmitted) { e.Lines = nil }, "1 to 1000 lines"},
+		{"nothing of a sku", func(e *events.B2BOrderSubmitted) { e.Lines[0].Quantity = 0 }, "line 0: quantity 0"},
+		{"wrong total", func(e *events.B2BOrderSubmitted) { e.Total.Amount++ }, "not the sum"},
+		{"no currency", func(e *events.B2BOrderSubmitted) { e.Total.Currency = "" }, "currency"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := submitted()
+			c.change(&e)
+			wantError(t, e.Validate(), c.want)
+		})
+	}
+}
+
+func TestB2BApprovalValidate(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*events.B2BApprovalRequested, *events.B2BApprovalEscalated) events.Event
+		want   string
+	}{
+		{"needs nobody", func(r *events.B2BApprovalRequested, _ *events.B2BApprovalEscalated) events.Event {
+			r.Need = 0
+			return r
+		}, "need"},
+		{"asks too few", func(r *events.B2BApprovalRequested, _ *events.B2BApprovalEscalated) events.Event {
+			r.Need = 3
+			return r
+		}, "as many approvers"},
+		{"asks for ever", func(r *events.B2BApprovalRequested, _ *events.B2BApprovalEscalated) events.Event {
+			r.ExpiresAt = time.Time{}
+			return r
+		}, "expires_at"},
+		{"asks about no money", func(r *events.B2BApprovalRequested, _ *events.B2BApprovalEscalated) events.Event {
+			r.Total.Currency = ""
+			return r
+		}, "currency"},
+		{"escalates to nobody", func(_ *events.B2BApprovalRequested, e *events.B2BApprovalEscalated) events.Event {
+			e.Approvers = nil
+			return e
+		}, "approvers"},
+		{"escalates for ever", func(_ *events.B2BApprovalRequested, e *events.B2BApprovalEscalated) events.Event {
+			e.ExpiresAt = time.Time{}
+			return e
+		}, "expires_at"},
+		{"escalates for no company", func(_ *events.B2BApprovalRequested, e *events.B2BApprovalEscalated) events.Event {
+			e.CompanyID = ""
+			return e
+		}, "company_id"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r, e := requested(), escalated()
+			wantError(t, c.change(&r, &e).Validate(), c.want)
+		})
 	}
 }
 

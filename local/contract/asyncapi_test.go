@@ -2,6 +2,7 @@ package contract
 
 import (
 	"bytes"
+	"go/ast"
 	"os"
 	"path/filepath"
 	"testing"
@@ -76,6 +77,23 @@ func TestReasonsAreDocumented(t *testing.T) {
 	}
 }
 
+// Reasons of company orders are those of b2b, and those it shares with the others.
+func TestB2BReasonsAreDocumented(t *testing.T) {
+	source := parse(t, "workflows/b2b/*.go")
+	code := valuesOf(constants(source, "reason"))
+	shared := constants(parse(t, "events/event.go"), "Reason")
+	inspect(source, func(e *ast.SelectorExpr) {
+		if v := shared[e.Sel.Name]; v != "" && name(e.X) == "events" {
+			code[v] = true
+		}
+	})
+	reason := asyncAPI(t).child("components").child("schemas").child("B2BReason")
+	same(t, "asyncapi.yaml", code, texts(reason.child("properties").child("code").child("enum")))
+	code["compensation_failed"] = true // which is for operators, and no event's
+	reason = load(t).root.child("components").child("schemas").child("B2BReason")
+	same(t, "openapi.yaml", code, texts(reason.child("properties").child("code").child("enum")))
+}
+
 // A golden event fits the schema of its channel, and would not if any of its
 // fields were missing or of another type: the schema describes all of them.
 func TestAsyncAPIDescribesTheGoldenEvents(t *testing.T) {
@@ -113,6 +131,14 @@ func golden(t *testing.T, eventType string) any {
 	return event
 }
 
+// misfit returns a value of a type that nothing has in v's place.
+func misfit(v any) any {
+	if _, ok := v.(bool); ok {
+		return 0
+	}
+	return true
+}
+
 // spoil calls see with one fault at a time in v: each field without its value,
 // and with a value that fits nowhere.
 func spoil(v any, place string, see func(place string)) {
@@ -120,7 +146,7 @@ func spoil(v any, place string, see func(place string)) {
 	case map[string]any:
 		for key, was := range v {
 			spoil(was, place+"/"+key, see)
-			v[key] = true
+			v[key] = misfit(was)
 			see(place + "/" + key + " to be of any type")
 			delete(v, key)
 			if key != "traceparent" { // the one that may be missing

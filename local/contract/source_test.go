@@ -113,15 +113,18 @@ func routes(files []*ast.File) map[string]bool {
 // statuses are those that package rest answers kinds of fault with.
 var statuses = map[string]int{
 	"Internal": 500, "Invalid": 400, "Unprocessable": 422, "NotFound": 404, "Conflict": 409, "TooLarge": 413,
-	"Unsupported": 415, "NotAllowed": 405, "Unauthorized": 401, "Unavailable": 503,
+	"Unsupported": 415, "NotAllowed": 405, "Unauthorized": 401, "Forbidden": 403, "Unavailable": 503,
 }
 
-// faults lists the faults that are made, as "404 order_not_found".
+// faults lists the faults that are made, as "404 order_not_found", or "409 order_*"
+// where the code is put together.
 func faults(files []*ast.File) map[string]bool {
 	found := make(map[string]bool)
 	add := func(kind string, code ast.Expr) {
 		if c := literal(code); c != "" {
 			found[strconv.Itoa(statuses[kind])+" "+c] = true
+		} else if sum, ok := code.(*ast.BinaryExpr); ok {
+			found[strconv.Itoa(statuses[kind])+" "+literal(sum.X)+"*"] = true
 		}
 	}
 	inspect(files, func(call *ast.CallExpr) {

@@ -18,10 +18,11 @@ import (
 type books struct {
 	pools  map[string]*pgxpool.Pool
 	ledger *provider.Client
+	erp    *provider.ERP
 }
 
 func (s *system) openBooks(ctx context.Context) error {
-	s.books = &books{pools: map[string]*pgxpool.Pool{}, ledger: provider.New(s.PSPURL(), s.PSPKey())}
+	s.books = &books{pools: map[string]*pgxpool.Pool{}, ledger: provider.New(s.PSPURL(), s.PSPKey()), erp: provider.NewERP(s.ERPURL(), s.ERPKey())}
 	for _, app := range s.Apps() {
 		pool, err := pgxpool.New(ctx, s.AuditorURL(app))
 		if err != nil {
@@ -37,6 +38,7 @@ func (b *books) close() {
 		pool.Close()
 	}
 	b.ledger.Close()
+	b.erp.Close()
 }
 
 // outcome is what the services think of an order; "" is nothing.
@@ -134,6 +136,7 @@ func (s *system) balanced(t *testing.T) {
 		report, err := verify.Run(ctx, verify.Sources{
 			Checkout: s.books.pools["checkout"], Inventory: s.books.pools["inventory"],
 			Payment: s.books.pools["payment"], Order: s.books.pools["order"],
+			B2B: s.books.pools[b2b], ERP: s.books.erp,
 			Provider: s.books.ledger, Settle: 15 * time.Second,
 		})
 		switch {

@@ -23,10 +23,12 @@ require (
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.48.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
+	quadrille.internal/workflows/b2b v0.0.0 // indirect
 )
 
 replace (
 	quadrille.internal/events => ../../events
 	quadrille.internal/local/quad => ../quad
 	quadrille.internal/platform => ../../platform
+	quadrille.internal/workflows/b2b => ../../workflows/b2b
 )

@@ -24,7 +24,8 @@ func newDemo(g *globals) *cobra.Command {
 		Use:   "demo",
 		Short: "Start everything, place orders of every kind, watch them settle, prove the books",
 		Long: `demo starts what is not running, places orders that are confirmed, declined, short of
-stock and cancelled, prints what happens to each as it happens, shows the stock that
+stock and cancelled, and a company's orders that are approved, rejected, escalated,
+expired and undone, prints what happens to each as it happens, shows the stock that
 is left, proves that the books balance, and stops everything if it was demo that
 started it. It uses new SKUs each time and may be run on a stack in use.`,
 		Example: "  quad demo --keep",
@@ -98,6 +99,9 @@ func perform(ctx context.Context, g *globals, r *running) error {
 	heading("The stock that is left")
 	if err := p.printStock(ctx, g, r.client); err != nil {
 		return err
+	}
+	if err := performB2B(ctx, r); err != nil {
+		ended = errors.Join(ended, err)
 	}
 	heading("The books")
 	const settle = 10 * time.Second

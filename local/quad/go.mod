@@ -33,9 +33,12 @@ require (
 	go.opentelemetry.io/otel/trace v1.43.0 // indirect
 	go.uber.org/multierr v1.11.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
+	quadrille.internal/workflows/b2b v0.0.0
 )
 
 replace (
 	quadrille.internal/events => ../../events
 	quadrille.internal/platform => ../../platform
 )
+
+replace quadrille.internal/workflows/b2b => ../../workflows/b2b

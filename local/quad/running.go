@@ -24,6 +24,7 @@ type running struct {
 	stack    *stack.Stack
 	client   *api.Client
 	provider *provider.Client
+	erp      *provider.ERP
 	books    map[string]*pgxpool.Pool // by service, to be read only
 }
 
@@ -38,8 +39,10 @@ func (g *globals) connect(ctx context.Context, patience time.Duration) (*running
 		stack: s,
 		client: api.New(api.URLs{
 			Checkout: s.HTTPURL("checkout"), Inventory: s.HTTPURL("inventory"), Order: s.HTTPURL("order"),
+			B2B: s.HTTPURL("b2b"),
 		}, patience),
 		provider: provider.New(s.PSPURL(), s.PSPKey()),
+		erp:      provider.NewERP(s.ERPURL(), s.ERPKey()),
 		books:    make(map[string]*pgxpool.Pool),
 	}
 	for _, app := range s.Apps() {
@@ -54,6 +57,7 @@ func (g *globals) connect(ctx context.Context, patience time.Duration) (*running
 func (r *running) close() {
 	r.client.Close()
 	r.provider.Close()
+	r.erp.Close()
 	for _, pool := range r.books {
 		pool.Close()
 	}
@@ -86,7 +90,7 @@ func (r *running) verifySources(settle time.Duration) verify.Sources {
 	return verify.Sources{
 		Checkout: r.books["checkout"], Inventory: r.books["inventory"],
 		Payment: r.books["payment"], Order: r.books["order"],
-		Provider: r.provider, Settle: settle,
+		Provider: r.provider, B2B: r.books["b2b"], ERP: r.erp, Settle: settle,
 	}
 }
 

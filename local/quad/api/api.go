@@ -1,5 +1,5 @@
 // Package api is a typed client of Quadrille's HTTP APIs: the public ones of
-// checkout, order and inventory, and the admin ports of all services.
+// checkout, order, inventory and b2b, and the admin ports of all services.
 package api
 
 import (
@@ -15,7 +15,7 @@ import (
 )
 
 // URLs are where the services' public APIs are.
-type URLs struct{ Checkout, Inventory, Order string }
+type URLs struct{ Checkout, Inventory, Order, B2B string }
 
 // Client calls the public APIs. Every call may be repeated: what changes
 // something carries its own identity.

@@ -1,11 +1,12 @@
-// Package provider reads the payment provider's ledger, a third party's word on
-// who was charged and refunded.
+// Package provider reads the books of third parties: the payment provider's word on
+// who was charged and refunded, and the ERP's on what was ordered.
 package provider
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -34,35 +35,40 @@ type Refund struct {
 	Amount int64  `json:"amount"`
 }
 
-// Client reads the ledger.
-type Client struct {
-	url, key string
-	http     *http.Client
+// Client reads the payment provider's ledger.
+type Client struct{ books }
+
+// books are a third party's, as lists of one kind of entry.
+type books struct {
+	name, url, key string
+	http           *http.Client
 }
 
 // New returns a client of the provider at an address; key authenticates it.
 func New(address, key string) *Client {
-	return &Client{url: address, key: key, http: &http.Client{Timeout: callTimeout, Transport: &http.Transport{}}}
+	return &Client{books{name: "payment provider", url: address, key: key, http: &http.Client{Timeout: callTimeout, Transport: &http.Transport{}}}}
 }
 
 // Close ends idle connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (b *books) Close() { b.http.CloseIdleConnections() }
 
 // Charges returns all charges made after the one with the given id, oldest first;
 // "" begins at the beginning.
 func (c *Client) Charges(ctx context.Context, after string) ([]Charge, error) {
-	return list(ctx, c, "/v1/charges", after, func(e Charge) string { return e.ID })
+	return list(ctx, &c.books, "/v1/charges", nil, after, func(e Charge) string { return e.ID })
 }
 
 // Refunds does the same for refunds.
 func (c *Client) Refunds(ctx context.Context, after string) ([]Refund, error) {
-	return list(ctx, c, "/v1/refunds", after, func(e Refund) string { return e.ID })
+	return list(ctx, &c.books, "/v1/refunds", nil, after, func(e Refund) string { return e.ID })
 }
 
-func list[T any](ctx context.Context, c *Client, path, after string, id func(T) string) ([]T, error) {
+// list returns the entries after one, of those that a filter leaves.
+func list[T any](ctx context.Context, b *books, path string, filter url.Values, after string, id func(T) string) ([]T, error) {
 	var all []T
+	query := url.Values{"limit": {strconv.Itoa(pageSize)}}
+	maps.Copy(query, filter)
 	for {
-		query := url.Values{"limit": {strconv.Itoa(pageSize)}}
 		if after != "" {
 			query.Set("starting_after", after)
 		}
@@ -70,7 +76,7 @@ func list[T any](ctx context.Context, c *Client, path, after string, id func(T) 
 			Data    []T  `json:"data"`
 			HasMore bool `json:"has_more"`
 		}
-		if err := c.get(ctx, path+"?"+query.Encode(), &page); err != nil {
+		if err := b.get(ctx, path+"?"+query.Encode(), &page); err != nil {
 			return nil, err
 		}
 		all = append(all, page.Data...)
@@ -81,22 +87,22 @@ func list[T any](ctx context.Context, c *Client, path, after string, id func(T) 
 	}
 }
 
-func (c *Client) get(ctx context.Context, path string, v any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+path, nil)
+func (b *books) get(ctx context.Context, path string, v any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.url+path, nil)
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+c.key)
-	res, err := c.http.Do(req)
+	req.Header.Set("Authorization", "Bearer "+b.key)
+	res, err := b.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("payment provider: %w", err)
+		return fmt.Errorf("%s: %w", b.name, err)
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("payment provider: %s to GET %s", res.Status, path)
+		return fmt.Errorf("%s: %s to GET %s", b.name, res.Status, path)
 	}
 	if err := json.NewDecoder(res.Body).Decode(v); err != nil {
-		return fmt.Errorf("payment provider: GET %s: %w", path, err)
+		return fmt.Errorf("%s: GET %s: %w", b.name, path, err)
 	}
 	return nil
 }

@@ -123,7 +123,13 @@ func (s *Stack) Build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	mains = append(mains, filepath.Join(s.Root, "local", "psp", "main.go"), filepath.Join(s.Root, "local", "quad", "main.go"))
+	workflows, err := filepath.Glob(filepath.Join(s.Root, "workflows", "*", "main.go"))
+	if err != nil {
+		return err
+	}
+	mains = append(mains, workflows...)
+	mains = append(mains, filepath.Join(s.Root, "local", "psp", "main.go"),
+		filepath.Join(s.Root, "local", "erp", "main.go"), filepath.Join(s.Root, "local", "quad", "main.go"))
 	if err := os.MkdirAll(s.bin(""), 0o755); err != nil {
 		return err
 	}

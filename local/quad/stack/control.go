@@ -48,15 +48,20 @@ func (s *Stack) controlFlags(port, health, metrics int) []string {
 	}
 }
 
-// startPSP runs the payment provider's stand-in, which keeps its own ledger.
-func (s *Stack) startPSP(ctx context.Context) error {
-	addr := s.addr(pspPort)
-	if s.alreadyRunning("psp", addr) {
+// startPSP and startERP run the stand-ins for third parties, which keep their own
+// books.
+func (s *Stack) startPSP(ctx context.Context) error { return s.startStandIn(ctx, "psp", pspPort) }
+
+func (s *Stack) startERP(ctx context.Context) error { return s.startStandIn(ctx, "erp", erpPort) }
+
+func (s *Stack) startStandIn(ctx context.Context, name string, port int) error {
+	addr := s.addr(port)
+	if s.alreadyRunning(name, addr) {
 		return nil
 	}
 	return s.start(ctx, command{
-		name: "psp",
-		args: []string{s.bin("psp"), "-addr", addr, "-state", filepath.Join(s.Dir, "psp.json"), "-key-file", s.secretFile("psp.key")},
+		name: name,
+		args: []string{s.bin(name), "-addr", addr, "-state", filepath.Join(s.Dir, name+".json"), "-key-file", s.secretFile(name + ".key")},
 		dir:  s.Dir,
 	}, addr, listening(addr))
 }

@@ -80,6 +80,12 @@ func (s *Stack) PSPURL() string { return "http://" + s.addr(pspPort) }
 // PSPKey authenticates at the payment provider.
 func (s *Stack) PSPKey() string { return s.tokens.psp }
 
+// ERPURL is the ERP's stand-in.
+func (s *Stack) ERPURL() string { return "http://" + s.addr(erpPort) }
+
+// ERPKey authenticates at the ERP.
+func (s *Stack) ERPKey() string { return s.tokens.erp }
+
 // LogFile is where a part writes its log.
 func (s *Stack) LogFile(part string) string { return filepath.Join(s.Dir, "log", part+".log") }
 

@@ -20,6 +20,7 @@ import (
 
 const (
 	auditor       = "auditor"
+	stateStore    = "workflow" // role and database of the workflows' checkpoints
 	postgresGrace = 30 * time.Second
 )
 
@@ -228,14 +229,14 @@ func (s *Stack) createDatabases(ctx context.Context) error {
 			return fmt.Errorf("create the auditor: %w", err)
 		}
 	}
-	for _, app := range s.run.Apps {
-		if err := s.createRole(ctx, conn, app.ID); err != nil {
+	for _, name := range append(s.Apps(), stateStore) {
+		if err := s.createRole(ctx, conn, name); err != nil {
 			return err
 		}
-		if err := createDatabase(ctx, conn, app.ID); err != nil {
-			return fmt.Errorf("create database %s: %w", app.ID, err)
+		if err := createDatabase(ctx, conn, name); err != nil {
+			return fmt.Errorf("create database %s: %w", name, err)
 		}
-		if err := s.writeSecret(app.ID+".url", s.DatabaseURL(app.ID)); err != nil {
+		if err := s.writeSecret(name+".url", s.DatabaseURL(name)); err != nil {
 			return err
 		}
 	}

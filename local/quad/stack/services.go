@@ -98,7 +98,9 @@ func (s *Stack) effectiveRunFile() (string, error) {
 
 // daprEnv is what sidecars need beside their flags; services inherit it too.
 func (s *Stack) daprEnv() []string {
-	return append(s.brokerEnv(), "APP_API_TOKEN="+s.tokens.app, "DAPR_API_TOKEN="+s.tokens.dapr)
+	return append(s.brokerEnv(),
+		"APP_API_TOKEN="+s.tokens.app, "DAPR_API_TOKEN="+s.tokens.dapr,
+		"QUADRILLE_STATE_URL="+s.databaseURL(stateStore, s.passwords[stateStore], stateStore))
 }
 
 // StartApp starts the service alone, without its sidecar and without waiting until

@@ -27,6 +27,7 @@ const (
 	kafkaPort            = 18092
 	kafkaControllerPort  = 18093
 	pspPort              = 18900
+	erpPort              = 18910
 	placementPort        = 18950
 	placementHealthPort  = 18951
 	placementMetricsPort = 18952
@@ -82,7 +83,7 @@ type Stack struct {
 	reporting sync.Mutex // Report is called by one goroutine at a time
 	run       *runFile
 	passwords map[string]string // by database role
-	tokens    struct{ app, dapr, psp string }
+	tokens    struct{ app, dapr, psp, erp string }
 
 	postgres struct {
 		external              bool
@@ -199,6 +200,7 @@ func (s *Stack) readSecrets() error {
 		"app-api-token":  &s.tokens.app,
 		"dapr-api-token": &s.tokens.dapr,
 		"psp.key":        &s.tokens.psp,
+		"erp.key":        &s.tokens.erp,
 		"postgres":       &s.postgres.password,
 		"redis":          &s.redis.password,
 	}
@@ -209,7 +211,7 @@ func (s *Stack) readSecrets() error {
 		}
 	}
 	s.passwords = map[string]string{}
-	for _, role := range append(s.Apps(), auditor) {
+	for _, role := range append(s.Apps(), auditor, stateStore) {
 		password, err := s.secret(role + ".password")
 		if err != nil {
 			return err

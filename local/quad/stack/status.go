@@ -44,6 +44,7 @@ func (s *Stack) partChecks() []partCheck {
 		{"placement", s.addr(placementPort), false, httpOK("http://" + s.addr(placementHealthPort) + "/healthz")},
 		{"scheduler", s.addr(schedulerPort), false, httpOK("http://" + s.addr(schedulerHealthPort) + "/healthz")},
 		{"psp", s.addr(pspPort), false, listening(s.addr(pspPort))},
+		{"erp", s.addr(erpPort), false, listening(s.addr(erpPort))},
 	}
 	for _, part := range s.serviceParts() {
 		addr := strings.TrimPrefix(s.listens(part), "http://")

@@ -85,7 +85,7 @@ func (s *Stack) startServers(ctx context.Context) error {
 
 func (s *Stack) startInfra(ctx context.Context) error {
 	for _, start := range []func(context.Context) error{
-		s.startServers, s.startPlacement, s.startScheduler, s.startPSP,
+		s.startServers, s.startPlacement, s.startScheduler, s.startPSP, s.startERP,
 	} {
 		if err := start(ctx); err != nil {
 			return err
@@ -153,7 +153,7 @@ func (s *Stack) Down(ctx context.Context) error {
 		// It has nothing left to do, and while it still starts services it would not
 		// listen to anything gentler.
 		s.stopPart(ctx, cli, syscall.SIGKILL, partGrace),
-		s.stopAll(ctx, partGrace, "psp", "scheduler", "placement"),
+		s.stopAll(ctx, partGrace, "psp", "erp", "scheduler", "placement"),
 		s.stopAll(ctx, redisGrace, "redis"),
 		s.stopAll(ctx, kafkaGrace, "kafka"),
 		s.stopPostgres(ctx),
@@ -229,7 +229,7 @@ func (s *Stack) Wipe(ctx context.Context) error {
 		return err
 	}
 	paths := []string{home, s.kafkaData()} // beside that may lie Kafka itself
-	for _, name := range []string{"redis", "scheduler", "psp.json", "names.db", "log", ".dapr", "secrets", "run"} {
+	for _, name := range []string{"redis", "scheduler", "psp.json", "erp.json", "names.db", "log", ".dapr", "secrets", "run"} {
 		paths = append(paths, filepath.Join(s.Dir, name))
 	}
 	for _, path := range paths {

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -51,6 +52,8 @@ type file struct {
 	reservation *reservationRow
 	payment     *paymentRow
 	charges     []charge
+	company     *companyRow // of a company's order, of which the books above know little
+	erp         []provider.ERPOrder
 }
 
 // charge is one in the provider's ledger, with what of it went back.
@@ -68,7 +71,7 @@ type rule struct {
 }
 
 func has[T any](field func(*file) *T) func(*file) bool {
-	return func(f *file) bool { return field(f) != nil }
+	return func(f *file) bool { return f.company == nil && field(f) != nil }
 }
 
 var (
@@ -79,8 +82,10 @@ var (
 	hasCharge      = func(f *file) bool { return len(f.charges) > 0 }
 )
 
-// rules in the order of the report.
-var rules = []rule{
+// rules in the order of the report: those of customers' orders, then of companies'.
+var rules = slices.Concat(customerRules, companyRules)
+
+var customerRules = []rule{
 	{"every checkout has its order", hasCheckout, "checkouts", orderMissing},
 	{"checkout and order agree", func(f *file) bool { return hasCheckout(f) && hasOrder(f) }, "orders", checkoutDiffers},
 	{"every reservation has its order", hasReservation, "reservations", reservationAstray},
@@ -238,12 +243,18 @@ func forgotten(f *file, now time.Time) string {
 
 // lingers reports whether the order is unsettled for longer than is usual.
 func (f *file) lingers(now time.Time) bool {
+	if f.company != nil {
+		return f.company.lingers(now)
+	}
 	o := f.order
 	return o != nil && o.Status == "pending" && o.PlacedAt != nil && now.Sub(*o.PlacedAt) > settleTime
 }
 
 // excuse says what an unsettled order waits for, if something is being done.
 func (f *file) excuse(now time.Time) string {
+	if f.company != nil {
+		return f.company.excuse(now)
+	}
 	p := f.payment
 	if p == nil || p.DueAt == nil || now.Sub(*p.DueAt) > overdue {
 		return ""

@@ -3,6 +3,7 @@ package verify
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -33,6 +34,7 @@ const (
 type audit struct {
 	src       *Sources
 	ledger    *ledger
+	erp       *erpBook
 	checked   []int // by rule
 	offenders []map[uuid.UUID]string
 	waiting   []Offender
@@ -40,11 +42,11 @@ type audit struct {
 
 // orders makes the checks that concern orders.
 func (src *Sources) orders(ctx context.Context) (*audit, error) {
-	a := &audit{src: src, ledger: newLedger(src.Provider), checked: make([]int, len(rules))}
+	a := &audit{src: src, ledger: newLedger(src.Provider), erp: newERPBook(src.ERP), checked: make([]int, len(rules))}
 	for range rules {
 		a.offenders = append(a.offenders, make(map[uuid.UUID]string))
 	}
-	if err := a.ledger.refresh(ctx); err != nil {
+	if err := errors.Join(a.ledger.refresh(ctx), a.erp.readAll(ctx)); err != nil {
 		return nil, err
 	}
 	err := a.read(ctx, nil, func(f *file) {
@@ -90,7 +92,7 @@ func (a *audit) doubt(ctx context.Context) error {
 		if err := pause(ctx); err != nil {
 			return err
 		}
-		if err := a.ledger.refresh(ctx); err != nil {
+		if err := errors.Join(a.ledger.refresh(ctx), a.erp.readAgain(ctx, suspects)); err != nil {
 			return err
 		}
 		a.forgetWaiting(suspects)
@@ -155,19 +157,26 @@ func (a *audit) read(ctx context.Context, ids []uuid.UUID, each func(*file)) err
 		return fmt.Errorf("read payments: %w", err)
 	}
 	defer payments.close()
-	charged := a.ledger.orders(ids)
+	companies, err := openCompanies(ctx, a.src.B2B, ids)
+	if err != nil {
+		return fmt.Errorf("read companies' orders: %w", err)
+	}
+	defer companies.close()
+	charged, synced := sorted(a.ledger.byOrder, ids), sorted(a.erp.byOrder, ids)
 
 	for {
-		id, found := least(checkouts.head(), orders.head(), reservations.head(), payments.head(), charged.head())
+		id, found := least(checkouts.head(), orders.head(), reservations.head(), payments.head(), companies.head(),
+			charged.head(), synced.head())
 		if !found {
 			break
 		}
 		each(&file{
 			id: id, checkout: checkouts.take(id), order: orders.take(id),
-			reservation: reservations.take(id), payment: payments.take(id), charges: a.ledger.of(charged, id),
+			reservation: reservations.take(id), payment: payments.take(id), company: companies.take(id),
+			charges: a.ledger.of(charged, id), erp: a.erp.of(synced, id),
 		})
 	}
-	for _, err := range []error{checkouts.err, orders.err, reservations.err, payments.err} {
+	for _, err := range []error{checkouts.err, orders.err, reservations.err, payments.err, companies.err} {
 		if err != nil {
 			return fmt.Errorf("read the books: %w", err)
 		}
@@ -234,7 +243,11 @@ func (b *book[T]) take(id uuid.UUID) *T {
 	return row
 }
 
-func (b *book[T]) close() { b.rows.Close() }
+func (b *book[T]) close() {
+	if b.rows != nil {
+		b.rows.Close()
+	}
+}
 
 // ledger is a copy of the provider's, by order.
 type ledger struct {
@@ -281,27 +294,35 @@ func (q *queue) head() *uuid.UUID {
 	return &(*q)[0]
 }
 
-// orders lists those charged; of ids only, unless that is nil.
-func (l *ledger) orders(ids []uuid.UUID) *queue {
-	var charged queue
+// take removes id from the head, and reports whether it was there.
+func (q *queue) take(id uuid.UUID) bool {
+	if head := q.head(); head == nil || *head != id {
+		return false
+	}
+	*q = (*q)[1:]
+	return true
+}
+
+// sorted lists the orders of a third party's entries; of ids only, unless that is nil.
+func sorted[T any](byOrder map[uuid.UUID][]T, ids []uuid.UUID) *queue {
+	var all queue
 	if ids == nil {
-		charged = slices.Collect(maps.Keys(l.byOrder))
+		all = slices.Collect(maps.Keys(byOrder))
 	}
 	for _, id := range ids {
-		if len(l.byOrder[id]) > 0 {
-			charged = append(charged, id)
+		if len(byOrder[id]) > 0 {
+			all = append(all, id)
 		}
 	}
-	slices.SortFunc(charged, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
-	return &charged
+	slices.SortFunc(all, func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
+	return &all
 }
 
 // of takes id from the queue and returns its charges.
 func (l *ledger) of(q *queue, id uuid.UUID) []charge {
-	if head := q.head(); head == nil || *head != id {
+	if !q.take(id) {
 		return nil
 	}
-	*q = (*q)[1:]
 	var charges []charge
 	for _, c := range l.byOrder[id] {
 		charges = append(charges, charge{c, l.refunded[c.ID]})

@@ -1,6 +1,6 @@
-// Package verify proves from the services' databases and the payment provider's
-// ledger that the books of all agree: nothing oversold, nobody charged twice or
-// for nothing, no order forgotten.
+// Package verify proves from the services' databases and the third parties' books
+// that the books of all agree: nothing oversold, nobody charged twice or for
+// nothing, no credit beyond its limit, no order forgotten.
 //
 // Services move while it reads, and each database is read at its own moment. A
 // fault is therefore reported only if it is still there when its order is read
@@ -26,6 +26,9 @@ import (
 type Sources struct {
 	Checkout, Inventory, Payment, Order *pgxpool.Pool
 	Provider                            Provider
+	// B2B and ERP are the books of companies' orders; nil where there are none.
+	B2B *pgxpool.Pool
+	ERP ERP
 	// Patience is how long a fault may take to clear up. Default 3 s: several times
 	// what a message needs when nothing is wrong.
 	Patience time.Duration
@@ -41,6 +44,12 @@ type Provider interface {
 	Refunds(ctx context.Context, after string) ([]provider.Refund, error)
 }
 
+// ERP is the books of the ERP, whose orders may yet be cancelled.
+type ERP interface {
+	Orders(ctx context.Context) ([]provider.ERPOrder, error)
+	OrdersOf(ctx context.Context, id uuid.UUID) ([]provider.ERPOrder, error)
+}
+
 // Check is one rule, what it was held against, and what breaks it.
 type Check struct {
 	Name      string     `json:"name"`
@@ -49,8 +58,8 @@ type Check struct {
 	Offenders []Offender `json:"offenders"`
 }
 
-// Offender breaks a rule. ID is an order's, a SKU with its warehouse, or a service
-// with an event's.
+// Offender breaks a rule. ID is an order's, a company's, a SKU with its warehouse,
+// or a service with an event's.
 type Offender struct {
 	ID      string `json:"id"`
 	Problem string `json:"problem"`
@@ -110,11 +119,15 @@ func Run(ctx context.Context, src Sources) (Report, error) {
 		return report, err
 	}
 	report.Waiting = orders.waiting
+	credit, err := src.credit(ctx)
+	if err != nil {
+		return report, err
+	}
 	events, err := src.events(ctx)
 	if err != nil {
 		return report, err
 	}
-	report.Checks = slices.Concat(stock, orders.checks(), events)
+	report.Checks = slices.Concat(stock, orders.checks(), credit, events)
 	report.Took = time.Since(began)
 	return report, nil
 }
@@ -142,10 +155,14 @@ func (src *Sources) busy(ctx context.Context) (bool, error) {
 		sql  string
 	}{
 		{src.Checkout, `select exists (select from checkouts where status = 'placed') or exists (select from outbox)`},
-		{src.Order, `select exists (select from orders where status = 'pending') or exists (select from outbox)`},
+		{src.Order, `select exists (select from orders where status = 'pending' and placed_at is not null) or exists (select from outbox)`},
 		{src.Inventory, `select exists (select from reservations where status in ('held', 'unknown')) or exists (select from outbox)`},
 		{src.Payment, `select exists (select from payments where due_at is not null or status = 'unknown' and not cancelled) or exists (select from outbox)`},
+		{src.B2B, b2bBusySQL},
 	} {
+		if s.pool == nil {
+			continue
+		}
 		var busy bool
 		if err := s.pool.QueryRow(ctx, s.sql).Scan(&busy); err != nil || busy {
 			return busy, err
@@ -215,7 +232,11 @@ func (src *Sources) events(ctx context.Context) ([]Check, error) {
 		pool *pgxpool.Pool
 	}{
 		{"checkout", src.Checkout}, {"inventory", src.Inventory}, {"payment", src.Payment}, {"order", src.Order},
+		{"b2b", src.B2B},
 	} {
+		if service.pool == nil {
+			continue
+		}
 		left, err := src.unpublished(ctx, service.pool)
 		if err != nil {
 			return nil, fmt.Errorf("read the outbox of %s: %w", service.name, err)

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"quadrille.internal/events"
+	"quadrille.internal/local/quad/api"
+	"quadrille.internal/workflows/b2b/chain"
+)
+
+func TestTermFlags(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "policy.json")
+	if err := os.WriteFile(file, []byte(`{"rules":[{"from":5,"need":2}],"expire_after":"1h"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name  string
+		flags termFlags
+		want  api.Policy
+		err   string
+	}{
+		{"rules and approvers", termFlags{rules: []string{"10000=1", "0=0"}, approvers: []string{"alice=500@2"}}, api.Policy{
+			Rules: []api.Rule{{From: 10000, Need: 1}, {}}, Approvers: []api.Approver{{ID: "alice", Limit: 500, Level: 2}},
+		}, ""},
+		{"a file", termFlags{policyFile: file}, api.Policy{Rules: []api.Rule{{From: 5, Need: 2}}, ExpireAfter: "1h"}, ""},
+		{"standard input", termFlags{policyFile: "-"}, api.Policy{RemindAfter: "1s"}, ""},
+		{"half a rule", termFlags{rules: []string{"10000"}}, api.Policy{}, "AMOUNT=N"},
+		{"an approver without a level", termFlags{approvers: []string{"alice=500"}}, api.Policy{}, "ID=LIMIT@LEVEL"},
+		{"an approver without a name", termFlags{approvers: []string{"=500@1"}}, api.Policy{}, "ID=LIMIT@LEVEL"},
+		{"two policies", termFlags{policyFile: file, rules: []string{"1=1"}}, api.Policy{}, "already"},
+		{"no such file", termFlags{policyFile: file + "x"}, api.Policy{}, "no such file"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := c.flags.parse(strings.NewReader(`{"remind_after":"1s"}`))
+			if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+				t.Fatalf("error %v, want one that says %q", err, c.err)
+			}
+			if err == nil && !reflect.DeepEqual(c.flags.Policy, c.want) {
+				t.Errorf("policy %+v, want %+v", c.flags.Policy, c.want)
+			}
+		})
+	}
+}
+
+func TestReadPolicyRefusesUnknownFields(t *testing.T) {
+	flags := termFlags{policyFile: "-"}
+	if err := flags.parse(strings.NewReader(`{"expires":"1h"}`)); err == nil {
+		t.Error("a misspelt field was passed over")
+	}
+}
+
+// Steps, decisions and what is under way make one story, in the order of time.
+func TestSagaMoments(t *testing.T) {
+	begin := time.Date(2026, 6, 15, 9, 0, 0, 0, time.UTC)
+	at := func(seconds int) time.Time { return begin.Add(time.Duration(seconds) * time.Second) }
+	ended := func(seconds int) *time.Time { t := at(seconds); return &t }
+	got := sagaMoments(&api.CompanyOrder{
+		OrderedBy: "carl", SubmittedAt: begin, Total: events.Money{Amount: 1500, Currency: "GBP"},
+		Allocations: []events.Allocation{{SKU: "TEA", Warehouse: "leeds", Quantity: 3}},
+		Steps: []api.Step{
+			{Name: "credit", Attempts: 1, StartedAt: at(1), EndedAt: ended(1), Verdict: &api.Verdict{OK: true}},
+			{Name: "approval", Attempts: 1, StartedAt: at(2), EndedAt: ended(5), Verdict: &api.Verdict{OK: true}},
+			{Name: "allocate", Attempts: 1, StartedAt: at(6), EndedAt: ended(6), Verdict: &api.Verdict{OK: true}},
+			{Name: "erp", Attempts: 1, StartedAt: at(7), EndedAt: ended(7), Verdict: &api.Verdict{Reason: &events.Reason{Message: "No."}}},
+			{Name: "undo.erp", Attempts: 2, StartedAt: at(8), Error: "status 500\nand more"},
+		},
+		Decisions: []chain.Decision{{Approver: "erin", OnBehalfOf: "bob", Verdict: "approve", Reason: "ok", DecidedAt: at(4)}},
+	})
+	want := []sagaMoment{
+		{at(0), "submitted", "", "by carl"},
+		{at(1), "credit", "1", "15.00 GBP held"},
+		{at(2), "approval begun", "", ""},
+		{at(4), "decision", "", "approve by erin for bob: ok"},
+		{at(5), "approval", "1", ""},
+		{at(6), "allocate", "1", "3 TEA in leeds"},
+		{at(7), "erp", "1", "No."},
+		{at(8), "undo.erp begun", "2", "status 500"},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("moments\n got %v\nwant %v", got, want)
+	}
+}

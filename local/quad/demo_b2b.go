@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"quadrille.internal/events"
+	"quadrille.internal/local/quad/api"
+	"quadrille.internal/local/quad/timeline"
+)
+
+// deal is one order of a company in the demonstration.
+type deal struct {
+	name, about string
+	company     string
+	quantity    int64
+	vote        api.Vote // none where nobody decides
+	late        bool     // decided only once it was escalated
+	ends        string   // the status it has to end with
+
+	colour    string
+	id        uuid.UUID
+	told      map[string]bool
+	escalated bool
+	voted     bool
+	last      api.CompanyOrder
+}
+
+// fair is the demonstration of companies' orders.
+type fair struct {
+	sku   string
+	deals []*deal
+	began time.Time
+}
+
+func newFair() *fair {
+	run := strings.ToLower(uuid.NewString()[:4])
+	company, refused := "demo-"+run, "erp-reject-demo-"+run // whose orders the ERP's stand-in refuses
+	alice := api.Vote{Approver: "alice", Decision: "approve", Reason: "as agreed"}
+	f := &fair{sku: "DESK-" + strings.ToUpper(run), deals: []*deal{
+		{name: "small", about: "below what the policy wants approved", company: company, quantity: 1, ends: "completed"},
+		{name: "approved", about: "alice approves; two warehouses ship", company: company, quantity: 25, vote: alice, ends: "completed"},
+		{name: "rejected", about: "alice says no; its credit is free again", company: company, quantity: 5,
+			vote: api.Vote{Approver: "alice", Decision: "reject", Reason: "no budget this year"}, ends: "rejected"},
+		{name: "undone", about: "the ERP refuses it; stock and credit go back", company: refused, quantity: 4, vote: alice, ends: "failed"},
+		{name: "escalated", about: "alice is away; bob is asked and approves", company: company, quantity: 3, late: true,
+			vote: api.Vote{Approver: "bob", Decision: "approve", Reason: "for alice"}, ends: "completed"},
+		{name: "expired", about: "nobody decides", company: company, quantity: 2, ends: "rejected"},
+	}}
+	palette := []string{"\x1b[36m", "\x1b[34m", "\x1b[35m", "\x1b[33m", "\x1b[95m", "\x1b[96m"}
+	for i, d := range f.deals {
+		d.colour, d.told = palette[i%len(palette)], make(map[string]bool)
+	}
+	return f
+}
+
+// performB2B plays the scenes of companies' orders.
+func performB2B(ctx context.Context, r *running) error {
+	f := newFair()
+	heading("Orders of a company")
+	if err := f.prepare(ctx, r.client); err != nil {
+		return fmt.Errorf("prepare the company: %w", err)
+	}
+	if err := f.submit(ctx, r.client); err != nil {
+		return fmt.Errorf("submit the orders: %w", err)
+	}
+	heading("What happens to them, as it happens")
+	if err := f.watch(ctx, r); err != nil {
+		return err
+	}
+	heading("How they ended")
+	return f.printEnds()
+}
+
+func (f *fair) prepare(ctx context.Context, client *api.Client) error {
+	_, err := client.SetStock(ctx, f.sku, []api.Count{{Warehouse: "leeds", OnHand: 20}, {Warehouse: "bristol", OnHand: 20}})
+	if err != nil {
+		return err
+	}
+	// Days in seconds: nobody watches a demonstration until tomorrow.
+	terms := api.Terms{
+		Name: "Demo Ltd", Currency: "GBP", CreditLimit: 1_000_000, Warehouses: []string{"leeds", "bristol"},
+		Policy: api.Policy{
+			Rules: []api.Rule{{From: 20_000, Need: 1}},
+			Approvers: []api.Approver{
+				{ID: "alice", Limit: 500_000, Level: 1},
+				{ID: "bob", Limit: 5_000_000, Level: 2},
+			},
+			RemindAfter: "1s", EscalateAfter: "2s", ExpireAfter: "5s",
+		},
+	}
+	for _, d := range f.deals {
+		if _, err := client.SetCompany(ctx, d.company, terms); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *fair) submit(ctx context.Context, client *api.Client) error {
+	t := newTable("ORDER", "TOTAL", "").alignRight(1)
+	for _, d := range f.deals {
+		receipt, err := client.Submit(ctx, uuid.NewString(), api.NewCompanyOrder{
+			CompanyID: d.company, OrderedBy: "carl",
+			Lines: []events.Line{{SKU: f.sku, Quantity: d.quantity, UnitPrice: 14_900}},
+		})
+		if err != nil {
+			return err
+		}
+		d.id = receipt.ID
+		t.add(paint(os.Stdout, d.colour, d.name), timeline.Money(receipt.Total), d.about)
+	}
+	t.print(os.Stdout)
+	return nil
+}
+
+// watch prints the moments of all orders as they happen, and has the approvers
+// decide, until all have ended.
+func (f *fair) watch(ctx context.Context, r *running) error {
+	ctx, cancel := context.WithTimeout(ctx, playTime)
+	defer cancel()
+	for {
+		left, err := f.step(ctx, r)
+		if err != nil || left == "" {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("order %q had not ended after %s: quad b2b show tells more", left, playTime)
+		case <-time.After(watchEvery):
+		}
+	}
+}
+
+// step looks at each order once, and returns the name of one that has not ended.
+func (f *fair) step(ctx context.Context, r *running) (left string, err error) {
+	type news struct {
+		*deal
+		sagaMoment
+	}
+	var fresh []news
+	for _, d := range f.deals {
+		if d.last.EndedAt != nil {
+			continue
+		}
+		left = d.name
+		if d.last, err = r.client.CompanyOrder(ctx, d.id); err != nil {
+			return left, err
+		}
+		for _, m := range d.fresh(sagaMoments(&d.last)) {
+			fresh = append(fresh, news{d, m})
+		}
+		if escalated, err := d.noticeEscalation(ctx, r); err != nil {
+			return left, err
+		} else if escalated {
+			fresh = append(fresh, news{d, sagaMoment{at: time.Now(), what: "escalated", detail: "bob is asked, too"}})
+		}
+		if err := d.decide(ctx, r.client); err != nil {
+			return left, err
+		}
+	}
+	slices.SortStableFunc(fresh, func(a, b news) int { return a.at.Compare(b.at) })
+	for _, n := range fresh {
+		if f.began.IsZero() {
+			f.began = n.at
+		}
+		f.tell(n.deal, n.sagaMoment)
+	}
+	return left, nil
+}
+
+func (f *fair) tell(d *deal, m sagaMoment) {
+	const column = 14
+	fmt.Printf("%7.3f s  %s  %s%s  %s\n", m.at.Sub(f.began).Seconds(), paint(os.Stdout, d.colour, fmt.Sprintf("%-10s", d.name)),
+		m.what, strings.Repeat(" ", max(column-width(m.what), 0)), paint(os.Stdout, faint, m.detail))
+}
+
+func (d *deal) fresh(moments []sagaMoment) []sagaMoment {
+	return slices.DeleteFunc(moments, func(m sagaMoment) bool {
+		key := m.what + m.at.String()
+		told := d.told[key]
+		d.told[key] = true
+		return told
+	})
+}
+
+// noticeEscalation reports whether the next level of approvers was asked just now.
+func (d *deal) noticeEscalation(ctx context.Context, r *running) (bool, error) {
+	if d.last.Status != "awaiting_approval" || d.escalated {
+		return false, nil
+	}
+	err := r.books["b2b"].QueryRow(ctx, `select level > 1 from gates where id = $1`, d.id).Scan(&d.escalated)
+	if err != nil {
+		return false, fmt.Errorf("read the approval of order %s: %w", d.id, err)
+	}
+	return d.escalated, nil
+}
+
+// decide sends the vote once it is time for it.
+func (d *deal) decide(ctx context.Context, client *api.Client) error {
+	if d.last.Status != "awaiting_approval" || d.voted || d.vote.Approver == "" || d.late && !d.escalated {
+		return nil
+	}
+	d.voted = true
+	_, err := client.Decide(ctx, d.id, d.vote)
+	return err
+}
+
+// printEnds returns an error if an order did not end as it has to.
+func (f *fair) printEnds() (err error) {
+	t := newTable("ORDER", "ENDED", "WHY", "ID")
+	for _, d := range f.deals {
+		why := "The ERP has it as " + d.last.ERPOrderID + "."
+		if d.last.Reason != nil {
+			why = d.last.Reason.Message
+		}
+		t.add(paint(os.Stdout, d.colour, d.name), paintB2BStatus(d.last.Status), why, paint(os.Stdout, faint, d.id.String()))
+		if d.last.Status != d.ends {
+			err = errors.Join(err, fmt.Errorf("order %q is %s, and not %s; quad b2b show %s", d.name, d.last.Status, d.ends, d.id))
+		}
+	}
+	t.print(os.Stdout)
+	return err
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"quadrille.internal/platform/config"
+	"quadrille.internal/platform/telemetry"
+)
+
+const (
+	erpTimeout = 10 * time.Second
+	maxAnswer  = 1 << 20
+)
+
+// erp is the port to the company's ERP. It knows no idempotency keys, but creates
+// conditionally: If-None-Match refuses a second order with our id and names the
+// first. So an order is there once, however often a lost reply makes us ask.
+type erp struct {
+	url    string
+	key    config.Secret
+	client *http.Client
+}
+
+func newERP(url string, key config.Secret) *erp {
+	return &erp{url: url, key: key, client: &http.Client{Timeout: erpTimeout}}
+}
+
+// rejectedError is the ERP's final no.
+type rejectedError struct{ message string }
+
+func (e *rejectedError) Error() string { return e.message }
+
+// create makes sure that the ERP has the order and returns its id there.
+func (e *erp) create(ctx context.Context, o *Order) (string, error) {
+	var made struct {
+		ID    string `json:"id"`
+		Error struct {
+			Message string `json:"message"`
+		} `json:"error"`
+	}
+	status, err := e.call(ctx, http.MethodPost, "/v1/orders", map[string]any{
+		"external_id": o.ID, "company_id": o.CompanyID, "currency": o.Currency, "total": o.Amount,
+		"lines": o.Lines, "shipments": shipments(o),
+	}, &made)
+	switch {
+	case err != nil:
+		return "", err
+	case status == http.StatusCreated, status == http.StatusPreconditionFailed:
+		if made.ID == "" {
+			return "", fmt.Errorf("ERP: status %d without an id", status)
+		}
+		return made.ID, nil
+	case status == http.StatusUnprocessableEntity, status == http.StatusBadRequest, status == http.StatusRequestEntityTooLarge:
+		// The same request will never be welcome; it is no use repeating it.
+		return "", &rejectedError{made.Error.Message}
+	default:
+		return "", fmt.Errorf("ERP: status %d: %s", status, made.Error.Message)
+	}
+}
+
+type shipment struct {
+	Warehouse string         `json:"warehouse"`
+	Lines     []shipmentLine `json:"lines"`
+}
+
+type shipmentLine struct {
+	SKU      string `json:"sku"`
+	Quantity int64  `json:"quantity"`
+}
+
+// shipments groups an order's allocations by warehouse.
+func shipments(o *Order) []shipment {
+	var list []shipment
+	at := make(map[string]int)
+	for _, a := range o.Allocations {
+		i, ok := at[a.Warehouse]
+		if !ok {
+			i = len(list)
+			at[a.Warehouse] = i
+			list = append(list, shipment{Warehouse: a.Warehouse})
+		}
+		list[i].Lines = append(list[i].Lines, shipmentLine{a.SKU, a.Quantity})
+	}
+	return list
+}
+
+// cancel makes sure that the ERP has no open order of this id, now or later. A
+// request that timed out may still be under way: so an order whose outcome is not
+// known is first created, which makes any other attempt at it fail.
+func (e *erp) cancel(ctx context.Context, o *Order) error {
+	id := o.ERPOrderID
+	if id == "" {
+		var err error
+		if id, err = e.create(ctx, o); err != nil {
+			if _, rejected := errors.AsType[*rejectedError](err); rejected {
+				return nil
+			}
+			return err
+		}
+	}
+	status, err := e.call(ctx, http.MethodPost, "/v1/orders/"+url.PathEscape(id)+"/cancel", struct{}{}, &struct{}{})
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("ERP: cancel %s: status %d", id, status)
+	}
+	return err
+}
+
+// call sends a request and decodes the answer, whatever its status.
+func (e *erp) call(ctx context.Context, method, path string, body, answer any) (int, error) {
+	payload, err := json.Marshal(body)
+	if err != nil {
+		return 0, fmt.Errorf("encode ERP request: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, e.url+path, bytes.NewReader(payload))
+	if err != nil {
+		return 0, fmt.Errorf("ERP: %w", err)
+	}
+	req.Header.Set("Authorization", "Bearer "+e.key.Reveal())
+	req.Header.Set("Content-Type", "application/json")
+	if trace := telemetry.TraceParent(ctx); trace != "" {
+		req.Header.Set("traceparent", trace)
+	}
+	if method == http.MethodPost {
+		req.Header.Set("If-None-Match", "*")
+	}
+	res, err := e.client.Do(req)
+	if err != nil {
+		return 0, fmt.Errorf("ERP: %w", err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return 0, fmt.Errorf("ERP: read answer: %w", err)
+	}
+	if json.Unmarshal(b, answer) != nil && res.StatusCode < http.StatusInternalServerError {
+		return 0, fmt.Errorf("ERP: status %d with an answer that is no JSON", res.StatusCode)
+	}
+	return res.StatusCode, nil
+}

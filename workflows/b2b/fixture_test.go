@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
+
+	"quadrille.internal/events"
+	"quadrille.internal/platform/aggregate"
+	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/outbox"
+	"quadrille.internal/platform/service"
+	"quadrille.internal/platform/servicetest"
+	"quadrille.internal/workflows/b2b/chain"
+)
+
+func TestMain(m *testing.M) {
+	// The engine in memory never closes its database.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("database/sql.(*DB).connectionOpener"))
+}
+
+// office is the service's own part on a database of its own, without a sidecar.
+type office struct {
+	*testing.T
+	*service.Kit
+	worker *worker
+}
+
+func newOffice(t *testing.T) *office {
+	t.Helper()
+	kit := servicetest.NewKit(t, "b2b", migrations)
+	return &office{T: t, Kit: kit, worker: &worker{pool: kit.Pool, outbox: kit.Outbox, log: kit.Log}}
+}
+
+// company adds a company with a credit limit and a policy.
+func (o *office) company(id string, limit int64, p Policy) {
+	o.Helper()
+	_, err := o.Pool.Exec(o.Context(), `
+		insert into companies (id, name, currency, credit_limit, warehouses, policy) values ($1, $1, 'GBP', $2, '{york,leeds}', $3)`,
+		id, limit, p)
+	if err != nil {
+		o.Fatal(err)
+	}
+}
+
+// order places carl's order, of one line.
+func (o *office) order(company string, amount int64) Request {
+	o.Helper()
+	id := uuid.Must(uuid.NewV7())
+	now := time.Now().UTC()
+	placed := &Order{
+		Row: aggregate.Row{ID: id}, IdempotencyKey: id.String(), RequestHash: "hash of " + id.String(),
+		CompanyID: company, OrderedBy: "carl", Status: Submitted, Currency: "GBP", Amount: amount, Steps: []*Step{},
+		Lines: []events.Line{{SKU: "desk", Quantity: 1, UnitPrice: amount}}, SubmittedAt: now, MovedAt: now,
+	}
+	err := o.Outbox.InTx(o.Context(), func(ctx context.Context, tx *outbox.Tx) error {
+		return orders.Save(tx, map[uuid.UUID]*Order{id: placed})
+	})
+	if err != nil {
+		o.Fatal(err)
+	}
+	return Request{Input: Input{OrderID: id, Attempts: 3}}
+}
+
+// gated places an order that waits at its gate.
+func (o *office) gated(company string, amount int64) Request {
+	o.Helper()
+	req := o.order(company, amount)
+	view, err := o.worker.lookAtGate(o.Context(), req)
+	if err != nil || view.Verdict != nil {
+		o.Fatalf("the gate is not open: %+v, %v", view, err)
+	}
+	return req
+}
+
+// cast casts a vote as the API does.
+func (o *office) cast(id uuid.UUID, v Vote) (b *ballot, err error) {
+	err = o.Outbox.InTx(context.Background(), func(ctx context.Context, tx *outbox.Tx) error {
+		b, err = cast(ctx, tx, id, v, "api")
+		return err
+	})
+	return b, err
+}
+
+func (o *office) gate(id uuid.UUID) *Gate {
+	o.Helper()
+	found, err := gates.Load(o.Context(), o.Pool, []uuid.UUID{id})
+	if err != nil || found[id] == nil {
+		o.Fatalf("no gate of %s: %v", id, err)
+	}
+	return found[id]
+}
+
+func (o *office) load(id uuid.UUID) *Order {
+	o.Helper()
+	found, err := loadOrder(o.Context(), o.Pool, id)
+	if err != nil {
+		o.Fatal(err)
+	}
+	return found
+}
+
+func (o *office) decisions(id uuid.UUID) []chain.Decision {
+	o.Helper()
+	list, err := listDecisions(o.Context(), o.Pool, id)
+	if err != nil {
+		o.Fatal(err)
+	}
+	return list
+}
+
+// emitted lists the types of an order's events, oldest first.
+func (o *office) emitted(id uuid.UUID) []string {
+	o.Helper()
+	var types []string
+	for _, e := range servicetest.Emitted(o.T, o.Pool)[id] {
+		types = append(types, e.Type())
+	}
+	return types
+}
+
+func (o *office) expectEmitted(id uuid.UUID, want ...string) {
+	o.Helper()
+	if got := o.emitted(id); !slices.Equal(got, want) {
+		o.Errorf("emitted %v, want %v", got, want)
+	}
+}
+
+// exec runs a statement that nothing in the service would.
+func (o *office) exec(sql string, args ...any) {
+	o.Helper()
+	if _, err := o.Pool.Exec(o.Context(), sql, args...); err != nil {
+		o.Fatalf("%s: %v", sql, err)
+	}
+}
+
+func (o *office) number(sql string, args ...any) int64 {
+	o.Helper()
+	rows, err := o.Pool.Query(o.Context(), sql, args...)
+	if err != nil {
+		o.Fatal(err)
+	}
+	n, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[int64])
+	if err != nil {
+		o.Fatalf("%s: %v", sql, err)
+	}
+	return n
+}
+
+// code is the code of a fault, or "" of what is none.
+func code(err error) string {
+	if f, ok := errors.AsType[*fault.Fault](err); ok {
+		return f.Code
+	}
+	return ""
+}

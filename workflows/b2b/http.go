@@ -1,0 +1,366 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"regexp"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"quadrille.internal/events"
+	"quadrille.internal/platform/aggregate"
+	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/outbox"
+	"quadrille.internal/platform/pgtx"
+	"quadrille.internal/platform/rest"
+	"quadrille.internal/platform/telemetry"
+	"quadrille.internal/workflows/b2b/chain"
+)
+
+const requestTimeout = 5 * time.Second
+
+type server struct {
+	pool   *pgxpool.Pool
+	outbox *outbox.Outbox
+	relay  *relay
+	api    rest.API
+}
+
+func (s *server) routes(r chi.Router) {
+	r.Post("/v1/b2b/orders", s.api.Handle(s.submit))
+	r.Get("/v1/b2b/orders/{id}", s.api.Handle(s.get))
+	r.Post("/v1/b2b/orders/{id}/cancel", s.api.Handle(s.cancel))
+	r.Post("/v1/b2b/orders/{id}/approval", s.api.Handle(s.vote))
+	r.Post("/v1/b2b/orders/{id}/resume", s.api.Handle(s.resume))
+	r.Get("/v1/b2b/approvals", s.api.Handle(s.approvals))
+	r.Get("/v1/b2b/stuck", s.api.Handle(s.stuck))
+	r.Get("/v1/b2b/companies/{company}", s.api.Handle(s.getCompany))
+	r.Put("/v1/b2b/companies/{company}", s.api.Handle(s.putCompany))
+}
+
+var (
+	keyPattern  = regexp.MustCompile(`^[\x21-\x7e]{1,255}$`)
+	namePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+)
+
+// request is an order as a company sends it. Prices are minor units of the
+// company's currency.
+type request struct {
+	CompanyID      string        `json:"company_id"`
+	OrderedBy      string        `json:"ordered_by"`
+	Lines          []events.Line `json:"lines"`
+	AllowBackorder bool          `json:"allow_backorder"`
+}
+
+func (req *request) validate() error {
+	switch {
+	case !namePattern.MatchString(req.CompanyID):
+		return fault.Field("company_id", "malformed", "A company id is 1 to 64 of A-Z a-z 0-9 . _ -.")
+	case !namePattern.MatchString(req.OrderedBy):
+		return fault.Field("ordered_by", "malformed", "ordered_by is 1 to 64 of A-Z a-z 0-9 . _ -.")
+	case len(req.Lines) == 0 || len(req.Lines) > events.MaxLines:
+		return fault.Field("lines", "out_of_range", "An order has 1 to %d lines.", events.MaxLines)
+	}
+	for i, l := range req.Lines {
+		field := fmt.Sprintf("lines[%d].", i)
+		switch {
+		case !namePattern.MatchString(l.SKU):
+			return fault.Field(field+"sku", "malformed", "A SKU is 1 to 64 of A-Z a-z 0-9 . _ -.")
+		case l.Quantity < 1 || l.Quantity > events.MaxQuantity:
+			return fault.Field(field+"quantity", "out_of_range", "quantity is a number from 1 to %d.", events.MaxQuantity)
+		case l.UnitPrice < 0 || l.UnitPrice > events.MaxUnitPrice:
+			return fault.Field(field+"unit_price", "out_of_range", "unit_price is a number from 0 to %d, in minor units.", events.MaxUnitPrice)
+		}
+	}
+	if req.amount() == 0 {
+		return fault.Field("lines", "nothing_to_pay", "The order's total must be more than nothing.")
+	}
+	return nil
+}
+
+func (req *request) amount() (sum int64) {
+	for _, l := range req.Lines {
+		sum += l.Quantity * l.UnitPrice
+	}
+	return sum
+}
+
+func (s *server) submit(w http.ResponseWriter, r *http.Request) error {
+	key := r.Header.Get("Idempotency-Key")
+	if !keyPattern.MatchString(key) {
+		return fault.Field("Idempotency-Key", "required", "Send header Idempotency-Key: 1 to 255 visible ASCII characters.")
+	}
+	var req request
+	body, err := rest.Decode(w, r, &req)
+	if err != nil {
+		return err
+	}
+	if err := req.validate(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	defer cancel()
+	sum := sha256.Sum256(body)
+	o, err := s.place(ctx, &req, key, hex.EncodeToString(sum[:]))
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Location", "/v1/b2b/orders/"+o.ID.String())
+	return rest.Write(w, http.StatusAccepted, receipt{o.ID, o.total(), o.SubmittedAt})
+}
+
+// receipt is the answer to an order. It holds nothing that changes.
+type receipt struct {
+	ID          uuid.UUID    `json:"id"`
+	Total       events.Money `json:"total"`
+	SubmittedAt time.Time    `json:"submitted_at"`
+}
+
+// place records an order, or finds the one that bears the key already.
+func (s *server) place(ctx context.Context, req *request, key, hash string) (*Order, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("new order id: %w", err)
+	}
+	var placed *Order
+	err = s.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
+		earlier, err := orders.Select(ctx, tx, `where idempotency_key = $1`, key)
+		if err != nil {
+			return err
+		}
+		if len(earlier) > 0 {
+			placed = earlier[0]
+			return nil
+		}
+		company, err := loadCompany(ctx, tx, req.CompanyID)
+		if err != nil {
+			return err
+		}
+		placed = &Order{
+			Row: aggregate.Row{ID: id}, IdempotencyKey: key, RequestHash: hash, CompanyID: req.CompanyID,
+			OrderedBy: req.OrderedBy, Status: Submitted, Lines: req.Lines, Amount: req.amount(), Currency: company.Currency,
+			AllowBackorder: req.AllowBackorder, Steps: []*Step{}, TraceParent: telemetry.TraceParent(ctx), SubmittedAt: tx.Now, MovedAt: tx.Now,
+		}
+		tx.AfterCommit(func() { s.relay.start(placed) })
+		if err := tx.Emit(placed.TraceParent, &events.B2BOrderSubmitted{
+			Subject: placed.subject(), CompanyID: placed.CompanyID, OrderedBy: placed.OrderedBy, Lines: placed.Lines, Total: placed.total(),
+		}); err != nil {
+			return err
+		}
+		return orders.Save(tx, map[uuid.UUID]*Order{id: placed})
+	})
+	if pgtx.Violates(err, "orders_once") {
+		return s.place(ctx, req, key, hash) // the same key just came first, and is found now
+	}
+	if err != nil {
+		return nil, err
+	}
+	if placed.RequestHash != hash {
+		return nil, fault.New(fault.Unprocessable, "idempotency_mismatch", "This Idempotency-Key was used for another request.")
+	}
+	return placed, nil
+}
+
+// view is an order as callers see it.
+type view struct {
+	ID           uuid.UUID           `json:"id"`
+	CompanyID    string              `json:"company_id"`
+	OrderedBy    string              `json:"ordered_by"`
+	Status       Status              `json:"status"`
+	Reason       *events.Reason      `json:"reason,omitempty"`
+	Total        events.Money        `json:"total"`
+	Lines        []events.Line       `json:"lines"`
+	Allocations  []events.Allocation `json:"allocations,omitempty"`
+	Backorders   []events.Shortage   `json:"backorders,omitempty"`
+	ERPOrderID   string              `json:"erp_order_id,omitempty"`
+	Steps        []*Step             `json:"steps"`
+	WaitsFor     string              `json:"waits_for,omitempty"`
+	WaitingSince *time.Time          `json:"waiting_since,omitempty"`
+	WaitsUntil   *time.Time          `json:"waits_until,omitempty"`
+	SubmittedAt  time.Time           `json:"submitted_at"`
+	EndedAt      *time.Time          `json:"ended_at,omitempty"`
+	Decisions    []chain.Decision    `json:"decisions,omitempty"`
+}
+
+func (s *server) get(w http.ResponseWriter, r *http.Request) error {
+	id, err := orderID(r)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	defer cancel()
+	return s.answer(ctx, w, id)
+}
+
+func (s *server) answer(ctx context.Context, w http.ResponseWriter, id uuid.UUID) error {
+	o, err := loadOrder(ctx, s.pool, id)
+	if err != nil {
+		return err
+	}
+	found, err := gates.Load(ctx, s.pool, []uuid.UUID{id})
+	if err != nil {
+		return err
+	}
+	v := viewOf(o, found[id])
+	if v.Decisions, err = listDecisions(ctx, s.pool, id); err != nil {
+		return err
+	}
+	return rest.Write(w, http.StatusOK, v)
+}
+
+func viewOf(o *Order, g *Gate) view {
+	v := view{
+		ID: o.ID, CompanyID: o.CompanyID, OrderedBy: o.OrderedBy, Status: o.Status, Reason: o.Reason, Total: o.total(),
+		Lines: o.Lines, Allocations: o.Allocations, Backorders: o.Shortages, ERPOrderID: o.ERPOrderID, Steps: o.Steps,
+		SubmittedAt: o.SubmittedAt, EndedAt: o.EndedAt,
+	}
+	if o.Final() {
+		return v
+	}
+	v.WaitsFor, v.WaitingSince = waitsFor(o), &o.MovedAt
+	if o.Status == AwaitingApproval && g != nil {
+		v.WaitsUntil = &g.ExpireAt
+	}
+	return v
+}
+
+// waitsFor names what an order that is under way waits for.
+func waitsFor(o *Order) string {
+	switch o.Status {
+	case Submitted:
+		return "the workflow to start"
+	case AwaitingApproval:
+		return "approval"
+	case Approved:
+		return "inventory"
+	case Allocated:
+		return "the ERP"
+	case Synced:
+		return "confirmation"
+	case Undoing:
+		return "compensation"
+	case CompensationFailed:
+		return "an operator: quad b2b resume"
+	case Completed, Rejected, Cancelled, Failed:
+	}
+	return ""
+}
+
+// cancel stops an order that is not completed. What was done for it is undone.
+func (s *server) cancel(w http.ResponseWriter, r *http.Request) error {
+	id, err := orderID(r)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	defer cancel()
+	err = s.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
+		o, err := loadOrder(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if o.Final() {
+			return endedFault(o)
+		}
+		o.CancelAsked = true
+		if err := s.closeGate(ctx, tx, id); err != nil {
+			return err
+		}
+		return orders.Save(tx, map[uuid.UUID]*Order{id: o})
+	})
+	if err != nil {
+		return err
+	}
+	return s.answer(ctx, w, id)
+}
+
+func endedFault(o *Order) error {
+	if o.Status == Cancelled {
+		return nil
+	}
+	return fault.New(fault.Conflict, "order_"+string(o.Status), "The order is already %s.", o.Status)
+}
+
+// closeGate decides an open gate as cancelled.
+func (s *server) closeGate(ctx context.Context, tx *outbox.Tx, id uuid.UUID) error {
+	found, err := gates.Load(ctx, tx, []uuid.UUID{id})
+	if err != nil {
+		return err
+	}
+	g := found[id]
+	if g == nil || g.State != GateOpen {
+		return nil
+	}
+	g.decide(GateCancelled, cancelledByCustomer.Reason, tx.Now)
+	tx.AfterCommit(func() { s.relay.poke(id, eventApproval) })
+	return gates.Save(tx, found)
+}
+
+// vote records a decision, durably, before it answers; the workflow is told after.
+func (s *server) vote(w http.ResponseWriter, r *http.Request) error {
+	id, err := orderID(r)
+	if err != nil {
+		return err
+	}
+	var v Vote
+	if _, err := rest.Decode(w, r, &v); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	defer cancel()
+	var b *ballot
+	err = s.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
+		b, err = cast(ctx, tx, id, v, "api")
+		if err == nil && b.gate.State != GateOpen {
+			tx.AfterCommit(func() { s.relay.poke(id, eventApproval) })
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return rest.Write(w, http.StatusOK, map[string]any{
+		"order_id": id, "state": b.gate.State, "need": b.gate.Need, "decisions": b.earlier,
+	})
+}
+
+// resume tries a compensation that kept failing once more. What is asked is
+// committed first; the relay sees to it that the workflow hears of it.
+func (s *server) resume(w http.ResponseWriter, r *http.Request) error {
+	id, err := orderID(r)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	defer cancel()
+	err = s.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
+		o, err := loadOrder(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if o.Status != CompensationFailed {
+			return fault.New(fault.Conflict, "not_stuck", "The order is %s; only compensation_failed can be resumed.", o.Status)
+		}
+		o.Status, o.MovedAt = Undoing, tx.Now
+		tx.AfterCommit(func() { s.relay.poke(id, eventResume) })
+		return orders.Save(tx, map[uuid.UUID]*Order{id: o})
+	})
+	if err != nil {
+		return err
+	}
+	return s.answer(ctx, w, id)
+}
+
+func orderID(r *http.Request) (uuid.UUID, error) {
+	id, err := uuid.Parse(chi.URLParam(r, "id"))
+	if err != nil {
+		return id, fault.Field("id", "not_a_uuid", "An order id is a UUID.")
+	}
+	return id, nil
+}

@@ -1,0 +1,42 @@
+// Command b2b runs companies' orders: credit, approval, stock from several
+// warehouses and the ERP, as a Dapr workflow that survives anything.
+package main
+
+import (
+	"context"
+	"embed"
+
+	"github.com/dapr/durabletask-go/workflow"
+
+	"quadrille.internal/platform/service"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+func main() { service.Main(spec()) }
+
+func spec() service.Spec {
+	return service.Spec{
+		Name:       "b2b",
+		Migrations: migrations,
+		Build: func(kit *service.Kit) service.App {
+			conn := kit.Sidecar.To("")
+			client := workflow.NewClientWithLogger(conn, engineLog{kit.Log})
+			attempts := kit.Config.Int("QUADRILLE_STEP_ATTEMPTS", 60, 1, 10_000)
+			w := &worker{
+				pool: kit.Pool, outbox: kit.Outbox, log: kit.Log,
+				inventory: newInventory(kit.Sidecar.To("inventory")),
+				erp: newERP(
+					kit.Config.String("QUADRILLE_ERP_URL", "http://127.0.0.1:18910"),
+					kit.Config.Secret("QUADRILLE_ERP_KEY")),
+			}
+			r := newRelay(kit.Pool, client, kit.Log, attempts)
+			s := &server{pool: kit.Pool, outbox: kit.Outbox, relay: r, api: kit.API}
+			return service.App{Routes: s.routes, Work: []service.Work{
+				{Name: "workflow worker", Run: func(ctx context.Context) error { return w.run(ctx, conn) }},
+				{Name: "relay", Run: r.run},
+			}}
+		},
+	}
+}

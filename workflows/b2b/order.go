@@ -1,0 +1,160 @@
+package main
+
+import (
+	"time"
+
+	"quadrille.internal/events"
+	"quadrille.internal/platform/aggregate"
+)
+
+// Status of an order.
+type Status string
+
+// The statuses. The last five are final but for CompensationFailed, which a
+// resume leads out of.
+const (
+	Submitted          Status = "submitted"
+	AwaitingApproval   Status = "awaiting_approval"
+	Approved           Status = "approved"
+	Allocated          Status = "allocated"
+	Synced             Status = "synced"
+	Undoing            Status = "undoing"
+	CompensationFailed Status = "compensation_failed"
+	Completed          Status = "completed"
+	Rejected           Status = "rejected"
+	Cancelled          Status = "cancelled"
+	Failed             Status = "failed"
+)
+
+// Credit is what an order does with its company's credit.
+type Credit string
+
+// The uses of credit.
+const (
+	CreditNone     Credit = ""
+	CreditHeld     Credit = "held"
+	CreditUsed     Credit = "used"
+	CreditReleased Credit = "released"
+)
+
+// Order is a company's order. The JSON names are the columns.
+type Order struct {
+	aggregate.Row
+
+	IdempotencyKey string              `json:"idempotency_key"`
+	RequestHash    string              `json:"request_hash"`
+	CompanyID      string              `json:"company_id"`
+	OrderedBy      string              `json:"ordered_by"`
+	Status         Status              `json:"status"`
+	Reason         *events.Reason      `json:"reason"`
+	Lines          []events.Line       `json:"lines"`
+	Amount         int64               `json:"amount"`
+	Currency       string              `json:"currency"`
+	AllowBackorder bool                `json:"allow_backorder"`
+	Allocations    []events.Allocation `json:"allocations"`
+	Shortages      []events.Shortage   `json:"shortages"`
+	ERPOrderID     string              `json:"erp_order_id"`
+	Credit         Credit              `json:"credit"`
+	CancelAsked    bool                `json:"cancel_asked"`
+	Steps          []*Step             `json:"steps"`
+	TraceParent    string              `json:"traceparent"`
+	SubmittedAt    time.Time           `json:"submitted_at"`
+	StartedAt      *time.Time          `json:"started_at"`
+	EndedAt        *time.Time          `json:"ended_at"`
+	// MovedAt is when something last happened.
+	MovedAt time.Time `json:"moved_at"`
+}
+
+// Step is one step of the saga, forward or undoing.
+type Step struct {
+	Name string `json:"name"`
+	// Attempts that have ended, and how the last unsuccessful one did.
+	Attempts  int        `json:"attempts"`
+	Error     string     `json:"error,omitempty"`
+	StartedAt time.Time  `json:"started_at"`
+	EndedAt   *time.Time `json:"ended_at,omitempty"`
+	// Verdict of a step that has ended.
+	Verdict *Verdict `json:"verdict,omitempty"`
+}
+
+// Verdict is how a step ended. One that is not OK undoes those before it.
+type Verdict struct {
+	OK bool `json:"ok"`
+	// Final is the status that an order ends in which did not get past the step.
+	Final  Status         `json:"final,omitempty"`
+	Reason *events.Reason `json:"reason,omitempty"`
+}
+
+var fine = Verdict{OK: true}
+
+func refused(final Status, code, message string) Verdict {
+	return Verdict{Final: final, Reason: &events.Reason{Code: code, Message: message}}
+}
+
+// Reason codes of this package, beside those of package events.
+const (
+	reasonCredit     = "credit_exceeded"
+	reasonNoApprover = "no_approver"
+	reasonRejected   = "approval_rejected"
+	reasonExpired    = "approval_expired"
+	reasonERP        = "erp_rejected"
+	reasonStep       = "step_failed"
+)
+
+var cancelledByCustomer = refused(Cancelled, events.ReasonCustomerRequest, "Cancelled at your request.")
+
+// step returns the step of a name, started now if it was not before.
+func (o *Order) step(name string, now time.Time) *Step {
+	for _, s := range o.Steps {
+		if s.Name == name {
+			return s
+		}
+	}
+	s := &Step{Name: name, StartedAt: now}
+	o.Steps = append(o.Steps, s)
+	o.MovedAt = now
+	return s
+}
+
+// Ended returns the verdict of a step that has ended.
+func (o *Order) Ended(name string) (Verdict, bool) {
+	for _, s := range o.Steps {
+		if s.Name == name && s.Verdict != nil {
+			return *s.Verdict, true
+		}
+	}
+	return Verdict{}, false
+}
+
+// End notes that a step has ended.
+func (o *Order) End(name string, v Verdict, now time.Time) {
+	s := o.step(name, now)
+	s.Attempts++
+	s.EndedAt, s.Verdict, o.MovedAt = &now, &v, now
+}
+
+// Abandon ends a step that is about to be undone, unless it has ended: an attempt
+// at it that is still under way somewhere finds its verdict and changes nothing.
+func (o *Order) Abandon(name string, why Verdict, now time.Time) {
+	if _, ended := o.Ended(name); !ended {
+		o.End(name, why, now)
+	}
+}
+
+// Stumble notes an attempt at a step that failed and will be repeated. A step that
+// has ended takes no notes: the attempt was left over.
+func (o *Order) Stumble(name string, cause error, now time.Time) {
+	if _, ended := o.Ended(name); ended || o.Final() {
+		return
+	}
+	s := o.step(name, now)
+	s.Attempts++
+	s.Error, o.MovedAt = cause.Error(), now
+}
+
+// Final reports whether the order's fate is settled.
+func (o *Order) Final() bool { return o.EndedAt != nil }
+
+func (o *Order) subject() events.Subject { return events.Subject{OrderID: o.ID} }
+
+func (o *Order) total() events.Money { return events.Money{Amount: o.Amount, Currency: o.Currency} }

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/google/uuid"
+
+	"quadrille.internal/events"
+	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/outbox"
+	"quadrille.internal/platform/pgtx"
+	"quadrille.internal/platform/rest"
+)
+
+const (
+	queueMost  = 500
+	stuckBound = 30 * time.Second // for a step that waits for no person
+)
+
+// pending is one order in an approver's queue.
+type pending struct {
+	OrderID    uuid.UUID     `json:"order_id"`
+	CompanyID  string        `json:"company_id"`
+	OrderedBy  string        `json:"ordered_by"`
+	Total      events.Money  `json:"total"`
+	Lines      []events.Line `json:"lines"`
+	OnBehalfOf string        `json:"on_behalf_of,omitempty"`
+	CreditLeft int64         `json:"credit_left"`
+	Need       int           `json:"need"`
+	Given      int           `json:"given"`
+	OnApprove  string        `json:"on_approve"`
+	OpenedAt   time.Time     `json:"opened_at"`
+	ExpiresAt  time.Time     `json:"expires_at"`
+}
+
+// approvals lists what waits for an approver, soonest to expire first.
+func (s *server) approvals(w http.ResponseWriter, r *http.Request) error {
+	approver := r.URL.Query().Get("approver")
+	if !namePattern.MatchString(approver) {
+		return fault.Field("approver", "required", "Say whose queue: ?approver=.")
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	defer cancel()
+	open, err := gates.Select(ctx, s.pool, `
+		where state = 'open' and company_id in (
+			select id from companies
+			where policy->'approvers' @> jsonb_build_array(jsonb_build_object('id', $1::text))
+			   or policy->'delegations' @> jsonb_build_array(jsonb_build_object('to', $1::text)))
+		order by expire_at limit $2`, approver, queueMost)
+	if err != nil {
+		return err
+	}
+	queue := []pending{}
+	for _, g := range open {
+		p, err := s.pendingFor(ctx, g, approver)
+		if err != nil {
+			return err
+		}
+		if p != nil {
+			queue = append(queue, *p)
+		}
+	}
+	return rest.Write(w, http.StatusOK, map[string]any{"approvals": queue})
+}
+
+// pendingFor returns the queue entry of a gate, or nil if it is not this
+// approver's to decide.
+func (s *server) pendingFor(ctx context.Context, g *Gate, approver string) (*pending, error) {
+	o, err := loadOrder(ctx, s.pool, g.ID)
+	if err != nil {
+		return nil, err
+	}
+	company, err := loadCompany(ctx, s.pool, g.CompanyID)
+	if err != nil {
+		return nil, err
+	}
+	given, err := listDecisions(ctx, s.pool, g.ID)
+	if err != nil {
+		return nil, err
+	}
+	b := &ballot{gate: g, order: o, policy: company.Policy, earlier: given}
+	principal := b.policy.Principal(approver, o.Amount, o.OrderedBy, time.Now(), b.principals())
+	if principal == "" {
+		return nil, nil //nolint:nilnil // not in this queue
+	}
+	p := &pending{
+		OrderID: o.ID, CompanyID: o.CompanyID, OrderedBy: o.OrderedBy, Total: o.total(), Lines: o.Lines,
+		CreditLeft: company.CreditLimit - company.Held - company.Exposure, Need: g.Need, Given: len(given),
+		OnApprove: "the stock is allocated and the order goes to the ERP", OpenedAt: g.OpenedAt, ExpiresAt: g.ExpireAt,
+	}
+	if left := g.Need - len(given) - 1; left > 0 {
+		p.OnApprove = fmt.Sprintf("approvals still needed then: %d", left)
+	}
+	if principal != approver {
+		p.OnBehalfOf = principal
+	}
+	return p, nil
+}
+
+// stuckOrder is an order whose step takes longer than it should.
+type stuckOrder struct {
+	OrderID uuid.UUID `json:"order_id"`
+	Status  Status    `json:"status"`
+	Since   time.Time `json:"since"`
+	Why     string    `json:"why"`
+}
+
+// stuck is the watchdog's list: orders that wait neither for a person nor for
+// their turn.
+func (s *server) stuck(w http.ResponseWriter, r *http.Request) error {
+	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	defer cancel()
+	late, err := orders.Select(ctx, s.pool, `
+		where ended_at is null and (status = 'compensation_failed'
+			or (status <> 'awaiting_approval' and moved_at < $1)
+			or (status = 'awaiting_approval' and id in (
+				select id from gates where state <> 'open' and observed_at is null and decided_at < $1
+				union select id from gates where state = 'open' and expire_at < $1)))
+		order by moved_at limit $2`, time.Now().Add(-stuckBound), queueMost)
+	if err != nil {
+		return err
+	}
+	list := []stuckOrder{}
+	for _, o := range late {
+		list = append(list, stuckOrder{o.ID, o.Status, o.MovedAt, whyStuck(o)})
+	}
+	return rest.Write(w, http.StatusOK, map[string]any{"stuck": list})
+}
+
+func whyStuck(o *Order) string {
+	for i := len(o.Steps) - 1; i >= 0; i-- {
+		if st := o.Steps[i]; st.Verdict == nil && st.Error != "" {
+			return fmt.Sprintf("%s failed %d times: %s", st.Name, st.Attempts, st.Error)
+		}
+	}
+	return "waits for " + waitsFor(o) + "; no worker has taken it up"
+}
+
+func (s *server) getCompany(w http.ResponseWriter, r *http.Request) error {
+	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	defer cancel()
+	c, err := loadCompany(ctx, s.pool, chi.URLParam(r, "company"))
+	if err != nil {
+		return err
+	}
+	return rest.Write(w, http.StatusOK, c)
+}
+
+// terms are a company's, as set by PUT.
+type terms struct {
+	Name        string   `json:"name"`
+	Currency    string   `json:"currency"`
+	CreditLimit int64    `json:"credit_limit"`
+	Warehouses  []string `json:"warehouses"`
+	Policy      Policy   `json:"policy"`
+}
+
+// maxCredit keeps the sum of a limit and an order within 64 bits.
+const maxCredit = 1_000_000_000_000_000_000
+
+func (t *terms) validate() error {
+	switch {
+	case t.Name == "" || len(t.Name) > 200:
+		return fault.Field("name", "malformed", "A name has 1 to 200 bytes.")
+	case !events.ValidCurrency(t.Currency):
+		return fault.Field("currency", "malformed", "A currency is an ISO 4217 code, such as GBP.")
+	case t.CreditLimit < 0 || t.CreditLimit > maxCredit:
+		return fault.Field("credit_limit", "out_of_range", "credit_limit is a number from 0 to %d, in minor units.", int64(maxCredit))
+	}
+	for i, w := range t.Warehouses {
+		if !namePattern.MatchString(w) {
+			return fault.Field(fmt.Sprintf("warehouses[%d]", i), "malformed", "A warehouse is 1 to 64 of A-Z a-z 0-9 . _ -.")
+		}
+	}
+	return t.Policy.withDefaults().validate()
+}
+
+// fill makes what was left out an empty list.
+func (t *terms) fill() {
+	if t.Warehouses == nil {
+		t.Warehouses = []string{}
+	}
+	if t.Policy.Rules == nil {
+		t.Policy.Rules = []Rule{}
+	}
+	if t.Policy.Approvers == nil {
+		t.Policy.Approvers = []Approver{}
+	}
+	if t.Policy.Delegations == nil {
+		t.Policy.Delegations = []Delegation{}
+	}
+}
+
+func (s *server) putCompany(w http.ResponseWriter, r *http.Request) error {
+	id := chi.URLParam(r, "company")
+	if !namePattern.MatchString(id) {
+		return fault.Field("company", "malformed", "A company id is 1 to 64 of A-Z a-z 0-9 . _ -.")
+	}
+	var t terms
+	if _, err := rest.Decode(w, r, &t); err != nil {
+		return err
+	}
+	if err := t.validate(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	defer cancel()
+	t.fill()
+	err := s.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
+		set, err := moved(tx.Exec(ctx, `
+			insert into companies (id, name, currency, credit_limit, warehouses, policy) values ($1, $2, $3, $4, $5, $6)
+			on conflict (id) do update set name = excluded.name, currency = excluded.currency,
+				credit_limit = excluded.credit_limit, warehouses = excluded.warehouses, policy = excluded.policy
+			where companies.currency = excluded.currency
+				or not exists (select from orders where company_id = excluded.id)`,
+			id, t.Name, t.Currency, t.CreditLimit, t.Warehouses, t.Policy))
+		if err == nil && !set {
+			err = fault.New(fault.Conflict, "currency_in_use", "The company has orders in its currency; it cannot have another.")
+		}
+		return err
+	})
+	if pgtx.Violates(err, "within_limit") {
+		return fault.New(fault.Conflict, "limit_below_use", "The company's orders use more than that limit already.")
+	}
+	if err != nil {
+		return fmt.Errorf("set company: %w", err)
+	}
+	return s.getCompany(w, r)
+}
