@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	runtimetrace "runtime/trace"
 	"strconv"
 	"syscall"
@@ -44,6 +45,7 @@ const (
 	intakeTimeout = 4 * time.Second
 	closeTimeout  = 500 * time.Millisecond
 	maxRequests   = 1_024
+	gcPercent     = 200
 	maxConns      = 4_096
 )
 
@@ -130,6 +132,10 @@ func Main(spec Spec) {
 	// Whoever reads our log may end before us (dapr run does when killed); the next
 	// line must not be our last.
 	signal.Ignore(syscall.SIGPIPE)
+	if os.Getenv("GOGC") == "" {
+		// Half as many collections for a third more of a small heap.
+		debug.SetGCPercent(gcPercent)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	err := Run(ctx, spec, os.LookupEnv, os.Stderr)
 	stop()

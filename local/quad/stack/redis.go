@@ -80,6 +80,8 @@ daemonize no
 appendonly yes
 appendfsync always
 save ""
+# Entries stay for a week, so writing the file anew hardly makes it shorter.
+auto-aof-rewrite-min-size 1gb
 # A full broker refuses new events, which the outbox keeps, and loses no old one.
 maxmemory-policy noeviction
 `, portOf(s.redis.addr), s.redis.password, strconv.Quote(dir)), 0o600)

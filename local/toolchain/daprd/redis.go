@@ -42,8 +42,8 @@ var (
 )
 
 const (
-	readBlock    = 2 * time.Second // also how soon a pending message is looked for on a quiet topic
-	readPause    = time.Second     // after a failed read
+	readBlock    = time.Second // also how soon a pending message is looked for on a quiet topic
+	readPause    = time.Second // after a failed read
 	ackTimeout   = 5 * time.Second
 	defaultBatch = 100
 )

@@ -11,8 +11,8 @@ create table outbox (
     payload      bytea       not null,
     leased_until timestamptz not null,
     primary key (xid, id)
-) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000,
-        autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000);
+) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50000,
+        autovacuum_vacuum_insert_threshold = -1, autovacuum_analyze_threshold = 1000000);
 
 -- Events already handled, by consumer. Event ids are UUIDs of version 7, so the
 -- primary key also finds the old ones to prune.

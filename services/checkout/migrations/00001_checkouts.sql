@@ -18,7 +18,7 @@ create table checkouts (
     settled_at      timestamptz,
     version         bigint not null,
     constraint checkouts_once unique (idempotency_key)
-) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
+) with (fillfactor = 70);
 
 -- +goose Down
 drop table checkouts;

@@ -9,7 +9,7 @@ create table stock (
     held      bigint not null default 0,
     primary key (sku, warehouse),
     constraint never_oversold check (held >= 0 and held <= on_hand)
-) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
+) with (fillfactor = 50);
 
 -- Every change of stock that no order caused, for the books: on_hand is always
 -- the sum of these less what was shipped.
@@ -33,7 +33,7 @@ create table reservations (
     expired_at    timestamptz,
     ended_at      timestamptz,
     version       bigint not null
-) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
+) with (fillfactor = 70);
 
 -- Those that may expire.
 create index reservations_expiring on reservations (expires_at) where status = 'held' and expired_at is null;

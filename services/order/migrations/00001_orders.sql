@@ -25,7 +25,7 @@ create table orders (
     check (status <> 'confirmed' or (reserved_at is not null and paid_at is not null)),
     check (status <> 'cancelled' or reason is not null),
     check ((status = 'pending') = (settled_at is null))
-) with (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02);
+) with (fillfactor = 60);
 
 create index orders_by_customer on orders (customer_id, id);
 

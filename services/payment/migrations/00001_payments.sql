@@ -22,7 +22,7 @@ create table payments (
     version         bigint  not null,
     check (status not in ('completed', 'refunding', 'refunded') or charge_id <> ''),
     check ((status in ('charging', 'refunding')) = (due_at is not null))
-) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
+) with (fillfactor = 70);
 
 -- Work with the provider that is due.
 create index payments_due on payments (due_at) where due_at is not null;
