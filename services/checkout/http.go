@@ -1,10 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
-	"regexp"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -14,6 +14,7 @@ import (
 	"quadrille.internal/events"
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/rest"
 	"quadrille.internal/platform/telemetry"
 )
@@ -40,44 +41,12 @@ type request struct {
 	Lines        []events.Line `json:"lines"`
 }
 
-var (
-	keyPattern  = regexp.MustCompile(`^[\x21-\x7e]{1,255}$`)
-	namePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
-)
-
 func (req *request) validate() error {
-	switch {
-	case !namePattern.MatchString(req.CustomerID):
-		return fault.Field("customer_id", "malformed", "A customer id is 1 to 64 of A-Z a-z 0-9 . _ -.")
-	case !events.ValidCurrency(req.Currency):
+	if !events.ValidCurrency(req.Currency) {
 		return fault.Field("currency", "malformed", "A currency is an ISO 4217 code, such as GBP.")
-	case !namePattern.MatchString(req.PaymentToken):
-		return fault.Field("payment_token", "malformed", "A payment token is 1 to 64 of A-Z a-z 0-9 . _ -.")
-	case len(req.Lines) == 0 || len(req.Lines) > events.MaxLines:
-		return fault.Field("lines", "out_of_range", "An order has 1 to %d lines.", events.MaxLines)
 	}
-	for i, l := range req.Lines {
-		field := fmt.Sprintf("lines[%d].", i)
-		switch {
-		case !namePattern.MatchString(l.SKU):
-			return fault.Field(field+"sku", "malformed", "A SKU is 1 to 64 of A-Z a-z 0-9 . _ -.")
-		case l.Quantity < 1 || l.Quantity > events.MaxQuantity:
-			return fault.Field(field+"quantity", "out_of_range", "quantity is a number from 1 to %d.", events.MaxQuantity)
-		case l.UnitPrice < 0 || l.UnitPrice > events.MaxUnitPrice:
-			return fault.Field(field+"unit_price", "out_of_range", "unit_price is a number from 0 to %d, in minor units.", events.MaxUnitPrice)
-		}
-	}
-	if req.total() == 0 {
-		return fault.Field("lines", "nothing_to_pay", "The order's total must be more than nothing.")
-	}
-	return nil
-}
-
-func (req *request) total() (sum int64) {
-	for _, l := range req.Lines {
-		sum += l.Quantity * l.UnitPrice
-	}
-	return sum
+	// The first fault is told.
+	return cmp.Or(intake.Name("customer_id", req.CustomerID), intake.Name("payment_token", req.PaymentToken), intake.Lines(req.Lines))
 }
 
 // receipt is the answer to a checkout. It holds nothing that changes, so that a
@@ -90,9 +59,9 @@ type receipt struct {
 }
 
 func (s *server) post(w http.ResponseWriter, r *http.Request) error {
-	key := r.Header.Get("Idempotency-Key")
-	if !keyPattern.MatchString(key) {
-		return fault.Field("Idempotency-Key", "required", "Send header Idempotency-Key: 1 to 255 visible ASCII characters, new for each order, the same for each repetition.")
+	key, err := intake.Key(r)
+	if err != nil {
+		return err
 	}
 	var req request
 	body, err := rest.Decode(w, r, &req)
@@ -112,7 +81,7 @@ func (s *server) post(w http.ResponseWriter, r *http.Request) error {
 		paymentToken: req.PaymentToken,
 		checkout: &Checkout{
 			Row: aggregate.Row{ID: id, Version: 1}, IdempotencyKey: key, RequestHash: hashOf(body),
-			CustomerID: req.CustomerID, Lines: req.Lines, Amount: req.total(), Currency: req.Currency,
+			CustomerID: req.CustomerID, Lines: req.Lines, Amount: intake.Total(req.Lines), Currency: req.Currency,
 			TraceParent: telemetry.TraceParent(ctx), Status: Placed,
 		},
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/rest"
 	"quadrille.internal/platform/servicetest"
 )
@@ -113,10 +114,10 @@ func TestTotalDoesNotOverflow(t *testing.T) {
 	if err := req.validate(); err != nil {
 		t.Fatal(err)
 	}
-	if want := int64(1_000_000_000_000_000_000); req.total() != want {
-		t.Errorf("total %d, want %d", req.total(), want)
+	if want := int64(1_000_000_000_000_000_000); intake.Total(req.Lines) != want {
+		t.Errorf("total %d, want %d", intake.Total(req.Lines), want)
 	}
-	c := Checkout{Lines: req.Lines, Amount: req.total(), Currency: req.Currency, CustomerID: req.CustomerID}
+	c := Checkout{Lines: req.Lines, Amount: intake.Total(req.Lines), Currency: req.Currency, CustomerID: req.CustomerID}
 	c.ID = uuid.New()
 	if err := c.Created(req.PaymentToken).Validate(); err != nil {
 		t.Errorf("cannot be announced: %v", err)

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/rest"
 )
 
@@ -109,7 +109,7 @@ func (c counts) stocks(sku string) ([]Stock, error) {
 	for i, wh := range c.Warehouses {
 		field := fmt.Sprintf("warehouses[%d].", i)
 		switch {
-		case !namePattern.MatchString(wh.Warehouse):
+		case !intake.ValidName(wh.Warehouse):
 			return nil, fault.Field(field+"warehouse", "malformed", "A warehouse is 1 to 64 of A-Z a-z 0-9 . _ -.")
 		case seen[wh.Warehouse]:
 			return nil, fault.Field(field+"warehouse", "repeated", "Each warehouse may be named once.")
@@ -122,11 +122,9 @@ func (c counts) stocks(sku string) ([]Stock, error) {
 	return stocks, nil
 }
 
-var namePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
-
 func skuOf(r *http.Request) (string, error) {
 	sku := chi.URLParam(r, "sku")
-	if !namePattern.MatchString(sku) {
+	if !intake.ValidName(sku) {
 		return "", fault.Field("sku", "malformed", "A SKU is 1 to 64 of A-Z a-z 0-9 . _ -.")
 	}
 	return sku, nil

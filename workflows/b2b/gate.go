@@ -12,6 +12,7 @@ import (
 	"quadrille.internal/events"
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/workflows/b2b/chain"
 )
@@ -120,7 +121,7 @@ const (
 
 func (v Vote) validate() error {
 	switch {
-	case !namePattern.MatchString(v.Approver):
+	case !intake.ValidName(v.Approver):
 		return fault.Field("approver", "malformed", "An approver is 1 to 64 of A-Z a-z 0-9 . _ -.")
 	case v.Decision != Approve && v.Decision != Reject:
 		return fault.Field("decision", "malformed", "decision is approve or reject.")

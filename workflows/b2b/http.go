@@ -1,12 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"net/http"
-	"regexp"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -16,6 +16,7 @@ import (
 	"quadrille.internal/events"
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/pgtx"
 	"quadrille.internal/platform/rest"
@@ -44,11 +45,6 @@ func (s *server) routes(r chi.Router) {
 	r.Put("/v1/b2b/companies/{company}", s.api.Handle(s.putCompany))
 }
 
-var (
-	keyPattern  = regexp.MustCompile(`^[\x21-\x7e]{1,255}$`)
-	namePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
-)
-
 // request is an order as a company sends it. Prices are minor units of the
 // company's currency.
 type request struct {
@@ -59,42 +55,14 @@ type request struct {
 }
 
 func (req *request) validate() error {
-	switch {
-	case !namePattern.MatchString(req.CompanyID):
-		return fault.Field("company_id", "malformed", "A company id is 1 to 64 of A-Z a-z 0-9 . _ -.")
-	case !namePattern.MatchString(req.OrderedBy):
-		return fault.Field("ordered_by", "malformed", "ordered_by is 1 to 64 of A-Z a-z 0-9 . _ -.")
-	case len(req.Lines) == 0 || len(req.Lines) > events.MaxLines:
-		return fault.Field("lines", "out_of_range", "An order has 1 to %d lines.", events.MaxLines)
-	}
-	for i, l := range req.Lines {
-		field := fmt.Sprintf("lines[%d].", i)
-		switch {
-		case !namePattern.MatchString(l.SKU):
-			return fault.Field(field+"sku", "malformed", "A SKU is 1 to 64 of A-Z a-z 0-9 . _ -.")
-		case l.Quantity < 1 || l.Quantity > events.MaxQuantity:
-			return fault.Field(field+"quantity", "out_of_range", "quantity is a number from 1 to %d.", events.MaxQuantity)
-		case l.UnitPrice < 0 || l.UnitPrice > events.MaxUnitPrice:
-			return fault.Field(field+"unit_price", "out_of_range", "unit_price is a number from 0 to %d, in minor units.", events.MaxUnitPrice)
-		}
-	}
-	if req.amount() == 0 {
-		return fault.Field("lines", "nothing_to_pay", "The order's total must be more than nothing.")
-	}
-	return nil
-}
-
-func (req *request) amount() (sum int64) {
-	for _, l := range req.Lines {
-		sum += l.Quantity * l.UnitPrice
-	}
-	return sum
+	// The first fault is told.
+	return cmp.Or(intake.Name("company_id", req.CompanyID), intake.Name("ordered_by", req.OrderedBy), intake.Lines(req.Lines))
 }
 
 func (s *server) submit(w http.ResponseWriter, r *http.Request) error {
-	key := r.Header.Get("Idempotency-Key")
-	if !keyPattern.MatchString(key) {
-		return fault.Field("Idempotency-Key", "required", "Send header Idempotency-Key: 1 to 255 visible ASCII characters.")
+	key, err := intake.Key(r)
+	if err != nil {
+		return err
 	}
 	var req request
 	body, err := rest.Decode(w, r, &req)
@@ -144,7 +112,7 @@ func (s *server) place(ctx context.Context, req *request, key, hash string) (*Or
 		}
 		placed = &Order{
 			Row: aggregate.Row{ID: id}, IdempotencyKey: key, RequestHash: hash, CompanyID: req.CompanyID,
-			OrderedBy: req.OrderedBy, Status: Submitted, Lines: req.Lines, Amount: req.amount(), Currency: company.Currency,
+			OrderedBy: req.OrderedBy, Status: Submitted, Lines: req.Lines, Amount: intake.Total(req.Lines), Currency: company.Currency,
 			AllowBackorder: req.AllowBackorder, Steps: []*Step{}, TraceParent: telemetry.TraceParent(ctx), SubmittedAt: tx.Now, MovedAt: tx.Now,
 		}
 		tx.AfterCommit(func() { s.relay.start(placed) })

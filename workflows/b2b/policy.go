@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/intake"
 )
 
 // Policy says which orders of a company need whose decision.
@@ -79,7 +80,7 @@ func (p Policy) validate() error {
 	seen := make(map[string]bool)
 	for i, a := range p.Approvers {
 		field := fmt.Sprintf("policy.approvers[%d]", i)
-		if !namePattern.MatchString(a.ID) || a.Limit < 0 || a.Level < 1 {
+		if !intake.ValidName(a.ID) || a.Limit < 0 || a.Level < 1 {
 			return fault.Field(field, "malformed", "An approver has an id, a limit and a level from 1.")
 		}
 		if seen[a.ID] {
@@ -93,7 +94,7 @@ func (p Policy) validate() error {
 		}
 	}
 	for i, d := range p.Delegations {
-		if !namePattern.MatchString(d.From) || !namePattern.MatchString(d.To) || !d.Since.Before(d.Until) {
+		if !intake.ValidName(d.From) || !intake.ValidName(d.To) || !d.Since.Before(d.Until) {
 			return fault.Field(fmt.Sprintf("policy.delegations[%d]", i), "malformed", "A delegation leads from one approver to another, since before until.")
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"quadrille.internal/events"
 	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/pgtx"
 	"quadrille.internal/platform/rest"
@@ -40,7 +41,7 @@ type pending struct {
 // approvals lists what waits for an approver, soonest to expire first.
 func (s *server) approvals(w http.ResponseWriter, r *http.Request) error {
 	approver := r.URL.Query().Get("approver")
-	if !namePattern.MatchString(approver) {
+	if !intake.ValidName(approver) {
 		return fault.Field("approver", "required", "Say whose queue: ?approver=.")
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
@@ -172,7 +173,7 @@ func (t *terms) validate() error {
 		return fault.Field("credit_limit", "out_of_range", "credit_limit is a number from 0 to %d, in minor units.", int64(maxCredit))
 	}
 	for i, w := range t.Warehouses {
-		if !namePattern.MatchString(w) {
+		if !intake.ValidName(w) {
 			return fault.Field(fmt.Sprintf("warehouses[%d]", i), "malformed", "A warehouse is 1 to 64 of A-Z a-z 0-9 . _ -.")
 		}
 	}
@@ -197,7 +198,7 @@ func (t *terms) fill() {
 
 func (s *server) putCompany(w http.ResponseWriter, r *http.Request) error {
 	id := chi.URLParam(r, "company")
-	if !namePattern.MatchString(id) {
+	if !intake.ValidName(id) {
 		return fault.Field("company", "malformed", "A company id is 1 to 64 of A-Z a-z 0-9 . _ -.")
 	}
 	var t terms
