@@ -154,7 +154,11 @@ func (s *system) build(ctx context.Context) error {
 	for _, app := range s.Apps() {
 		binary := filepath.Join(s.Dir, "bin", app)
 		cmd := exec.CommandContext(ctx, "go", "build", "-race", "-o", binary, ".")
-		cmd.Dir = filepath.Join(s.Root, "services", app)
+		source, err := filepath.Glob(filepath.Join(s.Root, "*", app, "main.go")) // in services or workflows
+		if err != nil || len(source) != 1 {
+			return fmt.Errorf("find the source of %s: %v %w", app, source, err)
+		}
+		cmd.Dir = filepath.Dir(source[0])
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("build %s: %w\n%s", app, err, out)
