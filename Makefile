@@ -7,7 +7,7 @@ quad := $(bin)/quad
 # Command-line flags for quad, e.g. `make up QUAD_FLAGS=--json`.
 QUAD_FLAGS ?=
 
-.PHONY: help build up down demo test bench lint clean quad
+.PHONY: help build up down demo test soak bench lint clean quad
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ demo: quad ## set everything up, place orders, watch them settle, prove the book
 
 test: quad ## run every test of every module against real servers
 	@$(quad) test $(QUAD_FLAGS)
+
+soak: quad ## end-to-end tests at ten times the load, and 500 kills (some hours)
+	@$(quad) build $(QUAD_FLAGS)
+	QUADRILLE_SOAK=10 go -C local/e2e test -race -count=1 -timeout=12h -v .
 
 bench: quad ## measure orders settled a second in every scenario (about 6 min)
 	@$(quad) bench --scenario all $(QUAD_FLAGS)
