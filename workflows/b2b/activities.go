@@ -201,7 +201,7 @@ func openGate(ctx context.Context, tx *outbox.Tx, o *Order) (GateView, error) {
 	}
 	if g := found[o.ID]; g != nil {
 		// Decided before the customer cancelled, it stays decided.
-		return closeStep(ctx, tx, o, g)
+		return closeStep(tx, o, g)
 	}
 	if o.CancelAsked {
 		o.End(stepApproval, cancelledByCustomer, tx.Now)
@@ -234,7 +234,7 @@ func openGate(ctx context.Context, tx *outbox.Tx, o *Order) (GateView, error) {
 }
 
 // closeStep ends the approval step if the gate is decided.
-func closeStep(ctx context.Context, tx *outbox.Tx, o *Order, g *Gate) (GateView, error) {
+func closeStep(tx *outbox.Tx, o *Order, g *Gate) (GateView, error) {
 	view := g.view(tx.Now)
 	if view.Verdict == nil {
 		return view, nil

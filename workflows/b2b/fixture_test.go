@@ -59,7 +59,7 @@ func (o *office) order(company string, amount int64) Request {
 		CompanyID: company, OrderedBy: "carl", Status: Submitted, Currency: "GBP", Amount: amount, Steps: []*Step{},
 		Lines: []events.Line{{SKU: "desk", Quantity: 1, UnitPrice: amount}}, SubmittedAt: now, MovedAt: now,
 	}
-	err := o.Outbox.InTx(o.Context(), func(ctx context.Context, tx *outbox.Tx) error {
+	err := o.Outbox.InTx(o.Context(), func(_ context.Context, tx *outbox.Tx) error {
 		return orders.Save(tx, map[uuid.UUID]*Order{id: placed})
 	})
 	if err != nil {
