@@ -16,15 +16,15 @@ const SpecVersion = "1.0"
 // Envelope is a CloudEvents 1.0 event in structured JSON mode, as it lies on
 // the broker. Extension traceparent (W3C) carries the order's trace.
 type Envelope struct {
-	SpecVersion     string          `json:"specversion"`
-	ID              uuid.UUID       `json:"id"`
-	Source          string          `json:"source"`
-	Type            string          `json:"type"`
-	Subject         string          `json:"subject"`
-	Time            time.Time       `json:"time"`
-	DataContentType string          `json:"datacontenttype"`
-	DataSchema      string          `json:"dataschema"`
-	TraceParent     string          `json:"traceparent,omitempty"`
+	SpecVersion     string    `json:"specversion"`
+	ID              uuid.UUID `json:"id"`
+	Source          string    `json:"source"`
+	Type            string    `json:"type"`
+	Subject         string    `json:"subject"`
+	Time            time.Time `json:"time"`
+	DataContentType string    `json:"datacontenttype"`
+	DataSchema      string    `json:"dataschema"`
+	TraceParent     string    `json:"traceparent,omitempty"`
 }
 
 // Schema names the contract of a payload. A change that would break a consumer
