@@ -11,7 +11,9 @@ import (
 func TestRule4_AnExpiredReservationCancelsTheOrder(t *testing.T) {
 	s := sys
 	s.setStock(t, "expiring", map[string]int64{"leeds": 10})
-	s.restartWith(t, "inventory", "QUADRILLE_RESERVATION_TTL", "2s")
+	// With the expiry's own second and a half this is less than the 3 s that the
+	// provider takes for tok_slow.
+	s.restartWith(t, "inventory", "QUADRILLE_RESERVATION_TTL", "1s")
 
 	t.Run("not paid at all", func(t *testing.T) {
 		s.end(t, "payment", syscall.SIGTERM)

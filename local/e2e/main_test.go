@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -166,6 +167,11 @@ func (s *system) build(ctx context.Context) error {
 		s.App(app).Command = []string{binary}
 	}
 	return nil
+}
+
+// subscribers are the services that hear events; b2b only sends some.
+func (s *system) subscribers() []string {
+	return slices.DeleteFunc(s.Apps(), func(app string) bool { return app == b2b })
 }
 
 // startServices starts each process singly, so that each can be killed singly.

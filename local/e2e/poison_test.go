@@ -183,12 +183,12 @@ func TestRule3_DeadLettersAreParkedUnderTheirOwnTopic(t *testing.T) {
 	id := s.mustPlace(t, basketOf("dead-lettered", 1, "tok_success"))
 	s.expect(t, id, confirmed(250))
 	created := s.published(t, id)[0]
-	for _, app := range s.Apps() {
+	for _, app := range s.subscribers() {
 		if err := publish(t.Context(), client, app+".deadletter", created.payload); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, app := range s.Apps() {
+	for _, app := range s.subscribers() {
 		p := s.awaitParked(t, app, withID(created.ID))
 		if p.Topic != events.TypeOrderCreated || string(p.Payload) != created.payload {
 			t.Errorf("%s parked topic %s and payload %s", app, p.Topic, p.Payload)
