@@ -7,6 +7,9 @@ import (
 	"net/http"
 	"regexp"
 
+	"github.com/go-chi/chi/v5"
+	"github.com/google/uuid"
+
 	"quadrille.internal/events"
 	"quadrille.internal/platform/fault"
 )
@@ -23,6 +26,15 @@ func Key(r *http.Request) (string, error) {
 		return "", fault.Field("Idempotency-Key", "required", "Send header Idempotency-Key: 1 to 255 visible ASCII characters, new for each order, the same for each repetition.")
 	}
 	return key, nil
+}
+
+// OrderID returns the order that the request's path names.
+func OrderID(r *http.Request) (uuid.UUID, error) {
+	id, err := uuid.Parse(chi.URLParam(r, "id"))
+	if err != nil {
+		return id, fault.Field("id", "not_a_uuid", "An order id is a UUID.")
+	}
+	return id, nil
 }
 
 // ValidName reports whether s may be an id that comes from outside: a SKU, a

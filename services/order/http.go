@@ -15,6 +15,7 @@ import (
 	"quadrille.internal/events"
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/rest"
 	"quadrille.internal/platform/telemetry"
@@ -93,7 +94,7 @@ func timeline(o *Order) []moment {
 }
 
 func (s *server) get(w http.ResponseWriter, r *http.Request) error {
-	id, err := orderID(r)
+	id, err := intake.OrderID(r)
 	if err != nil {
 		return err
 	}
@@ -109,7 +110,7 @@ func (s *server) get(w http.ResponseWriter, r *http.Request) error {
 // cancel decides at once: either the order is cancelled when this answers, or it
 // is confirmed and stays so.
 func (s *server) cancel(w http.ResponseWriter, r *http.Request) error {
-	id, err := orderID(r)
+	id, err := intake.OrderID(r)
 	if err != nil {
 		return err
 	}
@@ -187,12 +188,4 @@ func (s *server) list(w http.ResponseWriter, r *http.Request) error {
 		page.Orders[i] = viewOf(o)
 	}
 	return rest.Write(w, http.StatusOK, page)
-}
-
-func orderID(r *http.Request) (uuid.UUID, error) {
-	id, err := uuid.Parse(chi.URLParam(r, "id"))
-	if err != nil {
-		return id, fault.Field("id", "not_a_uuid", "An order id is a UUID.")
-	}
-	return id, nil
 }

@@ -157,7 +157,7 @@ type view struct {
 }
 
 func (s *server) get(w http.ResponseWriter, r *http.Request) error {
-	id, err := orderID(r)
+	id, err := intake.OrderID(r)
 	if err != nil {
 		return err
 	}
@@ -222,7 +222,7 @@ func waitsFor(o *Order) string {
 
 // cancel stops an order that is not completed. What was done for it is undone.
 func (s *server) cancel(w http.ResponseWriter, r *http.Request) error {
-	id, err := orderID(r)
+	id, err := intake.OrderID(r)
 	if err != nil {
 		return err
 	}
@@ -272,7 +272,7 @@ func (s *server) closeGate(ctx context.Context, tx *outbox.Tx, id uuid.UUID) err
 
 // vote records a decision, durably, before it answers; the workflow is told after.
 func (s *server) vote(w http.ResponseWriter, r *http.Request) error {
-	id, err := orderID(r)
+	id, err := intake.OrderID(r)
 	if err != nil {
 		return err
 	}
@@ -301,7 +301,7 @@ func (s *server) vote(w http.ResponseWriter, r *http.Request) error {
 // resume tries a compensation that kept failing once more. What is asked is
 // committed first; the relay sees to it that the workflow hears of it.
 func (s *server) resume(w http.ResponseWriter, r *http.Request) error {
-	id, err := orderID(r)
+	id, err := intake.OrderID(r)
 	if err != nil {
 		return err
 	}
@@ -323,12 +323,4 @@ func (s *server) resume(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return s.answer(ctx, w, id)
-}
-
-func orderID(r *http.Request) (uuid.UUID, error) {
-	id, err := uuid.Parse(chi.URLParam(r, "id"))
-	if err != nil {
-		return id, fault.Field("id", "not_a_uuid", "An order id is a UUID.")
-	}
-	return id, nil
 }
