@@ -268,8 +268,7 @@ func (w *worker) hear(ctx context.Context, req Request) (GateView, error) {
 // advance lets the gate do what is due by now.
 func (w *worker) advance(ctx context.Context, req Request) (GateView, error) {
 	err := w.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
-		_, err := advance(ctx, tx, req.OrderID)
-		return err
+		return advance(ctx, tx, req.OrderID)
 	})
 	if err != nil {
 		return GateView{}, err

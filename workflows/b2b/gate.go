@@ -262,19 +262,15 @@ func (b *ballot) conclude(tx *outbox.Tx, v Vote) error {
 }
 
 // advance does what the gate does by itself by now: remind, escalate, expire.
-func advance(ctx context.Context, tx *outbox.Tx, id uuid.UUID) (GateView, error) {
+func advance(ctx context.Context, tx *outbox.Tx, id uuid.UUID) error {
 	b, err := loadBallot(ctx, tx, id)
-	if err != nil {
-		return GateView{}, err
+	if err != nil || b.gate.State != GateOpen {
+		return err
 	}
-	g := b.gate
-	if g.State == GateOpen {
-		if err := b.pass(tx); err != nil {
-			return GateView{}, err
-		}
+	if err := b.pass(tx); err != nil {
+		return err
 	}
-	view := g.view(tx.Now)
-	return view, gates.Save(tx, map[uuid.UUID]*Gate{id: g})
+	return gates.Save(tx, map[uuid.UUID]*Gate{id: b.gate})
 }
 
 func (b *ballot) pass(tx *outbox.Tx) error {
