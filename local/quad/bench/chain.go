@@ -217,7 +217,7 @@ func (c *chain) spawn(name string, args []string, env ...string) error {
 		"QUADRILLE_STACK="+c.stack.Dir)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for quad, which stops them
-	if err := cmd.Start(); err != nil {
+	if err := stack.StartWithSlack(cmd); err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
 	}
 	c.parts = append(c.parts, cmd)

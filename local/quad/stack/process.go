@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -127,7 +128,7 @@ func (s *Stack) spawn(c command) (*Process, error) {
 	cmd.Env = append(os.Environ(), append(c.env, marker+"="+s.Dir)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: c.user}
-	if err := cmd.Start(); err != nil {
+	if err := StartWithSlack(cmd); err != nil {
 		return nil, fmt.Errorf("start %s: %w", c.name, err)
 	}
 	// Reaps it if it ends before quad does; otherwise init will.
@@ -139,6 +140,29 @@ func (s *Stack) spawn(c command) (*Process, error) {
 	}
 	p := &Process{Name: c.name, PID: cmd.Process.Pid, start: start}
 	return p, s.writePID(p)
+}
+
+// timerSlack is how late the kernel may wake what a stack starts. The Go runtime
+// naps for 20 µs dozens of times after each burst of work, and on a virtual machine
+// a timer costs more than such a burst: docs/performance.md has the figures.
+const timerSlack = time.Millisecond
+
+// StartWithSlack starts cmd with timerSlack, which a process has from the thread that
+// forked it, and hands down (prctl(2), PR_SET_TIMERSLACK).
+func StartWithSlack(cmd *exec.Cmd) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := setTimerSlack(timerSlack); err != nil {
+		return err
+	}
+	return errors.Join(cmd.Start(), setTimerSlack(0)) // 0 is the thread's own again
+}
+
+func setTimerSlack(slack time.Duration) error {
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, syscall.PR_SET_TIMERSLACK, uintptr(slack), 0); errno != 0 {
+		return fmt.Errorf("set timer slack: %w", errno)
+	}
+	return nil
 }
 
 func (s *Stack) pidFile(name string) string { return filepath.Join(s.Dir, "run", name+".pid") }

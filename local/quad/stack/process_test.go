@@ -36,6 +36,21 @@ func TestProcessIsFoundAgainByItsPIDFile(t *testing.T) {
 	}
 }
 
+func TestWhatIsStartedMayBeWokenLate(t *testing.T) {
+	s, _ := newStack(t)
+	// Through a shell, as sidecars and services are started through dapr run.
+	p, err := s.spawn(command{name: "worker", args: []string{"sh", "-c", "cat /proc/self/timerslack_ns; echo ready; sleep 1000"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.signal(syscall.SIGKILL) })
+	awaitLog(t, s, "worker", "ready")
+	log, err := os.ReadFile(s.LogFile("worker"))
+	if got := strings.Fields(string(log))[0]; err != nil || got != "1000000" {
+		t.Errorf("timer slack is %s ns, want 1000000 (%v)", got, err)
+	}
+}
+
 func TestRecycledPIDIsLeftAlone(t *testing.T) {
 	s, _ := newStack(t)
 	stranger := sleeper(t, s, "stranger")
