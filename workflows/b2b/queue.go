@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -111,13 +112,15 @@ type stuckOrder struct {
 }
 
 // stuck is the watchdog's list: orders that wait neither for a person nor for
-// their turn.
+// their turn. A step that keeps failing moves its order each time; its own age tells.
 func (s *server) stuck(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
 	defer cancel()
 	late, err := orders.Select(ctx, s.pool, `
 		where ended_at is null and (status = 'compensation_failed'
-			or (status <> 'awaiting_approval' and moved_at < $1)
+			or (status <> 'awaiting_approval' and (moved_at < $1 or exists (
+				select from jsonb_to_recordset(steps) as step(verdict jsonb, started_at timestamptz)
+				where step.verdict is null and step.started_at < $1)))
 			or (status = 'awaiting_approval' and id in (
 				select id from gates where state <> 'open' and observed_at is null and decided_at < $1
 				union select id from gates where state = 'open' and expire_at < $1)))
@@ -127,18 +130,18 @@ func (s *server) stuck(w http.ResponseWriter, r *http.Request) error {
 	}
 	list := []stuckOrder{}
 	for _, o := range late {
-		list = append(list, stuckOrder{o.ID, o.Status, o.MovedAt, whyStuck(o)})
+		list = append(list, stuckFor(o))
 	}
 	return rest.Write(w, http.StatusOK, map[string]any{"stuck": list})
 }
 
-func whyStuck(o *Order) string {
-	for i := len(o.Steps) - 1; i >= 0; i-- {
-		if st := o.Steps[i]; st.Verdict == nil && st.Error != "" {
-			return fmt.Sprintf("%s failed %d times: %s", st.Name, st.Attempts, st.Error)
+func stuckFor(o *Order) stuckOrder {
+	for _, st := range slices.Backward(o.Steps) {
+		if st.Verdict == nil && st.Error != "" {
+			return stuckOrder{o.ID, o.Status, st.StartedAt, fmt.Sprintf("%s failed %d times: %s", st.Name, st.Attempts, st.Error)}
 		}
 	}
-	return "waits for " + waitsFor(o) + "; no worker has taken it up"
+	return stuckOrder{o.ID, o.Status, o.MovedAt, "waits for " + waitsFor(o) + "; no worker has taken it up"}
 }
 
 func (s *server) getCompany(w http.ResponseWriter, r *http.Request) error {
