@@ -31,7 +31,7 @@ soak: quad ## end-to-end tests at ten times the load, and 500 kills (some hours)
 	@$(quad) build $(QUAD_FLAGS)
 	QUADRILLE_SOAK=10 go -C local/e2e test -race -count=1 -timeout=12h -v .
 
-bench: quad ## measure orders settled a second in every scenario (about 6 min)
+bench: quad ## measure orders settled a second in every scenario (about 8 min)
 	@$(quad) bench --scenario all $(QUAD_FLAGS)
 
 lint: $(bin)/golangci-lint $(bin)/govulncheck ## check format, vet, linters and known vulnerabilities

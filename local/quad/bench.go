@@ -42,6 +42,7 @@ picture; every run has a folder. docs/performance.md says how to read them.
 Scenarios: all, ` + strings.Join(bench.Names(), ", "),
 		Example: `  quad bench --scenario steady --in-flight 1000 --orders 30000
   quad bench --scenario steady --rate 500
+  quad bench b2b
   quad bench --compare before.json .local/bench/latest.json`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if f.compare {
@@ -56,18 +57,40 @@ Scenarios: all, ` + strings.Join(bench.Names(), ", "),
 			return f.run(cmd.Context(), g)
 		},
 	}
+	f.add(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&f.scenario, "scenario", "steady", "what is ordered, and how it comes in")
-	flags.IntVar(&f.overrides.Orders, "orders", 0, "orders that count (default: the scenario's)")
-	flags.IntVar(&f.overrides.InFlight, "in-flight", 0, "closed loop: orders placed and not settled (default 1000)")
+	flags.StringVar(&f.scenario, "scenario", "steady", "what is ordered, and how it comes in; several with commas")
 	flags.Float64Var(&f.overrides.Rate, "rate", 0, "open loop: orders a second, whatever becomes of them")
-	flags.IntVar(&f.overrides.WarmUp, "warm-up", -1, "orders before those that count (default: by scenario)")
-	flags.IntVar(&f.overrides.Connections, "connections", 0, "requests under way at most (default: the scenario's)")
-	flags.Uint64Var(&f.seed, "seed", 1, "the same seed places the same orders")
 	flags.BoolVar(&f.noChain, "no-chain", false, "leave out the bare Dapr chain")
 	flags.BoolVar(&f.compare, "compare", false, "compare two result files")
 	cmd.MarkFlagsMutuallyExclusive("in-flight", "rate")
+	cmd.AddCommand(newBenchB2B(g))
 	return cmd
+}
+
+// newBenchB2B measures the saga, once for how many and once for how soon.
+func newBenchB2B(g *globals) *cobra.Command {
+	f := benchFlags{scenario: "b2b,b2b-16", noChain: true}
+	cmd := &cobra.Command{
+		Use:   "b2b",
+		Short: "Measure companies' orders: whole sagas a second, and approval to completion",
+		Long: `b2b is bench --scenario b2b,b2b-16: companies' orders that each wait for one approval,
+which is given at once; first 64 at once, for how many a second, then 16, for how soon.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), g) },
+	}
+	f.add(cmd)
+	return cmd
+}
+
+// add defines the flags that every way to measure has.
+func (f *benchFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.IntVar(&f.overrides.Orders, "orders", 0, "orders that count (default: the scenario's)")
+	flags.IntVar(&f.overrides.InFlight, "in-flight", 0, "closed loop: orders placed and not settled (default: the scenario's)")
+	flags.IntVar(&f.overrides.WarmUp, "warm-up", -1, "orders before those that count (default: by scenario)")
+	flags.IntVar(&f.overrides.Connections, "connections", 0, "requests under way at most (default: the scenario's)")
+	flags.Uint64Var(&f.seed, "seed", 1, "the same seed places the same orders")
 }
 
 func compareResults(before, after string) error {
@@ -186,7 +209,10 @@ func printResult(r *bench.Result) {
 	for _, row := range []struct {
 		name string
 		q    bench.Quantiles
-	}{{"settled, ms", r.SettledMS}, {"HTTP answer, ms", r.HTTPMS}, {"customer told why not, ms", r.ToldMS}} {
+	}{{"settled, ms", r.SettledMS}, {"HTTP answer, ms", r.HTTPMS}, {"customer told why not, ms", r.ToldMS}, {"approval to completion, ms", r.ApprovedMS}} {
+		if row.q == (bench.Quantiles{}) {
+			continue // there was none
+		}
 		t.add("  "+row.name, tenths(row.q.P50), tenths(row.q.P95), tenths(row.q.P99), tenths(row.q.Max))
 	}
 	fmt.Printf("  %s orders/s", paint(os.Stdout, green, fmt.Sprintf("%.0f", r.OrdersPerSecond)))

@@ -380,3 +380,63 @@ func TestChainComponentDiffersInTopicsOnly(t *testing.T) {
 		t.Errorf("topics of the services in\n%s", text)
 	}
 }
+
+func TestThroughputAndLatenciesOfEachKindOfOrder(t *testing.T) {
+	const ms = time.Millisecond
+	var f Figures
+	f.fill(&history{orders: []course{
+		{answered: 1 * ms, settled: 40 * ms, told: 30 * ms, decided: 10 * ms},
+		{answered: 3 * ms, settled: 60 * ms, told: 50 * ms, refused: true},
+		{}, // turned away
+	}})
+	for name, q := range map[string]struct{ got, want Quantiles }{
+		"HTTP":     {f.HTTPMS, Quantiles{1, 3, 3, 3}},
+		"settled":  {f.SettledMS, Quantiles{40, 60, 60, 60}},
+		"told":     {f.ToldMS, Quantiles{50, 50, 50, 50}},
+		"approved": {f.ApprovedMS, Quantiles{20, 20, 20, 20}},
+	} {
+		if q.got != q.want {
+			t.Errorf("%s: %+v, want %+v", name, q.got, q.want)
+		}
+	}
+}
+
+// An office opens the gates of orders late, and some for the first time once all
+// orders are placed: every order is approved, once.
+func TestEveryOrderIsApprovedOnce(t *testing.T) {
+	var mu sync.Mutex
+	approved := map[string]int{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if id, found := strings.CutSuffix(r.URL.Path, "/approval"); found {
+			mu.Lock()
+			approved[id]++
+			mu.Unlock()
+			return
+		}
+		w.WriteHeader(http.StatusAccepted)
+		_, _ = w.Write([]byte(`{"id":"01900000-0000-7000-8000-000000000000"}`))
+	}))
+	t.Cleanup(server.Close)
+	addr := strings.TrimPrefix(server.URL, "http://")
+	l := newLoad(scenario(t, "b2b", Overrides{Orders: 5, InFlight: 6}), 1, "run", addr, addr)
+	ended := make(chan error, 1)
+	go func() { ended <- l.run(t.Context()) }()
+	await(t, func() bool { return int(l.accepted.Load()) == len(l.placed) })
+	for i := range l.placed {
+		if len(ended) > 0 {
+			t.Fatal("ended before all was decided")
+		}
+		l.wishes <- wish{i, string(rune('a' + i))}
+	}
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if len(approved) != len(l.placed) {
+		t.Errorf("approved %v, want %d orders", approved, len(l.placed))
+	}
+	for i, p := range l.placed {
+		if p.decided == 0 {
+			t.Errorf("order %d has no time of its decision", i)
+		}
+	}
+}

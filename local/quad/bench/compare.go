@@ -19,6 +19,7 @@ var measures = []struct {
 	{"settled p50 ms", func(f *Figures) float64 { return f.SettledMS.P50 }},
 	{"settled p99 ms", func(f *Figures) float64 { return f.SettledMS.P99 }},
 	{"settled max ms", func(f *Figures) float64 { return f.SettledMS.Max }},
+	{"approved p50 ms", func(f *Figures) float64 { return f.ApprovedMS.P50 }},
 	{"http p50 ms", func(f *Figures) float64 { return f.HTTPMS.P50 }},
 	{"http p99 ms", func(f *Figures) float64 { return f.HTTPMS.P99 }},
 	{"cpu ms/order", func(f *Figures) float64 { return f.CPUMSPerOrder }},

@@ -19,7 +19,7 @@ const generator = "load generator"
 // partsOf finds the process of every part that runs on this machine.
 func partsOf(s *stack.Stack) (map[string]int, error) {
 	pids := map[string]int{generator: os.Getpid()}
-	parts := []string{postgres, "redis", "placement", "scheduler", "psp"}
+	parts := []string{postgres, "redis", "placement", "scheduler", "psp", "erp"}
 	for _, app := range s.Apps() {
 		parts = append(parts, app, stack.Sidecar(app))
 	}

@@ -15,10 +15,11 @@ type history struct {
 	orders []course
 }
 
-// course of one order; answered and settled are 0 for one that was turned away.
+// course of one order; answered and settled are 0 for one that was turned away,
+// decided for one that nobody decided on.
 type course struct {
-	intended, answered, settled, told time.Duration
-	refused                           bool
+	intended, answered, decided, settled, told time.Duration
+	refused                                    bool
 }
 
 // historyOf joins what the load and the books know. An accepted order that the
@@ -30,7 +31,7 @@ func historyOf(l *load, e *ends) (*history, error) {
 		orders: make([]course, len(l.placed)),
 	}
 	for i, p := range l.placed {
-		c := course{intended: p.intended, answered: p.answered, refused: e.refused[i]}
+		c := course{intended: p.intended, answered: p.answered, decided: p.decided, refused: e.refused[i]}
 		if p.answered > 0 {
 			if e.settled[i].IsZero() {
 				return nil, fmt.Errorf("order %d was accepted and is in no book", i)
@@ -44,14 +45,18 @@ func historyOf(l *load, e *ends) (*history, error) {
 
 // counted are the orders after the warm-up that were accepted.
 func (h *history) counted() []course {
-	return slices.DeleteFunc(slices.Clone(h.orders[h.warmUp:]), func(c course) bool { return c.answered == 0 })
+	return those(h.orders[h.warmUp:], func(c course) bool { return c.answered > 0 })
 }
 
-// latencies from the intended start.
-func latencies(orders []course, until func(course) time.Duration) Quantiles {
+// those returns the orders that are of a kind.
+func those(orders []course, kind func(course) bool) []course {
+	return slices.DeleteFunc(slices.Clone(orders), func(c course) bool { return !kind(c) })
+}
+
+func latencies(orders []course, of func(course) time.Duration) Quantiles {
 	took := make([]time.Duration, 0, len(orders))
 	for _, c := range orders {
-		took = append(took, until(c)-c.intended)
+		took = append(took, of(c))
 	}
 	return quantiles(took)
 }
@@ -135,9 +140,11 @@ func (f *Figures) fill(h *history) {
 	from, to := h.span()
 	f.Seconds = (to - from).Seconds()
 	f.OrdersPerSecond = h.throughput()
-	f.SettledMS = latencies(counted, func(c course) time.Duration { return c.settled })
-	f.HTTPMS = latencies(counted, func(c course) time.Duration { return c.answered })
-	refused := slices.DeleteFunc(counted, func(c course) bool { return !c.refused })
-	f.ToldMS = latencies(refused, func(c course) time.Duration { return c.told })
+	f.SettledMS = latencies(counted, func(c course) time.Duration { return c.settled - c.intended })
+	f.HTTPMS = latencies(counted, func(c course) time.Duration { return c.answered - c.intended })
+	f.ToldMS = latencies(those(counted, func(c course) bool { return c.refused }),
+		func(c course) time.Duration { return c.told - c.intended })
+	f.ApprovedMS = latencies(those(counted, func(c course) bool { return c.decided > 0 }),
+		func(c course) time.Duration { return c.told - c.decided })
 	f.Timeline = h.timeline()
 }

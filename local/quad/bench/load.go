@@ -28,21 +28,27 @@ type load struct {
 	gate   *gate
 
 	accepted, shed, given, lost atomic.Int64
-	wishes                      chan string // ids of orders to be cancelled
-	cancelled, tooLate          atomic.Int64
+	wishes                      chan wish
+	decided, cancelled, tooLate atomic.Int64
 	failure                     atomic.Pointer[error] // the first that is not overload
 }
 
-// placing is when, since the load began, an order was to be placed and when it
-// was accepted; answered is 0 for one that was not.
-type placing struct{ intended, answered time.Duration }
+// placing is when, since the load began, an order was to be placed, when it was
+// accepted and when a decision on it was sent; 0 is never.
+type placing struct{ intended, answered, decided time.Duration }
+
+// wish is for something to be done about order i: to be cancelled, or approved.
+type wish struct {
+	i  int
+	id string
+}
 
 const (
 	// buyerPatience bounds how long a buyer who is told to come back later does.
 	buyerPatience = time.Minute
 	// cancelPatience bounds how long an order may take to reach the order service.
 	cancelPatience = 5 * time.Second
-	clerks         = 8 // connections that cancel
+	clerks         = 8 // connections for wishes
 	attempts       = 3 // after a broken connection
 )
 
@@ -51,7 +57,7 @@ func newLoad(s Scenario, seed uint64, runID, shop, desk string) *load {
 		scenario: s, seed: seed, runID: runID, shop: shop, desk: desk,
 		placed: make([]placing, s.total()),
 		gate:   newGate(s.InFlight, s.total()),
-		wishes: make(chan string, s.total()),
+		wishes: make(chan wish, s.total()),
 	}
 }
 
@@ -62,13 +68,16 @@ func (l *load) run(ctx context.Context) error {
 	for range min(l.scenario.Connections, l.scenario.total()) {
 		buying.Go(func() error { return l.buy(bctx) })
 	}
-	var cancelling sync.WaitGroup
+	var granting sync.WaitGroup
 	for range clerks {
-		cancelling.Go(func() { l.cancelAll(ctx) })
+		granting.Go(func() { l.grantAll(ctx) })
 	}
 	err := buying.Wait()
+	if err == nil && l.scenario.trade.approvals {
+		err = l.awaitDecisions(ctx)
+	}
 	close(l.wishes)
-	cancelling.Wait()
+	granting.Wait()
 	return err
 }
 
@@ -98,7 +107,7 @@ func (l *load) buy(ctx context.Context) error {
 		l.placed[i].answered = time.Since(l.began)
 		l.accepted.Add(1)
 		if fate == cancelled {
-			l.wishes <- id
+			l.wishes <- wish{i, id}
 		}
 	}
 }
@@ -169,13 +178,19 @@ func orderID(receipt []byte) (string, error) {
 	return string(receipt[head : head+length]), nil
 }
 
-// cancelAll asks for what customers want cancelled, as soon as they can: right
-// after the order was accepted.
-func (l *load) cancelAll(ctx context.Context) {
+// grantAll grants wishes as they come. A customer's is to cancel as soon as they
+// can: right after the order was accepted.
+func (l *load) grantAll(ctx context.Context) {
 	w := newWire(l.desk)
 	defer w.close()
-	for id := range l.wishes {
-		if err := l.cancel(ctx, w, id); err != nil {
+	for wish := range l.wishes {
+		var err error
+		if l.scenario.trade.approvals {
+			err = l.approve(ctx, w, wish)
+		} else {
+			err = l.cancel(ctx, w, wish.id)
+		}
+		if err != nil {
 			l.failure.CompareAndSwap(nil, &err)
 		}
 	}

@@ -72,19 +72,28 @@ func catalogueSKU(rank uint64) string { return fmt.Sprintf("bench-%05d", rank) }
 func (a *author) write(i int) (request []byte, f fate) {
 	a.source.Seed(a.seed, uint64(i)) //nolint:gosec // i is not negative
 	f = a.drawFate()
+	b := a.appendBuyer(a.body[:0], f)
+	b = append(b, `,"lines":[`...)
+	b = a.appendLines(b, i, f)
+	a.body = append(b, `]}`...)
+	return a.request(i), f
+}
+
+// appendBuyer begins the body with who buys, and how they pay.
+func (a *author) appendBuyer(b []byte, f fate) []byte {
+	if a.scenario.trade.approvals {
+		return fmt.Appendf(b, `{"company_id":%q,"ordered_by":"buyer"`, companyID(a.random.IntN(companies)))
+	}
 	token := "tok_success"
 	if f == declined {
 		token = "tok_decline"
 	}
-	b := append(a.body[:0], `{"customer_id":"`...)
+	b = append(b, `{"customer_id":"`...)
 	b = append(b, orderPrefix...)
 	b = strconv.AppendInt(b, int64(a.random.IntN(customers)), 10)
 	b = append(b, `","currency":"GBP","payment_token":"`...)
 	b = append(b, token...)
-	b = append(b, `","lines":[`...)
-	b = a.appendLines(b, i, f)
-	a.body = append(b, `]}`...)
-	return a.request(i), f
+	return append(b, '"')
 }
 
 // appendLines leaves what a flash sale is about to the orders that count.
@@ -129,7 +138,9 @@ func appendLine(b []byte, sku string, quantity, price int) []byte {
 }
 
 func (a *author) request(i int) []byte {
-	b := append(a.out[:0], "POST /v1/checkouts HTTP/1.1\r\nHost: "...)
+	b := append(a.out[:0], "POST "...)
+	b = append(b, a.scenario.trade.path...)
+	b = append(b, " HTTP/1.1\r\nHost: "...)
 	b = append(b, a.host...)
 	b = append(b, "\r\nContent-Type: application/json\r\nIdempotency-Key: "...)
 	b = append(b, idempotencyKey(a.runID, i)...)

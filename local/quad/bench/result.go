@@ -53,6 +53,8 @@ type Figures struct {
 	SettledMS Quantiles `json:"settled_ms"`
 	HTTPMS    Quantiles `json:"http_ms"`
 	ToldMS    Quantiles `json:"told_ms"`
+	// ApprovedMS is from sending an approval until its order was completed.
+	ApprovedMS Quantiles `json:"approved_ms"`
 
 	Seconds  float64        `json:"seconds"`
 	Outcomes map[string]int `json:"outcomes"`

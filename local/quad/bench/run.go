@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -74,7 +75,7 @@ func chainKeyOf(s Scenario) chainKey { return chainKey{s.InFlight, s.eventBytes(
 // them all: its processes are gone by the time that orders come in.
 func (cfg *Config) measureChains(ctx context.Context) (chains map[chainKey]*Chain, err error) {
 	chains = map[chainKey]*Chain{}
-	if !cfg.Chain {
+	if !cfg.Chain || !slices.ContainsFunc(cfg.Scenarios, func(s Scenario) bool { return !s.trade.approvals }) {
 		return chains, nil
 	}
 	cfg.Live("bare Dapr chain: starting")
@@ -85,7 +86,7 @@ func (cfg *Config) measureChains(ctx context.Context) (chains map[chainKey]*Chai
 	defer func() { err = errors.Join(err, c.stop(ctx)) }()
 	for _, s := range cfg.Scenarios {
 		key := chainKeyOf(s)
-		if chains[key] != nil {
+		if chains[key] != nil || s.trade.approvals {
 			continue
 		}
 		cfg.Live(fmt.Sprintf("bare Dapr chain: %d hops, %d bytes, %d in flight", hops, key.bytes, key.inFlight))
@@ -119,7 +120,7 @@ type trial struct {
 func (cfg *Config) runOne(ctx context.Context, s Scenario, r *Result) error {
 	t := &trial{Config: cfg, scenario: s, runID: strconv.FormatInt(time.Now().UnixMilli(), 36)}
 	var err error
-	if t.books, err = openBooks(ctx, cfg.Stack.AuditorURL); err != nil {
+	if t.books, err = openBooks(ctx, s.trade, cfg.Stack.AuditorURL); err != nil {
 		return err
 	}
 	defer t.books.close(context.WithoutCancel(ctx))
@@ -130,6 +131,11 @@ func (cfg *Config) runOne(ctx context.Context, s Scenario, r *Result) error {
 	t.Live(s.Name + ": stocking up")
 	if err := stockUp(ctx, t.books, s, t.runID, t.host("inventory")); err != nil {
 		return err
+	}
+	if s.trade.approvals {
+		if err := foundCompanies(ctx, t.host(s.trade.desk)); err != nil {
+			return err
+		}
 	}
 	onSale, err := t.books.onSale(ctx)
 	if err != nil {
@@ -187,7 +193,7 @@ func (t *trial) measure(ctx context.Context) (*Figures, error) {
 	watched := make(chan struct{})
 	go func() { defer close(watched); t.census.watch(watching) }()
 
-	t.load = newLoad(t.scenario, t.Seed, t.runID, t.host("checkout"), t.host("order"))
+	t.load = newLoad(t.scenario, t.Seed, t.runID, t.host(t.scenario.trade.shop), t.host(t.scenario.trade.desk))
 	err = t.perform(ctx)
 	enough()
 	<-watched
@@ -217,9 +223,11 @@ func (t *trial) perform(ctx context.Context) error {
 }
 
 const (
-	paceEvery  = 50 * time.Millisecond // a closed loop needs to know soon
-	lookEvery  = 250 * time.Millisecond
-	stallAfter = time.Minute
+	paceEvery = 50 * time.Millisecond // a closed loop needs to know soon
+	// decideEvery is how long an order may have waited for its decision when it gets it.
+	decideEvery = 20 * time.Millisecond
+	lookEvery   = 250 * time.Millisecond
+	stallAfter  = time.Minute
 	// lateness is how long after its id was made a checkout may be committed for
 	// pacing to see it. Those that are later, if any, are seen in the end.
 	lateness = time.Second
@@ -231,10 +239,13 @@ func (t *trial) follow(ctx context.Context, placed <-chan error) error {
 	if t.scenario.closed() {
 		every = paceEvery
 	}
+	if t.scenario.trade.approvals {
+		every = decideEvery
+	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	m := newMeter(t)
-	from := t.books.first
+	from, asked := t.books.first, map[int]bool{}
 	for {
 		select {
 		case err := <-placed:
@@ -251,6 +262,11 @@ func (t *trial) follow(ctx context.Context, placed <-chan error) error {
 		}
 		settled := max(0, int(over)-unsettled)
 		t.load.gate.settled(settled + int(t.load.given.Load()))
+		if t.scenario.trade.approvals {
+			if err := t.approve(ctx, asked, from); err != nil {
+				return err
+			}
+		}
 		m.show(settled)
 		if from = lowestID(time.Now().Add(-lateness)); oldest != "" && oldest < from {
 			from = oldest
@@ -287,28 +303,4 @@ func (t *trial) remaining(ctx context.Context) (int64, error) {
 	}
 	rows, err := t.books.underWay(ctx)
 	return int64(rows), err
-}
-
-// A meter shows how a run is getting on.
-type meter struct {
-	trial *trial
-	at    time.Time
-	last  int
-	rate  float64
-}
-
-func newMeter(t *trial) *meter { return &meter{trial: t, at: time.Now()} }
-
-func (m *meter) show(settled int) {
-	if d := time.Since(m.at); d > time.Second {
-		m.rate = float64(settled-m.last) / d.Seconds()
-		m.at, m.last = time.Now(), settled
-	}
-	l := m.trial.load
-	line := fmt.Sprintf("%s: %d of %d placed, %d settled, %.0f/s", m.trial.scenario.Name,
-		l.accepted.Load(), len(l.placed), settled, m.rate)
-	if shed := l.shed.Load(); shed > 0 {
-		line += fmt.Sprintf(", %d told to come back", shed)
-	}
-	m.trial.Live(line)
 }

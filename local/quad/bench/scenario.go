@@ -27,6 +27,7 @@ type Scenario struct {
 	// Connections is how many requests can be under way.
 	Connections int
 
+	trade       *trade
 	goods       goods
 	lines       [2]int // fewest and most of an order
 	shares      shares
@@ -55,7 +56,7 @@ const plentiful = 10_000_000
 
 // scenarios are all there are, in the order that "all" runs them.
 func scenarios() []Scenario {
-	closed := Scenario{InFlight: 1_000, Connections: 256, goods: catalogue, lines: [2]int{1, 3}}
+	closed := Scenario{InFlight: 1_000, Connections: 256, trade: &checkouts, goods: catalogue, lines: [2]int{1, 3}}
 	vary := func(name string, orders int, change func(*Scenario)) Scenario {
 		s := closed
 		s.Name, s.Orders = name, orders
@@ -71,6 +72,8 @@ func scenarios() []Scenario {
 		vary("steady-50", 1_500, func(s *Scenario) { s.Rate = 50 }),
 		// More buyers at once than the edge lets in, so that it has to send some away.
 		vary("burst", 50_000, func(s *Scenario) { s.Burst, s.Connections = true, 8_000 }),
+		vary("b2b", 3_000, func(s *Scenario) { s.trade, s.InFlight, s.Connections = &deals, 64, 64 }),
+		vary("b2b-16", 1_000, func(s *Scenario) { s.trade, s.InFlight, s.Connections = &deals, 16, 16 }),
 	}
 }
 
@@ -89,15 +92,20 @@ type Overrides struct {
 	Rate                                  float64
 }
 
-// Choose returns the scenario of a name, or all of them for "all".
-func Choose(name string, o Overrides) ([]Scenario, error) {
+// Choose returns the scenarios of names, separated by commas, or all of them for
+// "all".
+func Choose(names string, o Overrides) ([]Scenario, error) {
 	chosen := scenarios()
-	if name != "all" {
-		i := slices.IndexFunc(chosen, func(s Scenario) bool { return s.Name == name })
-		if i < 0 {
-			return nil, fmt.Errorf("there is no scenario %q; there are all, %s", name, strings.Join(Names(), ", "))
+	if names != "all" {
+		all := chosen
+		chosen = nil
+		for name := range strings.SplitSeq(names, ",") {
+			i := slices.IndexFunc(all, func(s Scenario) bool { return s.Name == name })
+			if i < 0 {
+				return nil, fmt.Errorf("there is no scenario %q; there are all, %s", name, strings.Join(Names(), ", "))
+			}
+			chosen = append(chosen, all[i])
 		}
-		chosen = chosen[i : i+1]
 	}
 	for i := range chosen {
 		if err := chosen[i].override(o); err != nil {

@@ -12,17 +12,18 @@ import (
 
 // books reads the services' databases, as the auditor.
 type books struct {
+	trade *trade
 	conns map[string]*pgx.Conn // by service
 	// first is an id that every order of this run is above: ids are UUIDs of
 	// version 7, which grow with time.
 	first string
 }
 
-var services = []string{"checkout", "inventory", "payment", "order"}
+var services = []string{"checkout", "inventory", "payment", "order", "b2b"}
 
 // openBooks connects, and makes sure that PostgreSQL keeps the times of commits.
-func openBooks(ctx context.Context, url func(service string) string) (*books, error) {
-	b := &books{conns: map[string]*pgx.Conn{}, first: lowestID(time.Now())}
+func openBooks(ctx context.Context, of *trade, url func(service string) string) (*books, error) {
+	b := &books{trade: of, conns: map[string]*pgx.Conn{}, first: lowestID(time.Now())}
 	for _, service := range services {
 		conn, err := connect(ctx, url(service))
 		if err != nil {
@@ -71,13 +72,9 @@ func lowestID(t time.Time) string {
 }
 
 // unsettled counts the orders, from an id upwards, that are still under way, and
-// returns the lowest id of them. Only the two services that hear of an order's
-// end last are asked: this is for pacing, several times a second.
+// returns the lowest id of them. This is for pacing, several times a second.
 func (b *books) unsettled(ctx context.Context, from string) (n int, oldest string, err error) {
-	for service, sql := range map[string]string{
-		"checkout":  "select count(*), coalesce(min(id::text), '') from checkouts where id >= $1 and status = 'placed'",
-		"inventory": "select count(*), coalesce(min(id::text), '') from reservations where id >= $1 and status in ('unknown', 'held')",
-	} {
+	for service, sql := range b.trade.unsettled {
 		var count int
 		var lowest string
 		if err := b.conns[service].QueryRow(ctx, sql, from).Scan(&count, &lowest); err != nil {
@@ -95,31 +92,28 @@ func (b *books) unsettled(ctx context.Context, from string) (n int, oldest strin
 // decisions, payments, events not published yet. It reads all of the run's rows,
 // so it is not for while they are being made.
 func (b *books) underWay(ctx context.Context) (int, error) {
-	var total int
-	for service, sql := range map[string]string{
-		"checkout":  "select count(*) from checkouts where id >= $1 and status = 'placed'",
-		"order":     "select count(*) from orders where id >= $1 and status = 'pending'",
-		"inventory": "select count(*) from reservations where id >= $1 and status = 'held'",
-		"payment":   "select count(*) from payments where id >= $1 and due_at is not null",
-	} {
-		var n, queued int
+	var total, n int
+	for service, sql := range b.trade.underWay {
 		if err := b.conns[service].QueryRow(ctx, sql, b.first).Scan(&n); err != nil {
 			return 0, fmt.Errorf("ask %s what is under way: %w", service, err)
 		}
-		if err := b.conns[service].QueryRow(ctx, "select count(*) from outbox").Scan(&queued); err != nil {
+		total += n
+	}
+	for _, service := range services {
+		if err := b.conns[service].QueryRow(ctx, "select count(*) from outbox").Scan(&n); err != nil {
 			return 0, fmt.Errorf("ask %s what is to be published: %w", service, err)
 		}
-		total += n + queued
+		total += n
 	}
 	return total, nil
 }
 
 // ends has, for each order of the run, when it was settled: when the last of the
-// transactions committed that wrote its rows at the four services. The zero time
+// transactions committed that wrote its rows at the services. The zero time
 // is an order that no service knows.
 type ends struct {
 	settled []time.Time
-	told    []time.Time // at checkout, which is who tells the customer
+	told    []time.Time // at the shop, which is who tells the customer
 	refused []bool
 }
 
@@ -130,25 +124,22 @@ func (b *books) ends(ctx context.Context, runID string, n int) (*ends, error) {
 	prefix := orderPrefix + runID + "-"
 	numbers := make(map[[16]byte]int, n)
 	var id [16]byte
-	var key, status string
+	var key string
+	var refused bool
 	var at time.Time
-	err := b.each(ctx, "checkout", `
-		select id, pg_xact_commit_timestamp(xmin), idempotency_key, status from checkouts
-		where id >= $1 and starts_with(idempotency_key, $2)`, []any{b.first, prefix}, []any{&id, &at, &key, &status},
-		func() error {
-			i, err := numberOf(key, prefix)
-			if err != nil || i >= n {
-				return fmt.Errorf("checkout has a strange key %q", key)
-			}
-			numbers[id] = i
-			e.settled[i], e.told[i], e.refused[i] = at, at, status == "cancelled"
-			return nil
-		})
+	err := b.each(ctx, b.trade.shop, b.trade.taken, []any{b.first, prefix}, []any{&id, &at, &key, &refused}, func() error {
+		i, err := numberOf(key, prefix)
+		if err != nil || i >= n {
+			return fmt.Errorf("%s has a strange key %q", b.trade.shop, key)
+		}
+		numbers[id] = i
+		e.settled[i], e.told[i], e.refused[i] = at, at, refused
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	for service, table := range map[string]string{"order": "orders", "inventory": "reservations", "payment": "payments"} {
-		sql := "select id, pg_xact_commit_timestamp(xmin) from " + table + " where id >= $1"
+	for service, sql := range b.trade.settled {
 		err := b.each(ctx, service, sql, []any{b.first}, []any{&id, &at}, func() error {
 			if i, ours := numbers[id]; ours && at.After(e.settled[i]) {
 				e.settled[i] = at
@@ -178,13 +169,10 @@ func (b *books) outcomes(ctx context.Context) (map[string]int, error) {
 	counts := map[string]int{}
 	var outcome string
 	var n int
-	err := b.each(ctx, "order", `
-		select coalesce(reason->>'code', status), count(*) from orders
-		where id >= $1 and starts_with(customer_id, $2) group by 1`,
-		[]any{b.first, orderPrefix}, []any{&outcome, &n}, func() error {
-			counts[outcome] = n
-			return nil
-		})
+	err := b.each(ctx, b.trade.judge, b.trade.outcomes, []any{b.first, orderPrefix}, []any{&outcome, &n}, func() error {
+		counts[outcome] = n
+		return nil
+	})
 	return counts, err
 }
 
