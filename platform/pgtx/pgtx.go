@@ -55,6 +55,12 @@ func Open(ctx context.Context, url string, o Options) (*pgxpool.Pool, error) {
 	params["lock_timeout"] = "5s"
 	params["idle_in_transaction_session_timeout"] = "15s"
 	params["timezone"] = "UTC"
+	// Services look up rows by index, whatever the size of their tables. A plan that
+	// was made and kept while a table was empty must not read all of it later.
+	params["enable_seqscan"] = "off"
+	params["enable_hashjoin"] = "off"
+	params["enable_mergejoin"] = "off"
+	params["jit"] = "off" // it takes what has no index for worth compiling then
 	// UUIDs in binary, not by way of text and database/sql.
 	cfg.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		pgxuuid.Register(conn.TypeMap())
