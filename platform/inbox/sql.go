@@ -40,10 +40,10 @@ func insert(ctx context.Context, tx querier, consumer string, ids []uuid.UUID) (
 // prune forgets up to limit ids that are older than the retention.
 func prune(ctx context.Context, pool *pgxpool.Pool, before time.Time, limit int) (int64, error) {
 	tag, err := pool.Exec(ctx, `
-		delete from inbox where (event_id, consumer) in (
-			select event_id, consumer from inbox
+		delete from inbox where ctid = any (array(
+			select ctid from inbox
 			where event_id < $1 and handled_at < $2
-			order by event_id limit $3)`,
+			order by event_id limit $3))`,
 		lowestV7(before), before, limit)
 	if err != nil {
 		return 0, fmt.Errorf("prune inbox: %w", err)

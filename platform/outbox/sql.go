@@ -75,18 +75,20 @@ func claim(ctx context.Context, pool *pgxpool.Pool, lease time.Duration, limit i
 	return batch, nil
 }
 
+// The array makes one plan of it, whatever is known of the table's size. Joined,
+// the rows would be sought again for each row of a table taken to be empty, as this
+// one is most of the time.
 const claimSQL = `
-	update outbox o set leased_until = now() + $1
-	from (
-		select xid, id from outbox
+	update outbox set leased_until = now() + $1
+	where ctid = any (array(
+		select ctid from outbox
 		where leased_until < now()
 		  and (xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 		       or leased_until < now() - interval '10 minutes')
 		order by xid, id
 		limit $2
-		for update skip locked) c
-	where o.xid = c.xid and o.id = c.id
-	returning o.xid, o.id, o.topic, o.key, o.payload`
+		for update skip locked))
+	returning xid, id, topic, key, payload`
 
 // remove deletes published rows. One that is gone already is no error.
 func remove(ctx context.Context, pool *pgxpool.Pool, batch []Message) error {
@@ -101,5 +103,6 @@ func remove(ctx context.Context, pool *pgxpool.Pool, batch []Message) error {
 }
 
 const removeSQL = `
-	delete from outbox o using unnest($1::bigint[], $2::uuid[]) d (xid, id)
-	where o.xid = d.xid and o.id = d.id`
+	delete from outbox where ctid = any (array(
+		select o.ctid from unnest($1::bigint[], $2::uuid[]) d (xid, id),
+			lateral (select ctid from outbox where xid = d.xid and id = d.id limit 1) o))`

@@ -1,0 +1,37 @@
+package inbox
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"quadrille.internal/platform/pgtest"
+)
+
+// Neither entering nor forgetting ids may cost more the more there are.
+func TestPlans(t *testing.T) {
+	for _, way := range []string{pgtest.Custom, pgtest.Generic} {
+		t.Run(way, func(t *testing.T) {
+			pool := pgtest.Open(t, pgtest.None)
+			explained, plans := pgtest.Explain(t, pool, way)
+			in := New(Config{Consumer: "order", Pool: explained})
+			now := time.Now()
+			for range 2 { // while there is nothing yet, and then
+				if _, err := prune(t.Context(), explained, now.Add(-retention), pruneBatch); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := insert(t.Context(), explained, "order", []uuid.UUID{{1}, {2}}); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := in.GetParked(t.Context(), uuid.Max); err == nil {
+					t.Fatal("a parked event out of nowhere")
+				}
+				pgtest.Fill(t, pool,
+					`insert into inbox select gen_random_uuid(), 'order', now() - interval '20 days' from generate_series(1, 50000)`,
+					`insert into parked select 'order', gen_random_uuid(), 'order.confirmed', 'cause', 1, '', '{}' from generate_series(1, 10000)`)
+			}
+			plans.Check(t, "inbox_pkey", "parked_pkey")
+		})
+	}
+}

@@ -1,0 +1,95 @@
+package pgtest
+
+import (
+	"context"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// The ways to plan a prepared statement: for the arguments of each execution, or
+// once for any. The server changes between them by itself, so both must be good.
+const (
+	Custom  = "force_custom_plan"
+	Generic = "force_generic_plan"
+)
+
+// Plans are the plans by which the server ran statements.
+type Plans struct {
+	mu  sync.Mutex
+	all []string
+}
+
+// Explain returns a second pool on the database of pool, whose statements are
+// planned in the given way, and their plans.
+func Explain(t testing.TB, pool *pgxpool.Pool, way string) (*pgxpool.Pool, *Plans) {
+	t.Helper()
+	plans := &Plans{}
+	cfg := pool.Config()
+	prepare := cfg.AfterConnect
+	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		if err := prepare(ctx, conn); err != nil {
+			return err
+		}
+		_, err := conn.Exec(ctx, `
+			load 'auto_explain';
+			set auto_explain.log_min_duration = 0;
+			set auto_explain.log_level = notice;
+			set plan_cache_mode = `+way)
+		return err
+	}
+	cfg.ConnConfig.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { plans.add(n.Message) }
+	explained, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(explained.Close)
+	return explained, plans
+}
+
+func (p *Plans) add(notice string) {
+	if _, plan, ok := strings.Cut(notice, "plan:\n"); ok {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.all = append(p.all, plan)
+	}
+}
+
+// growing are the steps whose cost grows with the table, and not with the rows
+// that a statement is about.
+var growing = regexp.MustCompile(`Seq Scan on|Hash \w* ?Join|Merge \w* ?Join|Join Filter`)
+
+// Check fails for each plan whose cost would grow with its tables, and for each
+// of the indexes that no plan uses.
+func (p *Plans) Check(t testing.TB, indexes ...string) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := strings.Join(p.all, "\n")
+	for _, plan := range p.all {
+		if step := growing.FindString(plan); step != "" {
+			t.Errorf("%s in the plan of\n%s", step, plan)
+		}
+	}
+	for _, index := range indexes {
+		if !regexp.MustCompile(`(using|on|Indexes:) ` + index + `\b`).MatchString(all) {
+			t.Errorf("no plan uses %s:\n%s", index, all)
+		}
+	}
+}
+
+// Fill runs statements that give tables a realistic size, and brings their
+// statistics up to date.
+func Fill(t testing.TB, pool *pgxpool.Pool, statements ...string) {
+	t.Helper()
+	for _, sql := range append(statements, `vacuum analyze`) {
+		if _, err := pool.Exec(t.Context(), sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+}
