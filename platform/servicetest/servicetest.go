@@ -34,11 +34,30 @@ import (
 // its own. The outbox is not running: what is emitted stays in its table.
 func NewKit(t testing.TB, name string, migrations fs.FS) *service.Kit {
 	t.Helper()
-	pool := pgtest.Open(t, migrations)
+	return kitOn(pgtest.Open(t, migrations), name)
+}
+
+func kitOn(pool *pgxpool.Pool, name string) *service.Kit {
 	log := slog.New(slog.DiscardHandler)
 	return &service.Kit{
 		Pool: pool, Log: log, Metrics: telemetry.NewMetrics(), API: rest.API{Log: log},
 		Outbox: outbox.New(outbox.Config{Source: name, Pool: pool, Log: log}),
+	}
+}
+
+// CheckPlans runs what a service does, on tables filled by these statements, and
+// fails where a plan would cost more the more rows there are, or none uses one of
+// the indexes.
+func CheckPlans(t *testing.T, migrations fs.FS, fill, indexes []string, do func(*testing.T, *service.Kit)) {
+	t.Helper()
+	for _, way := range []string{pgtest.Custom, pgtest.Generic} {
+		t.Run(way, func(t *testing.T) {
+			pool := pgtest.Open(t, migrations)
+			pgtest.Fill(t, pool, fill...)
+			explained, plans := pgtest.Explain(t, pool, way)
+			t.Run("work", func(t *testing.T) { do(t, kitOn(explained, "test")) })
+			plans.Check(t, indexes...)
+		})
 	}
 }
 
