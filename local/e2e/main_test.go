@@ -221,11 +221,17 @@ func (s *system) races() (err error) {
 	return err
 }
 
+// soak says whether there is time for more: QUADRILLE_SOAK=10 is ten times the load.
+func soak() bool { return setting("QUADRILLE_SOAK", 0) > 0 }
+
 // scaled is a number of orders, multiplied in a soak.
-func scaled(n int) int {
-	factor, err := strconv.Atoi(os.Getenv("QUADRILLE_SOAK"))
-	if err != nil || factor < 1 {
-		return n
+func scaled(n int) int { return n * max(1, setting("QUADRILLE_SOAK", 1)) }
+
+// setting is a number from the environment.
+func setting(name string, otherwise int) int {
+	n, err := strconv.Atoi(os.Getenv(name))
+	if err != nil {
+		return otherwise
 	}
-	return n * factor
+	return n
 }

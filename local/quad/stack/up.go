@@ -55,6 +55,20 @@ func (s *Stack) UpInfra(ctx context.Context) error {
 	return s.startInfra(ctx)
 }
 
+// StartServer starts one part of the infrastructure alone and waits until it is
+// ready, for tests that kill it; a running one is left alone.
+func (s *Stack) StartServer(ctx context.Context, part string) error {
+	start := map[string]func(context.Context) error{
+		"postgres": s.startPostgres, s.BrokerPart(): s.startBroker,
+		"placement": s.startPlacement, "scheduler": s.startScheduler,
+		"psp": s.startPSP, "erp": s.startERP,
+	}[part]
+	if start == nil {
+		return fmt.Errorf("no part of the infrastructure is called %q", part)
+	}
+	return start(ctx)
+}
+
 // lock keeps two quads from starting or stopping the same stack at once.
 func (s *Stack) lock() (unlock func(), err error) {
 	file, err := os.OpenFile(filepath.Join(s.Dir, "run", "lock"), os.O_CREATE|os.O_RDWR, 0o644)
