@@ -145,20 +145,28 @@ func TestB2B_RacingForTheLastCreditAndTheLastStock(t *testing.T) {
 	}
 }
 
-// A minute in a soak.
+// The ERP is down for longer than the pauses between attempts take to grow to their
+// longest, 10 s, which is after 17 s. In a soak each fault lasts a minute.
 func TestB2B_OrdersWaitForAnERPThatIsDown(t *testing.T) {
-	s, down := sys, 6*time.Second
-	if soak() {
-		down = time.Minute
-	}
-	for _, mode := range []string{"down", "flaky", "fail_after", "lose_reply"} {
-		t.Run(mode, func(t *testing.T) {
-			c := s.newCompany(t, 10_000_000, map[string]int64{"leeds": 50}, time.Hour)
-			s.erpMode(t, mode, down)
+	for _, fault := range []struct {
+		mode  string
+		lasts time.Duration
+	}{
+		{"down", 20 * time.Second},
+		{"flaky", 3 * time.Second}, {"fail_after", 3 * time.Second}, {"lose_reply", 3 * time.Second},
+	} {
+		t.Run(fault.mode, func(t *testing.T) {
+			if soak() {
+				fault.lasts = time.Minute
+			}
+			c := sys.newCompany(t, 10_000_000, map[string]int64{"leeds": 50}, time.Hour)
+			sys.erpMode(t, fault.mode, fault.lasts)
+			over := time.After(fault.lasts)
 			want := sagas{}
 			for range 10 {
 				want[c.mustSubmit(1, 500)] = "completed"
 			}
+			<-over
 			c.end(want)
 		})
 	}
