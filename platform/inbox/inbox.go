@@ -11,7 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime/debug"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -57,10 +60,10 @@ func Orders(batch []Delivery) []uuid.UUID {
 	return ids
 }
 
-// Handler has the effects of a batch of events, none of which it has seen, in
-// any order of types. It decides and writes within tx, and emits what the
-// effects cause; an error or panic undoes all of it. It may run again for the
-// same events if its transaction did not commit.
+// Handler has the effects of a batch of events, none of which had one before, in
+// any order of types. It decides and writes within tx, and emits what the effects
+// cause; an error or panic undoes all of it. It may run again for the same events,
+// and even for one that had its effect, but only what it does once is committed.
 type Handler func(ctx context.Context, tx *outbox.Tx, batch []Delivery) error
 
 // Verdict is what the broker is told about one message.
@@ -105,6 +108,8 @@ type Inbox struct {
 	cfg   Config
 	group *group.Group[*Message]
 	count counters
+	// wary is set while events come again, as they do after a crash.
+	wary atomic.Bool
 }
 
 // New returns an Inbox. Run must be running for it to handle anything.
@@ -186,7 +191,7 @@ func (in *Inbox) handle(ctx context.Context, batch []*Message) {
 
 // divide handles a batch, in halves where it fails as a whole.
 func (in *Inbox) divide(ctx context.Context, batch []*Message) {
-	err := in.apply(ctx, batch)
+	err := in.apply(ctx, batch, in.wary.Load())
 	switch {
 	case err == nil:
 		in.count.batches.Add(1)
@@ -216,7 +221,7 @@ func (in *Inbox) persist(ctx context.Context, m *Message, err error) {
 		if pgtx.Sleep(ctx, tryPause) != nil {
 			break
 		}
-		if err = in.apply(ctx, []*Message{m}); err == nil || pgtx.Transient(err) {
+		if err = in.apply(ctx, []*Message{m}, true); err == nil || pgtx.Transient(err) {
 			break
 		}
 	}
@@ -231,43 +236,56 @@ func (in *Inbox) persist(ctx context.Context, m *Message, err error) {
 	}
 }
 
-// apply handles a batch in one transaction.
-func (in *Inbox) apply(ctx context.Context, batch []*Message) error {
-	return in.cfg.Outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
-		return in.effect(ctx, tx, batch)
+// apply handles a batch in one transaction. As a rule all of a batch is new, which
+// one that does not ask takes for granted: its inbox rows travel with the commit. If
+// one of them is there already, the transaction runs again, and asks.
+func (in *Inbox) apply(ctx context.Context, batch []*Message, ask bool) error {
+	var fresh int
+	err := in.cfg.Outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) (err error) {
+		fresh, err = in.effect(ctx, tx, batch, ask)
+		ask = true
+		return err
 	})
+	if err == nil {
+		duplicates := len(batch) - fresh
+		in.count.duplicates.Add(int64(duplicates))
+		in.wary.Store(duplicates > 0)
+	}
+	return err
 }
 
-// effect runs the handler on those of a batch that have had no effect yet.
-func (in *Inbox) effect(ctx context.Context, tx *outbox.Tx, batch []*Message) (err error) {
-	fresh, err := in.enter(ctx, tx, batch)
-	if err != nil {
-		return err
-	}
-	in.count.duplicates.Add(int64(len(batch) - len(fresh)))
-	if len(fresh) == 0 {
-		return nil
+// effect runs the handler on those of a batch that have had no effect yet, and
+// returns how many these are.
+func (in *Inbox) effect(ctx context.Context, tx *outbox.Tx, batch []*Message, ask bool) (fresh int, err error) {
+	deliveries, err := in.enter(ctx, tx, batch, ask)
+	if err != nil || len(deliveries) == 0 {
+		return 0, err
 	}
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("handler panicked: %v\n%s", p, debug.Stack())
 		}
 	}()
-	if err := in.cfg.Handler(ctx, tx, fresh); err != nil {
-		return fmt.Errorf("handle: %w", err)
+	if err := in.cfg.Handler(ctx, tx, deliveries); err != nil {
+		return 0, fmt.Errorf("handle: %w", err)
 	}
-	return nil
+	return len(deliveries), nil
 }
 
 // enter adds the inbox rows and returns the deliveries that had none, each once.
-func (in *Inbox) enter(ctx context.Context, tx *outbox.Tx, batch []*Message) ([]Delivery, error) {
-	ids := make([]uuid.UUID, len(batch))
-	for i, m := range batch {
-		ids[i] = m.delivery.ID
+func (in *Inbox) enter(ctx context.Context, tx *outbox.Tx, batch []*Message, ask bool) ([]Delivery, error) {
+	fresh := make(map[uuid.UUID]struct{}, len(batch))
+	for _, m := range batch {
+		fresh[m.delivery.ID] = struct{}{}
 	}
-	fresh, err := insert(ctx, tx, in.cfg.Consumer, ids)
-	if err != nil {
-		return nil, err
+	ids := slices.Collect(maps.Keys(fresh))
+	if ask {
+		var err error
+		if fresh, err = insert(ctx, tx, in.cfg.Consumer, ids); err != nil {
+			return nil, err
+		}
+	} else {
+		insertAll(tx, in.cfg.Consumer, ids)
 	}
 	deliveries := make([]Delivery, 0, len(fresh))
 	for _, m := range batch {

@@ -38,6 +38,30 @@ func TestEffectOnce(t *testing.T) {
 		w.deliver(inbox.Done, b)
 		w.wantEffects(one, two)
 	})
+	t.Run("again later, to a handler that cannot have it twice", func(t *testing.T) {
+		var calls atomic.Int32
+		w := newWorld(t, func(ctx context.Context, tx *outbox.Tx, batch []inbox.Delivery) error {
+			calls.Add(1)
+			if err := note(ctx, tx, batch); err != nil {
+				return err
+			}
+			_, err := tx.Exec(ctx, `create unique index on effect (event_id)`)
+			return err
+		})
+		id, raw := event(t)
+		w.deliver(inbox.Done, raw)
+		for range 5 {
+			w.deliver(inbox.Done, raw)
+		}
+		w.wantEffects(id)
+		if n := w.count("parked"); n != 0 {
+			t.Errorf("%d parked, though it had had its effect", n)
+		}
+		// The first repetition comes as a surprise, those behind it do not.
+		if n := calls.Load(); n != 2 {
+			t.Errorf("the handler was called %d times, want 2", n)
+		}
+	})
 	t.Run("at the same moment, at two replicas", func(t *testing.T) {
 		w := newWorld(t, note)
 		replicas := []*inbox.Inbox{w.inbox, w.replica(note)}

@@ -27,7 +27,7 @@ func (in *Inbox) Replay(ctx context.Context, id uuid.UUID) error {
 			return err
 		}
 		defer m.span.End()
-		if err := in.effect(ctx, tx, []*Message{m}); err != nil {
+		if _, err := in.effect(ctx, tx, []*Message{m}, true); err != nil {
 			return err
 		}
 		_, err = tx.Exec(ctx, `delete from parked where consumer = $1 and event_id = $2`, p.Consumer, p.EventID)
