@@ -56,7 +56,7 @@ func (a *allocations) Allocate(ctx context.Context, req *inventoryv1.AllocateReq
 // allocation either but the caller.
 func (a *allocations) Release(ctx context.Context, req *inventoryv1.ReleaseRequest) (*inventoryv1.ReleaseResponse, error) {
 	r, err := a.change(ctx, req.GetOrderId(), nil, func(r *Reservation, shelf Shelf, now time.Time) error {
-		if _, err := r.Cancel(shelf, now); err != nil {
+		if err := r.GiveUp(shelf, now); err != nil {
 			return status.Error(codes.FailedPrecondition, err.Error())
 		}
 		return nil

@@ -51,13 +51,18 @@ func TestAllocateAndReleaseAreIdempotent(t *testing.T) {
 	f.checkBooks(t)
 }
 
-// A call that comes after the release it should have preceded gets nothing.
+// A call that comes after the release it should have preceded gets nothing. If none
+// comes, nothing is left to be settled.
 func TestAllocateAfterRelease(t *testing.T) {
 	f := newFixture(t)
 	f.put(t, Stock{SKU: "a", Warehouse: "hull", OnHand: 5})
 	a, id := f.allocations(), uuid.New()
 	if _, err := a.Release(t.Context(), &inventoryv1.ReleaseRequest{OrderId: id.String()}); err != nil {
 		t.Fatal(err)
+	}
+	found, err := reservations.Load(t.Context(), f.kit.Pool, []uuid.UUID{id})
+	if err != nil || found[id] == nil || found[id].Status != Refused || found[id].EndedAt == nil {
+		t.Errorf("the reservation is %+v, %v; want it refused", found[id], err)
 	}
 	answer, err := a.Allocate(t.Context(), ask(id, "a", 1, false))
 	if err != nil || len(answer.GetAllocations()) > 0 {

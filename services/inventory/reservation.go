@@ -86,15 +86,22 @@ func (r *Reservation) Hold(lines []events.Line, nearest []string, backorder bool
 	if r.Status != Unknown {
 		return
 	}
-	if r.Verdict == Release {
-		r.Status, r.EndedAt = Refused, &now
-		return
-	}
 	if r.Allocations = shelf.AllocateNear(lines, nearest, backorder); len(r.Allocations) == 0 {
 		r.Status, r.EndedAt = Refused, &now
 		return
 	}
 	r.Status, r.ReservedAt = Held, &now
+}
+
+// GiveUp releases what Hold has held. An order not heard of yet is refused for good:
+// nobody announces the orders of another service, so nothing need be waited for.
+func (r *Reservation) GiveUp(shelf Shelf, now time.Time) error {
+	if r.Status == Unknown {
+		r.Status, r.Verdict, r.EndedAt = Refused, Release, &now
+		return nil
+	}
+	_, err := r.Cancel(shelf, now) // whose event is for orders that were announced
+	return err
 }
 
 func reasonOf(short []events.Shortage) events.Reason {
