@@ -49,8 +49,9 @@ func TestCreditOfAnOrderIsHeldUsedAndReleasedOnce(t *testing.T) {
 	release := func(req Request) func() error {
 		return func() error { _, err := o.worker.undoCredit(t.Context(), req); return err }
 	}
+	o.worker.erp = startERP(t).port()
 	confirm := func(req Request) func() error {
-		return func() error { _, err := o.worker.confirm(t.Context(), req); return err }
+		return func() error { _, err := o.worker.syncERP(t.Context(), req); return err }
 	}
 	expect := func(step string, errs []error, held, exposure int64) {
 		t.Helper()
@@ -64,7 +65,6 @@ func TestCreditOfAnOrderIsHeldUsedAndReleasedOnce(t *testing.T) {
 		}
 	}
 	a, b := o.order("acme", 600), o.order("acme", 400)
-	o.exec(`update orders set erp_order_id = 'erp_1', version = version + 1`)
 	b.Verdict = &cancelledByCustomer
 	expect("hold", race(hold(a), hold(a), hold(b), hold(b)), 1_000, 0)
 	expect("confirm", race(confirm(a), confirm(a)), 400, 600)

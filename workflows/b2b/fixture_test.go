@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -25,7 +26,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("database/sql.(*DB).connectionOpener"))
 }
 
-// office is the service's own part on a database of its own, without a sidecar.
+// office is the service's own part on a database of its own, without a sidecar: no
+// other service can be reached.
 type office struct {
 	*testing.T
 	*service.Kit
@@ -35,7 +37,8 @@ type office struct {
 func newOffice(t *testing.T) *office {
 	t.Helper()
 	kit := servicetest.NewKit(t, "b2b", migrations)
-	return &office{T: t, Kit: kit, worker: &worker{pool: kit.Pool, outbox: kit.Outbox, log: kit.Log}}
+	alone := &faulty{before: failing("", math.MaxInt64)}
+	return &office{T: t, Kit: kit, worker: &worker{pool: kit.Pool, outbox: kit.Outbox, log: kit.Log, inventory: newInventory(alone)}}
 }
 
 // company adds a company with a credit limit and a policy.

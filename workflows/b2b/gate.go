@@ -57,6 +57,9 @@ var gates = aggregate.NewTable[Gate]("gates")
 type GateView struct {
 	Verdict *Verdict  `json:"verdict,omitempty"`
 	Until   time.Time `json:"until"`
+	// Allocated is the verdict of the step behind the gate, if that was taken at once
+	// and has ended.
+	Allocated *Verdict `json:"allocated,omitempty"`
 }
 
 // newGate opens the gate of an order.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dapr/durabletask-go/api/protos"
 	"github.com/dapr/durabletask-go/workflow"
@@ -364,7 +365,7 @@ func TestLateAttempts(t *testing.T) {
 		undo(stepERP):   func() error { _, err := w.worker.undoERP(t.Context(), req); return err },
 		activityStuck:   func() error { _, err := w.worker.stuck(t.Context(), req); return err },
 		activityEnd:     func() error { _, err := w.worker.end(t.Context(), req); return err },
-		"a failed step": func() error { w.worker.stumble(t.Context(), stepERP, req, os.ErrClosed); return nil },
+		"a failed step": func() error { w.worker.stumble(t.Context(), stepERP, req, time.Now(), os.ErrClosed); return nil },
 	} {
 		if err := attempt(); err != nil {
 			t.Errorf("%s: %v", name, err)

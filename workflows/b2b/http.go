@@ -315,7 +315,7 @@ func (s *server) resume(w http.ResponseWriter, r *http.Request) error {
 		if o.Status != CompensationFailed {
 			return fault.New(fault.Conflict, "not_stuck", "The order is %s; only compensation_failed can be resumed.", o.Status)
 		}
-		o.Status, o.MovedAt = Undoing, tx.Now
+		o.Status, o.Reason, o.MovedAt = Undoing, nil, tx.Now // the reason was that it is stuck
 		tx.AfterCommit(func() { s.relay.poke(id, eventResume) })
 		return orders.Save(tx, map[uuid.UUID]*Order{id: o})
 	})

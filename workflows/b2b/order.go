@@ -126,9 +126,20 @@ func (o *Order) Ended(name string) (Verdict, bool) {
 	return Verdict{}, false
 }
 
-// End notes that a step has ended.
-func (o *Order) End(name string, v Verdict, now time.Time) {
-	s := o.step(name, now)
+// Outcome returns the verdict of steps that are taken in one: that of the first
+// which was refused, or else of the last; none while one has not ended.
+func (o *Order) Outcome(steps ...string) (v Verdict, ended bool) {
+	for _, name := range steps {
+		if v, ended = o.Ended(name); !ended || !v.OK {
+			return v, ended
+		}
+	}
+	return v, ended
+}
+
+// End notes that a step has ended, which began at a time unless it failed before.
+func (o *Order) End(name string, v Verdict, began, now time.Time) {
+	s := o.step(name, began)
 	s.Attempts++
 	s.EndedAt, s.Verdict, o.MovedAt = &now, &v, now
 }
@@ -137,17 +148,17 @@ func (o *Order) End(name string, v Verdict, now time.Time) {
 // at it that is still under way somewhere finds its verdict and changes nothing.
 func (o *Order) Abandon(name string, why Verdict, now time.Time) {
 	if _, ended := o.Ended(name); !ended {
-		o.End(name, why, now)
+		o.End(name, why, now, now)
 	}
 }
 
 // Stumble notes an attempt at a step that failed and will be repeated. A step that
 // has ended takes no notes: the attempt was left over.
-func (o *Order) Stumble(name string, cause error, now time.Time) {
+func (o *Order) Stumble(name string, cause error, began, now time.Time) {
 	if _, ended := o.Ended(name); ended || o.Final() {
 		return
 	}
-	s := o.step(name, now)
+	s := o.step(name, began)
 	s.Attempts++
 	s.Error, o.MovedAt = cause.Error(), now
 }

@@ -27,6 +27,7 @@ import (
 const (
 	erpKey   = "erp-key"
 	appToken = "app-token"
+	erpSlow  = 300 * time.Millisecond
 )
 
 // build builds a program of this repository.
@@ -107,7 +108,7 @@ func startERP(t *testing.T) *erpServer {
 	}
 	e := &erpServer{T: t, url: "http://" + addr}
 	run(t, e.url+"/healthz", nil, build(t, "../../local/erp"),
-		"-addr", addr, "-state", filepath.Join(dir, "state"), "-key-file", key, "-slow", "300ms")
+		"-addr", addr, "-state", filepath.Join(dir, "state"), "-key-file", key, "-slow", erpSlow.String())
 	return e
 }
 

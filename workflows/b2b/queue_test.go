@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 )
@@ -16,10 +17,10 @@ func TestWatchdogListsAStepThatKeepsFailing(t *testing.T) {
 	o.company("acme", 1_000_000, board())
 	down := errors.New("ERP: status 503")
 	failing, fresh := o.order("acme", 400), o.order("acme", 400)
-	o.worker.stumble(t.Context(), stepERP, fresh, down)
-	o.worker.stumble(t.Context(), stepERP, failing, down)
+	o.worker.stumble(t.Context(), stepERP, fresh, time.Now(), down)
+	o.worker.stumble(t.Context(), stepERP, failing, time.Now(), down)
 	o.exec(`update orders set steps = jsonb_set(steps, '{0,started_at}', to_jsonb(now() - interval '1 minute')) where id = $1`, failing.OrderID)
-	o.worker.stumble(t.Context(), stepERP, failing, down)
+	o.worker.stumble(t.Context(), stepERP, failing, time.Now(), down)
 
 	routes := chi.NewRouter()
 	(&server{pool: o.Pool, api: o.API}).routes(routes)

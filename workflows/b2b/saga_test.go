@@ -305,7 +305,13 @@ func TestSaga(t *testing.T) {
 		{"ERP rejects", "erp-reject-", board(), func(b *branch) { b.submit(2, 400, ""); b.ends(Failed, reasonERP) }},
 		{"ERP loses the reply", "erp-lose-reply-", board(), func(b *branch) { b.submit(2, 400, ""); b.ends(Completed, "") }},
 		{"ERP fails after doing the work", "erp-fail-after-", board(), func(b *branch) { b.submit(2, 400, ""); b.ends(Completed, "") }},
-		{"ERP is slow", "erp-slow-", board(), func(b *branch) { b.submit(2, 400, ""); b.ends(Completed, "") }},
+		{"ERP is slow", "erp-slow-", board(), func(b *branch) {
+			b.submit(2, 400, "")
+			o := b.ends(Completed, "")
+			if s := o.step(stepERP, o.MovedAt); s.EndedAt.Sub(s.StartedAt) < erpSlow {
+				b.T.Errorf("the ERP took from %s to %s, want %s", s.StartedAt, s.EndedAt, erpSlow)
+			}
+		}},
 		{"ERP is flaky", "", board(), func(b *branch) {
 			b.erp.mode("flaky", 2)
 			b.submit(2, 400, "")
@@ -327,7 +333,7 @@ func TestSaga(t *testing.T) {
 			}
 		}},
 		{"inventory's answers are lost until the step is given up", "", board(), func(b *branch) {
-			b.inventory.conn.after = failing("Allocate", 3)
+			b.inventory.conn.after = failing("Allocate", 4) // at once, and then as often as the step may be tried
 			b.submit(2, 400, "")
 			b.ends(Failed, reasonStep)
 		}},
@@ -407,6 +413,10 @@ func (b *branch) stuckIn(step string) {
 	if !slices.ContainsFunc(list.Stuck, func(s stuckOrder) bool { return s.OrderID == b.id && strings.Contains(s.Why, step) }) {
 		b.T.Errorf("the watchdog lists %+v", list.Stuck)
 	}
-	b.ask(http.MethodPost, b.path("/resume"), "", http.StatusOK, nil)
+	var resumed view
+	b.ask(http.MethodPost, b.path("/resume"), "", http.StatusOK, &resumed)
+	if resumed.Reason != nil {
+		b.T.Errorf("resumed, the order still shows %+v", resumed.Reason)
+	}
 	b.ask(http.MethodPost, b.path("/resume"), "", http.StatusConflict, nil)
 }

@@ -73,7 +73,7 @@ type saga struct {
 	ctx  *workflow.WorkflowContext
 	in   Input
 	undo []string // compensations of the steps begun, first to last
-	gate GateView // as it was opened
+	gate GateView // as it was last seen
 }
 
 func (s *saga) run() (Verdict, error) {
@@ -81,8 +81,7 @@ func (s *saga) run() (Verdict, error) {
 		s.holdCredit,
 		s.awaitApproval,
 		s.allocateStock,
-		s.syncERP,
-		s.confirm,
+		s.confirmByERP,
 	} {
 		v, err := step()
 		if err != nil {
@@ -108,20 +107,18 @@ func (s *saga) holdCredit() (Verdict, error) {
 
 // awaitApproval waits until the gate is decided. The decision is made in
 // PostgreSQL; an event only tells that there is something to see there.
-func (s *saga) awaitApproval() (Verdict, error) {
-	gate, err := s.gate, error(nil)
-	for err == nil && gate.Verdict == nil {
-		gate, err = s.awaitNews(gate)
+func (s *saga) awaitApproval() (v Verdict, err error) {
+	for s.gate.Verdict == nil {
+		if s.gate, err = s.awaitNews(); err != nil {
+			return v, err
+		}
 	}
-	if err != nil {
-		return Verdict{}, err
-	}
-	return *gate.Verdict, nil
+	return *s.gate.Verdict, nil
 }
 
-func (s *saga) awaitNews(gate GateView) (GateView, error) {
+func (s *saga) awaitNews() (GateView, error) {
 	var news json.RawMessage
-	wait := max(gate.Until.Sub(s.ctx.CurrentTimeUTC()), 10*time.Millisecond)
+	wait := max(s.gate.Until.Sub(s.ctx.CurrentTimeUTC()), 10*time.Millisecond)
 	err := s.ctx.WaitForExternalEvent(eventApproval, wait).Await(&news)
 	if errors.Is(err, task.ErrTaskCanceled) {
 		return call[GateView](s, activityAdvance, Request{}, local)
@@ -129,18 +126,19 @@ func (s *saga) awaitNews(gate GateView) (GateView, error) {
 	return call[GateView](s, activityHear, Request{Event: news}, local)
 }
 
+// allocateStock has nothing left to do where the gate, once passed, led on to it.
 func (s *saga) allocateStock() (Verdict, error) {
 	s.undoable(stepAllocate)
+	if s.gate.Allocated != nil {
+		return *s.gate.Allocated, nil
+	}
 	return call[Verdict](s, stepAllocate, Request{}, remote)
 }
 
-func (s *saga) syncERP() (Verdict, error) {
+// confirmByERP confirms the order in the transaction that notes the ERP's answer.
+func (s *saga) confirmByERP() (Verdict, error) {
 	s.undoable(stepERP)
 	return call[Verdict](s, stepERP, Request{}, remote)
-}
-
-func (s *saga) confirm() (Verdict, error) {
-	return call[Verdict](s, stepConfirm, Request{}, local)
 }
 
 // undoable notes a step's compensation before the step is begun: one that failed

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"quadrille.internal/events"
+	"quadrille.internal/platform/outbox"
+)
+
+func (w *worker) undoERP(ctx context.Context, req Request) (Verdict, error) {
+	return w.compensate(ctx, req, stepERP, w.erp.cancel)
+}
+
+func (w *worker) undoAllocate(ctx context.Context, req Request) (Verdict, error) {
+	return w.compensate(ctx, req, stepAllocate, w.inventory.release)
+}
+
+// compensate undoes a step outside, whether or not it is known to have had its
+// effect, and notes that.
+func (w *worker) compensate(ctx context.Context, req Request, step string, undoIt func(context.Context, *Order) error) (Verdict, error) {
+	began := time.Now()
+	o, err := w.abandon(ctx, req, step)
+	if err != nil {
+		return Verdict{}, err
+	}
+	if v, ended := o.Ended(undo(step)); ended {
+		return v, nil
+	}
+	if err := undoIt(ctx, o); err != nil {
+		return Verdict{}, err
+	}
+	return w.settle(ctx, req, undo(step), began, func(context.Context, *outbox.Tx, *Order) (Verdict, error) { return fine, nil })
+}
+
+// abandon ends the step that is undone, before anything outside is.
+func (w *worker) abandon(ctx context.Context, req Request, step string) (abandoned *Order, err error) {
+	err = w.update(ctx, req.OrderID, func(_ context.Context, tx *outbox.Tx, o *Order) error {
+		abandoned = o
+		if _, ended := o.Ended(undo(step)); ended {
+			return nil
+		}
+		if o.Status != CompensationFailed { // which only a resume leads out of
+			o.Status = Undoing
+		}
+		o.Abandon(step, *req.Verdict, tx.Now)
+		return nil
+	})
+	return abandoned, err
+}
+
+func (w *worker) undoCredit(ctx context.Context, req Request) (Verdict, error) {
+	return w.settle(ctx, req, undo(stepCredit), time.Now(), func(ctx context.Context, tx *outbox.Tx, o *Order) (Verdict, error) {
+		if o.Credit != CreditHeld {
+			return fine, nil
+		}
+		o.Status, o.Credit = Undoing, CreditReleased
+		return fine, releaseCredit(ctx, tx, o.CompanyID, o.Amount)
+	})
+}
+
+// stuck shows that a compensation keeps failing, until somebody resumes it.
+func (w *worker) stuck(ctx context.Context, req Request) (Verdict, error) {
+	err := w.update(ctx, req.OrderID, func(_ context.Context, tx *outbox.Tx, o *Order) error {
+		if _, undone := o.Ended(req.Step); undone {
+			return nil // told late
+		}
+		o.Status, o.MovedAt = CompensationFailed, tx.Now
+		o.Reason = &events.Reason{Code: string(CompensationFailed), Message: req.Step + " keeps failing: " + req.Cause}
+		return nil
+	})
+	return fine, err
+}
+
+// end notifies of an order that did not go through, with the reason.
+func (w *worker) end(ctx context.Context, req Request) (Verdict, error) {
+	why := *req.Verdict
+	return w.settle(ctx, req, activityEnd, time.Now(), func(_ context.Context, tx *outbox.Tx, o *Order) (Verdict, error) {
+		o.Status, o.Reason, o.EndedAt = why.Final, why.Reason, &tx.Now
+		if why.Final == Rejected {
+			return why, tx.Emit(o.TraceParent, &events.B2BOrderRejected{Subject: o.subject(), CompanyID: o.CompanyID, Reason: *why.Reason})
+		}
+		return why, tx.Emit(o.TraceParent, &events.B2BOrderFailed{Subject: o.subject(), CompanyID: o.CompanyID, Status: string(why.Final), Reason: *why.Reason})
+	})
+}
