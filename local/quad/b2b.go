@@ -11,6 +11,7 @@ import (
 
 	"quadrille.internal/local/quad/api"
 	"quadrille.internal/local/quad/timeline"
+	"quadrille.internal/workflows/b2b/wire"
 )
 
 func newB2B(g *globals) *cobra.Command {
@@ -31,7 +32,7 @@ func newB2B(g *globals) *cobra.Command {
 func newSubmit(g *globals) *cobra.Command {
 	var skus []string
 	var key string
-	order := api.NewCompanyOrder{}
+	order := wire.NewOrder{}
 	cmd := &cobra.Command{
 		Use:   "submit --company ID --by PERSON --sku SKU=QUANTITY@PRICE ...",
 		Short: "Submit a company's order",
@@ -114,7 +115,7 @@ func newApprovals(g *globals) *cobra.Command {
 	return cmd
 }
 
-func printApprovals(approver string, pending []api.Pending) {
+func printApprovals(approver string, pending []wire.Pending) {
 	if len(pending) == 0 {
 		fmt.Printf("nothing waits for %s\n", approver)
 		return
@@ -135,7 +136,7 @@ func printApprovals(approver string, pending []api.Pending) {
 
 // newDecide is the command approve or reject.
 func newDecide(g *globals, decision string) *cobra.Command {
-	vote := api.Vote{Decision: decision}
+	vote := wire.Vote{Decision: decision}
 	cmd := &cobra.Command{
 		Use:     decision + " ID --by APPROVER",
 		Short:   map[string]string{"approve": "Approve an order", "reject": "Reject an order, with a reason"}[decision],
@@ -189,7 +190,7 @@ func newStuck(g *globals) *cobra.Command {
 	}
 }
 
-func printStuck(stuck []api.Stuck) {
+func printStuck(stuck []wire.Stuck) {
 	if len(stuck) == 0 {
 		fmt.Println("nothing is stuck")
 		return

@@ -8,12 +8,13 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"quadrille.internal/events"
-	"quadrille.internal/local/quad/api"
 	"quadrille.internal/local/quad/timeline"
+	"quadrille.internal/workflows/b2b/wire"
 )
 
 func newCompany(g *globals) *cobra.Command {
@@ -45,7 +46,7 @@ func newCompanyShow(g *globals) *cobra.Command {
 
 // termFlags are a company's terms as the command line has them.
 type termFlags struct {
-	api.Terms
+	wire.Terms
 	rules, approvers []string
 	policyFile       string
 }
@@ -84,9 +85,9 @@ as in docs/openapi.yaml, with delegations too; - reads standard input.`,
 	f.StringArrayVar(&t.Warehouses, "warehouse", nil, "where to ship from; repeat it, nearest first")
 	f.StringArrayVar(&t.rules, "rule", nil, "AMOUNT=N; repeat it")
 	f.StringArrayVar(&t.approvers, "approver", nil, "ID=LIMIT@LEVEL; repeat it")
-	f.StringVar(&t.Policy.RemindAfter, "remind", "", "after how long to ask again (default 24h)")
-	f.StringVar(&t.Policy.EscalateAfter, "escalate", "", "after how long to ask the next level (default 48h)")
-	f.StringVar(&t.Policy.ExpireAfter, "expire", "", "after how long to give up (default 72h)")
+	f.DurationVar((*time.Duration)(&t.Policy.RemindAfter), "remind", 0, "after how long to ask again (default 24h)")
+	f.DurationVar((*time.Duration)(&t.Policy.EscalateAfter), "escalate", 0, "after how long to ask the next level (default 48h)")
+	f.DurationVar((*time.Duration)(&t.Policy.ExpireAfter), "expire", 0, "after how long to give up (default 72h)")
 	f.StringVar(&t.policyFile, "policy", "", "file with the whole policy")
 	return cmd
 }
@@ -100,7 +101,7 @@ func (t *termFlags) parse(stdin io.Reader) error {
 		if err != nil {
 			return fmt.Errorf("--rule %s is not AMOUNT=N such as 10000=1", text)
 		}
-		t.Policy.Rules = append(t.Policy.Rules, api.Rule{From: from, Need: int(need)})
+		t.Policy.Rules = append(t.Policy.Rules, wire.Rule{From: from, Need: int(need)})
 	}
 	for _, text := range t.approvers {
 		id, rest, _ := strings.Cut(text, "=")
@@ -108,7 +109,7 @@ func (t *termFlags) parse(stdin io.Reader) error {
 		if err != nil || id == "" {
 			return fmt.Errorf("--approver %s is not ID=LIMIT@LEVEL such as alice=500000@1", text)
 		}
-		t.Policy.Approvers = append(t.Policy.Approvers, api.Approver{ID: id, Limit: limit, Level: int(level)})
+		t.Policy.Approvers = append(t.Policy.Approvers, wire.Approver{ID: id, Limit: limit, Level: int(level)})
 	}
 	return nil
 }
@@ -143,7 +144,7 @@ func parsePair(text, separator string) (a, b int64, err error) {
 	return a, b, err
 }
 
-func printCompany(g *globals, c *api.Company) error {
+func printCompany(g *globals, c *wire.Company) error {
 	if g.json {
 		return printJSON(os.Stdout, c)
 	}

@@ -14,6 +14,7 @@ import (
 	"quadrille.internal/local/quad/api"
 	"quadrille.internal/local/quad/timeline"
 	"quadrille.internal/workflows/b2b/chain"
+	"quadrille.internal/workflows/b2b/wire"
 )
 
 func newB2BShow(g *globals) *cobra.Command {
@@ -30,7 +31,7 @@ of the approvers' decisions.`,
 
 // withCompanyOrder makes a command of a call that is about one order and answers
 // with it.
-func (g *globals) withCompanyOrder(verb string, do func(*api.Client, context.Context, uuid.UUID) (api.CompanyOrder, error)) func(*cobra.Command, []string) error {
+func (g *globals) withCompanyOrder(verb string, do func(*api.Client, context.Context, uuid.UUID) (wire.Order, error)) func(*cobra.Command, []string) error {
 	return g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
 		id, err := parseID("order", args[0])
 		if err != nil {
@@ -48,7 +49,7 @@ func (g *globals) withCompanyOrder(verb string, do func(*api.Client, context.Con
 	})
 }
 
-func printCompanyOrder(o *api.CompanyOrder) {
+func printCompanyOrder(o *wire.Order) {
 	fmt.Printf("order     %s  %s\n", o.ID, paintB2BStatus(o.Status))
 	if o.Reason != nil {
 		fmt.Printf("reason    %s (%s)\n", o.Reason.Message, o.Reason.Code)
@@ -77,7 +78,7 @@ func printCompanyOrder(o *api.CompanyOrder) {
 	t.print(os.Stdout)
 }
 
-func waitingTimes(o *api.CompanyOrder) (text string) {
+func waitingTimes(o *wire.Order) (text string) {
 	const layout = "2006-01-02 15:04:05"
 	if o.WaitingSince != nil {
 		text += " since " + o.WaitingSince.Local().Format(layout)
@@ -98,7 +99,7 @@ type sagaMoment struct {
 
 // sagaMoments merges steps and decisions in the order of time. A step is told when
 // it ended, or as far as it is.
-func sagaMoments(o *api.CompanyOrder) []sagaMoment {
+func sagaMoments(o *wire.Order) []sagaMoment {
 	moments := []sagaMoment{{at: o.SubmittedAt, what: "submitted", detail: "by " + o.OrderedBy}}
 	for _, s := range o.Steps {
 		moments = append(moments, stepMoments(o, s)...)
@@ -110,7 +111,7 @@ func sagaMoments(o *api.CompanyOrder) []sagaMoment {
 	return moments
 }
 
-func stepMoments(o *api.CompanyOrder, s api.Step) []sagaMoment {
+func stepMoments(o *wire.Order, s *wire.Step) []sagaMoment {
 	tries := fmt.Sprint(s.Attempts)
 	if s.EndedAt == nil {
 		detail := "under way"
@@ -137,7 +138,7 @@ func stepMoments(o *api.CompanyOrder, s api.Step) []sagaMoment {
 }
 
 // outcome tells what a step that went well came to.
-func outcome(o *api.CompanyOrder, step string) string {
+func outcome(o *wire.Order, step string) string {
 	switch step {
 	case "credit":
 		return timeline.Money(o.Total) + " held"

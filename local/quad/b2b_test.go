@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"quadrille.internal/events"
-	"quadrille.internal/local/quad/api"
 	"quadrille.internal/workflows/b2b/chain"
+	"quadrille.internal/workflows/b2b/wire"
 )
 
 func TestTermFlags(t *testing.T) {
@@ -21,19 +21,19 @@ func TestTermFlags(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		flags termFlags
-		want  api.Policy
+		want  wire.Policy
 		err   string
 	}{
-		{"rules and approvers", termFlags{rules: []string{"10000=1", "0=0"}, approvers: []string{"alice=500@2"}}, api.Policy{
-			Rules: []api.Rule{{From: 10000, Need: 1}, {}}, Approvers: []api.Approver{{ID: "alice", Limit: 500, Level: 2}},
+		{"rules and approvers", termFlags{rules: []string{"10000=1", "0=0"}, approvers: []string{"alice=500@2"}}, wire.Policy{
+			Rules: []wire.Rule{{From: 10000, Need: 1}, {}}, Approvers: []wire.Approver{{ID: "alice", Limit: 500, Level: 2}},
 		}, ""},
-		{"a file", termFlags{policyFile: file}, api.Policy{Rules: []api.Rule{{From: 5, Need: 2}}, ExpireAfter: "1h"}, ""},
-		{"standard input", termFlags{policyFile: "-"}, api.Policy{RemindAfter: "1s"}, ""},
-		{"half a rule", termFlags{rules: []string{"10000"}}, api.Policy{}, "AMOUNT=N"},
-		{"an approver without a level", termFlags{approvers: []string{"alice=500"}}, api.Policy{}, "ID=LIMIT@LEVEL"},
-		{"an approver without a name", termFlags{approvers: []string{"=500@1"}}, api.Policy{}, "ID=LIMIT@LEVEL"},
-		{"two policies", termFlags{policyFile: file, rules: []string{"1=1"}}, api.Policy{}, "already"},
-		{"no such file", termFlags{policyFile: file + "x"}, api.Policy{}, "no such file"},
+		{"a file", termFlags{policyFile: file}, wire.Policy{Rules: []wire.Rule{{From: 5, Need: 2}}, ExpireAfter: wire.Duration(time.Hour)}, ""},
+		{"standard input", termFlags{policyFile: "-"}, wire.Policy{RemindAfter: wire.Duration(time.Second)}, ""},
+		{"half a rule", termFlags{rules: []string{"10000"}}, wire.Policy{}, "AMOUNT=N"},
+		{"an approver without a level", termFlags{approvers: []string{"alice=500"}}, wire.Policy{}, "ID=LIMIT@LEVEL"},
+		{"an approver without a name", termFlags{approvers: []string{"=500@1"}}, wire.Policy{}, "ID=LIMIT@LEVEL"},
+		{"two policies", termFlags{policyFile: file, rules: []string{"1=1"}}, wire.Policy{}, "already"},
+		{"no such file", termFlags{policyFile: file + "x"}, wire.Policy{}, "no such file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := c.flags.parse(strings.NewReader(`{"remind_after":"1s"}`))
@@ -59,14 +59,14 @@ func TestSagaMoments(t *testing.T) {
 	begin := time.Date(2026, 6, 15, 9, 0, 0, 0, time.UTC)
 	at := func(seconds int) time.Time { return begin.Add(time.Duration(seconds) * time.Second) }
 	ended := func(seconds int) *time.Time { t := at(seconds); return &t }
-	got := sagaMoments(&api.CompanyOrder{
+	got := sagaMoments(&wire.Order{
 		OrderedBy: "carl", SubmittedAt: begin, Total: events.Money{Amount: 1500, Currency: "GBP"},
 		Allocations: []events.Allocation{{SKU: "TEA", Warehouse: "leeds", Quantity: 3}},
-		Steps: []api.Step{
-			{Name: "credit", Attempts: 1, StartedAt: at(1), EndedAt: ended(1), Verdict: &api.Verdict{OK: true}},
-			{Name: "approval", Attempts: 1, StartedAt: at(2), EndedAt: ended(5), Verdict: &api.Verdict{OK: true}},
-			{Name: "allocate", Attempts: 1, StartedAt: at(6), EndedAt: ended(6), Verdict: &api.Verdict{OK: true}},
-			{Name: "erp", Attempts: 1, StartedAt: at(7), EndedAt: ended(7), Verdict: &api.Verdict{Reason: &events.Reason{Message: "No."}}},
+		Steps: []*wire.Step{
+			{Name: "credit", Attempts: 1, StartedAt: at(1), EndedAt: ended(1), Verdict: &wire.Verdict{OK: true}},
+			{Name: "approval", Attempts: 1, StartedAt: at(2), EndedAt: ended(5), Verdict: &wire.Verdict{OK: true}},
+			{Name: "allocate", Attempts: 1, StartedAt: at(6), EndedAt: ended(6), Verdict: &wire.Verdict{OK: true}},
+			{Name: "erp", Attempts: 1, StartedAt: at(7), EndedAt: ended(7), Verdict: &wire.Verdict{Reason: &events.Reason{Message: "No."}}},
 			{Name: "undo.erp", Attempts: 2, StartedAt: at(8), Error: "status 500\nand more"},
 		},
 		Decisions: []chain.Decision{{Approver: "erin", OnBehalfOf: "bob", Verdict: "approve", Reason: "ok", DecidedAt: at(4)}},

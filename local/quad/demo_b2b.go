@@ -14,6 +14,7 @@ import (
 	"quadrille.internal/events"
 	"quadrille.internal/local/quad/api"
 	"quadrille.internal/local/quad/timeline"
+	"quadrille.internal/workflows/b2b/wire"
 )
 
 // deal is one order of a company in the demonstration.
@@ -21,16 +22,16 @@ type deal struct {
 	name, about string
 	company     string
 	quantity    int64
-	vote        api.Vote // none where nobody decides
-	late        bool     // decided only once it was escalated
-	ends        string   // the status it has to end with
+	vote        wire.Vote // none where nobody decides
+	late        bool      // decided only once it was escalated
+	ends        string    // the status it has to end with
 
 	colour    string
 	id        uuid.UUID
 	told      map[string]bool
 	escalated bool
 	voted     bool
-	last      api.CompanyOrder
+	last      wire.Order
 }
 
 // fair is the demonstration of companies' orders.
@@ -43,15 +44,15 @@ type fair struct {
 func newFair() *fair {
 	run := strings.ToLower(uuid.NewString()[:4])
 	company, refused := "demo-"+run, "erp-reject-demo-"+run // whose orders the ERP's stand-in refuses
-	alice := api.Vote{Approver: "alice", Decision: "approve", Reason: "as agreed"}
+	alice := wire.Vote{Approver: "alice", Decision: "approve", Reason: "as agreed"}
 	f := &fair{sku: "DESK-" + strings.ToUpper(run), deals: []*deal{
 		{name: "small", about: "below what the policy wants approved", company: company, quantity: 1, ends: "completed"},
 		{name: "approved", about: "alice approves; two warehouses ship", company: company, quantity: 25, vote: alice, ends: "completed"},
 		{name: "rejected", about: "alice says no; its credit is free again", company: company, quantity: 5,
-			vote: api.Vote{Approver: "alice", Decision: "reject", Reason: "no budget this year"}, ends: "rejected"},
+			vote: wire.Vote{Approver: "alice", Decision: "reject", Reason: "no budget this year"}, ends: "rejected"},
 		{name: "undone", about: "the ERP refuses it; stock and credit go back", company: refused, quantity: 4, vote: alice, ends: "failed"},
 		{name: "escalated", about: "alice is away; bob is asked and approves", company: company, quantity: 3, late: true,
-			vote: api.Vote{Approver: "bob", Decision: "approve", Reason: "for alice"}, ends: "completed"},
+			vote: wire.Vote{Approver: "bob", Decision: "approve", Reason: "for alice"}, ends: "completed"},
 		{name: "expired", about: "nobody decides", company: company, quantity: 2, ends: "rejected"},
 	}}
 	palette := []string{"\x1b[36m", "\x1b[34m", "\x1b[35m", "\x1b[33m", "\x1b[95m", "\x1b[96m"}
@@ -85,15 +86,15 @@ func (f *fair) prepare(ctx context.Context, client *api.Client) error {
 		return err
 	}
 	// Days in seconds: nobody watches a demonstration until tomorrow.
-	terms := api.Terms{
+	terms := wire.Terms{
 		Name: "Demo Ltd", Currency: "GBP", CreditLimit: 1_000_000, Warehouses: []string{"leeds", "bristol"},
-		Policy: api.Policy{
-			Rules: []api.Rule{{From: 20_000, Need: 1}},
-			Approvers: []api.Approver{
+		Policy: wire.Policy{
+			Rules: []wire.Rule{{From: 20_000, Need: 1}},
+			Approvers: []wire.Approver{
 				{ID: "alice", Limit: 500_000, Level: 1},
 				{ID: "bob", Limit: 5_000_000, Level: 2},
 			},
-			RemindAfter: "1s", EscalateAfter: "2s", ExpireAfter: "5s",
+			RemindAfter: wire.Duration(time.Second), EscalateAfter: wire.Duration(2 * time.Second), ExpireAfter: wire.Duration(5 * time.Second),
 		},
 	}
 	for _, d := range f.deals {
@@ -107,7 +108,7 @@ func (f *fair) prepare(ctx context.Context, client *api.Client) error {
 func (f *fair) submit(ctx context.Context, client *api.Client) error {
 	t := newTable("ORDER", "TOTAL", "").alignRight(1)
 	for _, d := range f.deals {
-		receipt, err := client.Submit(ctx, uuid.NewString(), api.NewCompanyOrder{
+		receipt, err := client.Submit(ctx, uuid.NewString(), wire.NewOrder{
 			CompanyID: d.company, OrderedBy: "carl",
 			Lines: []events.Line{{SKU: f.sku, Quantity: d.quantity, UnitPrice: 14_900}},
 		})

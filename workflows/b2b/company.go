@@ -11,35 +11,22 @@ import (
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/pgtx"
+	"quadrille.internal/workflows/b2b/wire"
 )
 
-// Company is a customer that buys on credit. Amounts are minor units of Currency.
-type Company struct {
-	ID          string `json:"id"`
-	Name        string `json:"name"`
-	Currency    string `json:"currency"`
-	CreditLimit int64  `json:"credit_limit"`
-	// Held by orders under way, Exposure of completed ones.
-	Held     int64 `json:"held"`
-	Exposure int64 `json:"exposure"`
-	// Warehouses, nearest first.
-	Warehouses []string `json:"warehouses"`
-	Policy     Policy   `json:"policy"`
-}
-
-func loadCompany(ctx context.Context, db aggregate.Querier, id string) (*Company, error) {
+func loadCompany(ctx context.Context, db aggregate.Querier, id string) (*wire.Company, error) {
 	rows, err := db.Query(ctx, `select * from companies where id = $1`, id)
 	if err != nil {
 		return nil, fmt.Errorf("load company: %w", err)
 	}
-	c, err := pgx.CollectExactlyOneRow(rows, pgx.RowToAddrOfStructByName[Company])
+	c, err := pgx.CollectExactlyOneRow(rows, pgx.RowToAddrOfStructByName[wire.Company])
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, fault.New(fault.NotFound, "company_not_found", "There is no company %q.", id)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("load company: %w", err)
 	}
-	c.Policy = c.Policy.withDefaults()
+	c.Policy = wire.Policy(Policy(c.Policy).withDefaults())
 	return c, nil
 }
 

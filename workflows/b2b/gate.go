@@ -15,6 +15,7 @@ import (
 	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/workflows/b2b/chain"
+	"quadrille.internal/workflows/b2b/wire"
 )
 
 // GateState is the state of an approval gate. Open is the only one that changes.
@@ -85,9 +86,9 @@ func (g *Gate) verdict() *Verdict {
 	case GateApproved:
 		return &Verdict{OK: true}
 	case GateRejected, GateExpired:
-		return &Verdict{Final: Rejected, Reason: g.Reason}
+		return &Verdict{Final: string(Rejected), Reason: g.Reason}
 	case GateCancelled:
-		return &Verdict{Final: Cancelled, Reason: g.Reason}
+		return &Verdict{Final: string(Cancelled), Reason: g.Reason}
 	case GateOpen:
 	}
 	return nil
@@ -110,11 +111,7 @@ func (g *Gate) decide(s GateState, reason *events.Reason, now time.Time) {
 }
 
 // Vote is what an approver sends. It comes through our API or Dapr's raiseEvent.
-type Vote struct {
-	Approver string `json:"approver"`
-	Decision string `json:"decision"`
-	Reason   string `json:"reason"`
-}
+type Vote wire.Vote
 
 // The decisions of a vote.
 const (
@@ -162,7 +159,7 @@ func loadBallot(ctx context.Context, tx *outbox.Tx, id uuid.UUID) (*ballot, erro
 	if err != nil {
 		return nil, err
 	}
-	b.policy = company.Policy
+	b.policy = Policy(company.Policy)
 	b.earlier, err = listDecisions(ctx, tx, id)
 	return b, err
 }

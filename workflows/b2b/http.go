@@ -21,7 +21,7 @@ import (
 	"quadrille.internal/platform/pgtx"
 	"quadrille.internal/platform/rest"
 	"quadrille.internal/platform/telemetry"
-	"quadrille.internal/workflows/b2b/chain"
+	"quadrille.internal/workflows/b2b/wire"
 )
 
 const requestTimeout = 5 * time.Second
@@ -45,18 +45,9 @@ func (s *server) routes(r chi.Router) {
 	r.Put("/v1/b2b/companies/{company}", s.api.Handle(s.putCompany))
 }
 
-// request is an order as a company sends it. Prices are minor units of the
-// company's currency.
-type request struct {
-	CompanyID      string        `json:"company_id"`
-	OrderedBy      string        `json:"ordered_by"`
-	Lines          []events.Line `json:"lines"`
-	AllowBackorder bool          `json:"allow_backorder"`
-}
-
-func (req *request) validate() error {
-	// The first fault is told.
-	return cmp.Or(intake.Name("company_id", req.CompanyID), intake.Name("ordered_by", req.OrderedBy), intake.Lines(req.Lines))
+// checkOrder returns the first fault of an order.
+func checkOrder(o *wire.NewOrder) error {
+	return cmp.Or(intake.Name("company_id", o.CompanyID), intake.Name("ordered_by", o.OrderedBy), intake.Lines(o.Lines))
 }
 
 func (s *server) submit(w http.ResponseWriter, r *http.Request) error {
@@ -64,12 +55,12 @@ func (s *server) submit(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var req request
+	var req wire.NewOrder
 	body, err := rest.Decode(w, r, &req)
 	if err != nil {
 		return err
 	}
-	if err := req.validate(); err != nil {
+	if err := checkOrder(&req); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
@@ -80,18 +71,11 @@ func (s *server) submit(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("Location", "/v1/b2b/orders/"+o.ID.String())
-	return rest.Write(w, http.StatusAccepted, receipt{o.ID, o.total(), o.SubmittedAt})
-}
-
-// receipt is the answer to an order. It holds nothing that changes.
-type receipt struct {
-	ID          uuid.UUID    `json:"id"`
-	Total       events.Money `json:"total"`
-	SubmittedAt time.Time    `json:"submitted_at"`
+	return rest.Write(w, http.StatusAccepted, wire.Receipt{ID: o.ID, Total: o.total(), SubmittedAt: o.SubmittedAt})
 }
 
 // place records an order, or finds the one that bears the key already.
-func (s *server) place(ctx context.Context, req *request, key, hash string) (*Order, error) {
+func (s *server) place(ctx context.Context, req *wire.NewOrder, key, hash string) (*Order, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return nil, fmt.Errorf("new order id: %w", err)
@@ -135,27 +119,6 @@ func (s *server) place(ctx context.Context, req *request, key, hash string) (*Or
 	return placed, nil
 }
 
-// view is an order as callers see it.
-type view struct {
-	ID           uuid.UUID           `json:"id"`
-	CompanyID    string              `json:"company_id"`
-	OrderedBy    string              `json:"ordered_by"`
-	Status       Status              `json:"status"`
-	Reason       *events.Reason      `json:"reason,omitempty"`
-	Total        events.Money        `json:"total"`
-	Lines        []events.Line       `json:"lines"`
-	Allocations  []events.Allocation `json:"allocations,omitempty"`
-	Backorders   []events.Shortage   `json:"backorders,omitempty"`
-	ERPOrderID   string              `json:"erp_order_id,omitempty"`
-	Steps        []*Step             `json:"steps"`
-	WaitsFor     string              `json:"waits_for,omitempty"`
-	WaitingSince *time.Time          `json:"waiting_since,omitempty"`
-	WaitsUntil   *time.Time          `json:"waits_until,omitempty"`
-	SubmittedAt  time.Time           `json:"submitted_at"`
-	EndedAt      *time.Time          `json:"ended_at,omitempty"`
-	Decisions    []chain.Decision    `json:"decisions,omitempty"`
-}
-
 func (s *server) get(w http.ResponseWriter, r *http.Request) error {
 	id, err := intake.OrderID(r)
 	if err != nil {
@@ -182,9 +145,9 @@ func (s *server) answer(ctx context.Context, w http.ResponseWriter, id uuid.UUID
 	return rest.Write(w, http.StatusOK, v)
 }
 
-func viewOf(o *Order, g *Gate) view {
-	v := view{
-		ID: o.ID, CompanyID: o.CompanyID, OrderedBy: o.OrderedBy, Status: o.Status, Reason: o.Reason, Total: o.total(),
+func viewOf(o *Order, g *Gate) wire.Order {
+	v := wire.Order{
+		ID: o.ID, CompanyID: o.CompanyID, OrderedBy: o.OrderedBy, Status: string(o.Status), Reason: o.Reason, Total: o.total(),
 		Lines: o.Lines, Allocations: o.Allocations, Backorders: o.Shortages, ERPOrderID: o.ERPOrderID, Steps: o.Steps,
 		SubmittedAt: o.SubmittedAt, EndedAt: o.EndedAt,
 	}
@@ -293,8 +256,8 @@ func (s *server) vote(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return rest.Write(w, http.StatusOK, map[string]any{
-		"order_id": id, "state": b.gate.State, "need": b.gate.Need, "decisions": b.earlier,
+	return rest.Write(w, http.StatusOK, wire.Poll{
+		OrderID: id, State: string(b.gate.State), Need: b.gate.Need, Decisions: b.earlier,
 	})
 }
 

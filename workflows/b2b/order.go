@@ -5,6 +5,7 @@ import (
 
 	"quadrille.internal/events"
 	"quadrille.internal/platform/aggregate"
+	"quadrille.internal/workflows/b2b/wire"
 )
 
 // Status of an order.
@@ -65,30 +66,16 @@ type Order struct {
 	MovedAt time.Time `json:"moved_at"`
 }
 
-// Step is one step of the saga, forward or undoing.
-type Step struct {
-	Name string `json:"name"`
-	// Attempts that have ended, and how the last unsuccessful one did.
-	Attempts  int        `json:"attempts"`
-	Error     string     `json:"error,omitempty"`
-	StartedAt time.Time  `json:"started_at"`
-	EndedAt   *time.Time `json:"ended_at,omitempty"`
-	// Verdict of a step that has ended.
-	Verdict *Verdict `json:"verdict,omitempty"`
-}
-
-// Verdict is how a step ended. One that is not OK undoes those before it.
-type Verdict struct {
-	OK bool `json:"ok"`
-	// Final is the status that an order ends in which did not get past the step.
-	Final  Status         `json:"final,omitempty"`
-	Reason *events.Reason `json:"reason,omitempty"`
-}
+// What an order keeps of its saga is also what the API shows of it.
+type (
+	Step    = wire.Step
+	Verdict = wire.Verdict
+)
 
 var fine = Verdict{OK: true}
 
 func refused(final Status, code, message string) Verdict {
-	return Verdict{Final: final, Reason: &events.Reason{Code: code, Message: message}}
+	return Verdict{Final: string(final), Reason: &events.Reason{Code: code, Message: message}}
 }
 
 // Reason codes of this package, beside those of package events.

@@ -4,11 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/go-chi/chi/v5"
-	"github.com/google/uuid"
 
 	"quadrille.internal/events"
 	"quadrille.internal/platform/fault"
@@ -16,28 +14,13 @@ import (
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/pgtx"
 	"quadrille.internal/platform/rest"
+	"quadrille.internal/workflows/b2b/wire"
 )
 
 const (
 	queueMost  = 500
 	stuckBound = 30 * time.Second // for a step that waits for no person
 )
-
-// pending is one order in an approver's queue.
-type pending struct {
-	OrderID    uuid.UUID     `json:"order_id"`
-	CompanyID  string        `json:"company_id"`
-	OrderedBy  string        `json:"ordered_by"`
-	Total      events.Money  `json:"total"`
-	Lines      []events.Line `json:"lines"`
-	OnBehalfOf string        `json:"on_behalf_of,omitempty"`
-	CreditLeft int64         `json:"credit_left"`
-	Need       int           `json:"need"`
-	Given      int           `json:"given"`
-	OnApprove  string        `json:"on_approve"`
-	OpenedAt   time.Time     `json:"opened_at"`
-	ExpiresAt  time.Time     `json:"expires_at"`
-}
 
 // approvals lists what waits for an approver, soonest to expire first.
 func (s *server) approvals(w http.ResponseWriter, r *http.Request) error {
@@ -56,7 +39,7 @@ func (s *server) approvals(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	queue := []pending{}
+	queue := []wire.Pending{}
 	for _, g := range open {
 		p, err := s.pendingFor(ctx, g, approver)
 		if err != nil {
@@ -66,12 +49,12 @@ func (s *server) approvals(w http.ResponseWriter, r *http.Request) error {
 			queue = append(queue, *p)
 		}
 	}
-	return rest.Write(w, http.StatusOK, map[string]any{"approvals": queue})
+	return rest.Write(w, http.StatusOK, wire.Approvals{Approvals: queue})
 }
 
 // pendingFor returns the queue entry of a gate, or nil if it is not this
 // approver's to decide.
-func (s *server) pendingFor(ctx context.Context, g *Gate, approver string) (*pending, error) {
+func (s *server) pendingFor(ctx context.Context, g *Gate, approver string) (*wire.Pending, error) {
 	o, err := loadOrder(ctx, s.pool, g.ID)
 	if err != nil {
 		return nil, err
@@ -84,12 +67,12 @@ func (s *server) pendingFor(ctx context.Context, g *Gate, approver string) (*pen
 	if err != nil {
 		return nil, err
 	}
-	b := &ballot{gate: g, order: o, policy: company.Policy, earlier: given}
+	b := &ballot{gate: g, order: o, policy: Policy(company.Policy), earlier: given}
 	principal := b.policy.Principal(approver, o.Amount, o.OrderedBy, time.Now(), b.principals())
 	if principal == "" {
 		return nil, nil //nolint:nilnil // not in this queue
 	}
-	p := &pending{
+	p := &wire.Pending{
 		OrderID: o.ID, CompanyID: o.CompanyID, OrderedBy: o.OrderedBy, Total: o.total(), Lines: o.Lines,
 		CreditLeft: company.CreditLimit - company.Held - company.Exposure, Need: g.Need, Given: len(given),
 		OnApprove: "the stock is allocated and the order goes to the ERP", OpenedAt: g.OpenedAt, ExpiresAt: g.ExpireAt,
@@ -101,14 +84,6 @@ func (s *server) pendingFor(ctx context.Context, g *Gate, approver string) (*pen
 		p.OnBehalfOf = principal
 	}
 	return p, nil
-}
-
-// stuckOrder is an order whose step takes longer than it should.
-type stuckOrder struct {
-	OrderID uuid.UUID `json:"order_id"`
-	Status  Status    `json:"status"`
-	Since   time.Time `json:"since"`
-	Why     string    `json:"why"`
 }
 
 // stuck is the watchdog's list: orders that wait neither for a person nor for
@@ -128,20 +103,24 @@ func (s *server) stuck(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	list := []stuckOrder{}
+	list := []wire.Stuck{}
 	for _, o := range late {
 		list = append(list, stuckFor(o))
 	}
-	return rest.Write(w, http.StatusOK, map[string]any{"stuck": list})
+	return rest.Write(w, http.StatusOK, wire.StuckOrders{Stuck: list})
 }
 
-func stuckFor(o *Order) stuckOrder {
-	for _, st := range slices.Backward(o.Steps) {
+func stuckFor(o *Order) wire.Stuck {
+	s := wire.Stuck{
+		OrderID: o.ID, Status: string(o.Status), Since: o.MovedAt,
+		Why: "waits for " + waitsFor(o) + "; no worker has taken it up",
+	}
+	for _, st := range o.Steps {
 		if st.Verdict == nil && st.Error != "" {
-			return stuckOrder{o.ID, o.Status, st.StartedAt, fmt.Sprintf("%s failed %d times: %s", st.Name, st.Attempts, st.Error)}
+			s.Since, s.Why = st.StartedAt, fmt.Sprintf("%s failed %d times: %s", st.Name, st.Attempts, st.Error)
 		}
 	}
-	return stuckOrder{o.ID, o.Status, o.MovedAt, "waits for " + waitsFor(o) + "; no worker has taken it up"}
+	return s
 }
 
 func (s *server) getCompany(w http.ResponseWriter, r *http.Request) error {
@@ -154,19 +133,10 @@ func (s *server) getCompany(w http.ResponseWriter, r *http.Request) error {
 	return rest.Write(w, http.StatusOK, c)
 }
 
-// terms are a company's, as set by PUT.
-type terms struct {
-	Name        string   `json:"name"`
-	Currency    string   `json:"currency"`
-	CreditLimit int64    `json:"credit_limit"`
-	Warehouses  []string `json:"warehouses"`
-	Policy      Policy   `json:"policy"`
-}
-
 // maxCredit keeps the sum of a limit and an order within 64 bits.
 const maxCredit = 1_000_000_000_000_000_000
 
-func (t *terms) validate() error {
+func checkTerms(t *wire.Terms) error {
 	switch {
 	case t.Name == "" || len(t.Name) > 200:
 		return fault.Field("name", "malformed", "A name has 1 to 200 bytes.")
@@ -180,11 +150,11 @@ func (t *terms) validate() error {
 			return fault.Field(fmt.Sprintf("warehouses[%d]", i), "malformed", "A warehouse is 1 to 64 of A-Z a-z 0-9 . _ -.")
 		}
 	}
-	return t.Policy.withDefaults().validate()
+	return Policy(t.Policy).withDefaults().validate()
 }
 
 // fill makes what was left out an empty list.
-func (t *terms) fill() {
+func fill(t *wire.Terms) {
 	if t.Warehouses == nil {
 		t.Warehouses = []string{}
 	}
@@ -204,16 +174,16 @@ func (s *server) putCompany(w http.ResponseWriter, r *http.Request) error {
 	if !intake.ValidName(id) {
 		return fault.Field("company", "malformed", "A company id is 1 to 64 of A-Z a-z 0-9 . _ -.")
 	}
-	var t terms
+	var t wire.Terms
 	if _, err := rest.Decode(w, r, &t); err != nil {
 		return err
 	}
-	if err := t.validate(); err != nil {
+	if err := checkTerms(&t); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
 	defer cancel()
-	t.fill()
+	fill(&t)
 	err := s.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
 		set, err := moved(tx.Exec(ctx, `
 			insert into companies (id, name, currency, credit_limit, warehouses, policy) values ($1, $2, $3, $4, $5, $6)

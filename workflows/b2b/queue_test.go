@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"quadrille.internal/workflows/b2b/wire"
 )
 
 // An order whose step fails again and again moves all the time, and is stuck.
@@ -26,7 +27,7 @@ func TestWatchdogListsAStepThatKeepsFailing(t *testing.T) {
 	(&server{pool: o.Pool, api: o.API}).routes(routes)
 	answer := httptest.NewRecorder()
 	routes.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/b2b/stuck", nil))
-	var list struct{ Stuck []stuckOrder }
+	var list wire.StuckOrders
 	if err := json.Unmarshal(answer.Body.Bytes(), &list); err != nil {
 		t.Fatal(err)
 	}

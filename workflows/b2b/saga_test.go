@@ -22,6 +22,7 @@ import (
 
 	"quadrille.internal/events"
 	"quadrille.internal/platform/servicetest"
+	"quadrille.internal/workflows/b2b/wire"
 )
 
 // world is everything a saga runs in: the real activities on PostgreSQL, the real
@@ -403,17 +404,17 @@ func (w *world) sabotage() {
 func (b *branch) stuckIn(step string) {
 	b.T.Helper()
 	b.await(CompensationFailed)
-	var v view
+	var v wire.Order
 	b.ask(http.MethodGet, b.path(""), "", http.StatusOK, &v)
 	if v.Reason == nil || v.Reason.Code != string(CompensationFailed) || !strings.Contains(v.Reason.Message, step) || v.WaitsFor == "" {
 		b.T.Errorf("the operator sees %+v and waits for %q", v.Reason, v.WaitsFor)
 	}
-	var list struct{ Stuck []stuckOrder }
+	var list wire.StuckOrders
 	b.ask(http.MethodGet, "/v1/b2b/stuck", "", http.StatusOK, &list)
-	if !slices.ContainsFunc(list.Stuck, func(s stuckOrder) bool { return s.OrderID == b.id && strings.Contains(s.Why, step) }) {
+	if !slices.ContainsFunc(list.Stuck, func(s wire.Stuck) bool { return s.OrderID == b.id && strings.Contains(s.Why, step) }) {
 		b.T.Errorf("the watchdog lists %+v", list.Stuck)
 	}
-	var resumed view
+	var resumed wire.Order
 	b.ask(http.MethodPost, b.path("/resume"), "", http.StatusOK, &resumed)
 	if resumed.Reason != nil {
 		b.T.Errorf("resumed, the order still shows %+v", resumed.Reason)

@@ -96,7 +96,7 @@ func openGate(ctx context.Context, tx *outbox.Tx, o *Order) (GateView, error) {
 	if err != nil {
 		return GateView{}, err
 	}
-	p := company.Policy
+	p := Policy(company.Policy)
 	need := p.Need(o.Amount)
 	if need == 0 {
 		o.Status = Approved

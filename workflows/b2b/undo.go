@@ -76,10 +76,10 @@ func (w *worker) stuck(ctx context.Context, req Request) (Verdict, error) {
 func (w *worker) end(ctx context.Context, req Request) (Verdict, error) {
 	why := *req.Verdict
 	return w.settle(ctx, req, activityEnd, time.Now(), func(_ context.Context, tx *outbox.Tx, o *Order) (Verdict, error) {
-		o.Status, o.Reason, o.EndedAt = why.Final, why.Reason, &tx.Now
-		if why.Final == Rejected {
+		o.Status, o.Reason, o.EndedAt = Status(why.Final), why.Reason, &tx.Now
+		if o.Status == Rejected {
 			return why, tx.Emit(o.TraceParent, &events.B2BOrderRejected{Subject: o.subject(), CompanyID: o.CompanyID, Reason: *why.Reason})
 		}
-		return why, tx.Emit(o.TraceParent, &events.B2BOrderFailed{Subject: o.subject(), CompanyID: o.CompanyID, Status: string(why.Final), Reason: *why.Reason})
+		return why, tx.Emit(o.TraceParent, &events.B2BOrderFailed{Subject: o.subject(), CompanyID: o.CompanyID, Status: why.Final, Reason: *why.Reason})
 	})
 }
