@@ -2,6 +2,7 @@
 package rest
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -26,9 +27,15 @@ type API struct {
 	Log *slog.Logger
 }
 
-// Handle returns h as an http.HandlerFunc.
+// answerTimeout bounds a request from its header to its answer.
+const answerTimeout = 5 * time.Second
+
+// Handle returns h as an http.HandlerFunc. The context of h's request ends after
+// answerTimeout.
 func (a API) Handle(h Handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
+		defer cancel()
 		defer func() {
 			if p := recover(); p != nil {
 				a.Log.ErrorContext(r.Context(), "request panicked", "method", r.Method, "path", r.URL.Path,
@@ -36,7 +43,7 @@ func (a API) Handle(h Handler) http.HandlerFunc {
 				WriteProblem(w, r, fault.Of(errors.New("panic")))
 			}
 		}()
-		if err := h(w, r); err != nil {
+		if err := h(w, r.WithContext(ctx)); err != nil {
 			f := fault.Of(err)
 			if f.Kind == fault.Internal && r.Context().Err() == nil {
 				a.Log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "err", err)

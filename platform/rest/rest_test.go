@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 	"go.uber.org/goleak"
@@ -34,6 +35,18 @@ func post(body, contentType string) *http.Request {
 	r := httptest.NewRequest(http.MethodPost, "/v1/orders", strings.NewReader(body))
 	r.Header.Set("Content-Type", contentType)
 	return r
+}
+
+func TestARequestHasADeadline(t *testing.T) {
+	api := rest.API{Log: slog.New(slog.DiscardHandler)}
+	h := api.Handle(func(_ http.ResponseWriter, r *http.Request) error {
+		end, ok := r.Context().Deadline()
+		if left := time.Until(end); !ok || left <= 0 || left > 10*time.Second {
+			t.Errorf("deadline in %v, want one within 10 s", left)
+		}
+		return nil
+	})
+	h(httptest.NewRecorder(), post(`{}`, "application/json"))
 }
 
 func TestDecode(t *testing.T) {

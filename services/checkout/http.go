@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"net/http"
 	"time"
@@ -18,8 +17,6 @@ import (
 	"quadrille.internal/platform/rest"
 	"quadrille.internal/platform/telemetry"
 )
-
-const requestTimeout = 5 * time.Second
 
 type server struct {
 	pool   *pgxpool.Pool
@@ -75,8 +72,7 @@ func (s *server) post(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("new checkout id: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
-	defer cancel()
+	ctx := r.Context()
 	c, err := s.placer.place(ctx, &placement{
 		paymentToken: req.PaymentToken,
 		checkout: &Checkout{
@@ -112,9 +108,7 @@ func (s *server) get(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fault.Field("id", "not_a_uuid", "A checkout id is a UUID.")
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
-	defer cancel()
-	found, err := checkouts.Load(ctx, s.pool, []uuid.UUID{id})
+	found, err := checkouts.Load(r.Context(), s.pool, []uuid.UUID{id})
 	if err != nil {
 		return err
 	}

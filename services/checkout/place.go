@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -16,6 +17,8 @@ import (
 	"quadrille.internal/platform/group"
 	"quadrille.internal/platform/outbox"
 )
+
+const placeTimeout = 5 * time.Second // of a batch
 
 // hash is the SHA-256 of a request body.
 type hash []byte
@@ -98,7 +101,7 @@ func (p *placer) leave(key string) {
 
 // placeAll is the group's run function: all of a batch commits, or none.
 func (p *placer) placeAll(ctx context.Context, batch []*placement) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, placeTimeout)
 	defer cancel()
 	err := p.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
 		return insertAll(ctx, tx, batch)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -16,9 +15,8 @@ import (
 )
 
 const (
-	requestTimeout = 5 * time.Second
-	maxWarehouses  = 100
-	maxOnHand      = 1_000_000_000
+	maxWarehouses = 100
+	maxOnHand     = 1_000_000_000
 )
 
 type server struct {
@@ -50,9 +48,7 @@ func (s *server) get(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
-	defer cancel()
-	return s.answer(ctx, w, sku)
+	return s.answer(r.Context(), w, sku)
 }
 
 func (s *server) answer(ctx context.Context, w http.ResponseWriter, sku string) error {
@@ -92,8 +88,7 @@ func (s *server) put(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
-	defer cancel()
+	ctx := r.Context()
 	if err := setStock(ctx, s.pool, stocks); err != nil {
 		return err
 	}

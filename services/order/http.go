@@ -22,9 +22,8 @@ import (
 )
 
 const (
-	requestTimeout = 5 * time.Second
-	pageDefault    = 50
-	pageMost       = 200
+	pageDefault = 50
+	pageMost    = 200
 )
 
 type server struct {
@@ -98,9 +97,7 @@ func (s *server) get(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
-	defer cancel()
-	o, err := s.find(ctx, s.pool, id)
+	o, err := s.find(r.Context(), s.pool, id)
 	if err != nil {
 		return err
 	}
@@ -114,10 +111,8 @@ func (s *server) cancel(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
-	defer cancel()
 	var o *Order
-	err = s.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
+	err = s.outbox.InTx(r.Context(), func(ctx context.Context, tx *outbox.Tx) error {
 		if o, err = s.find(ctx, tx, id); err != nil {
 			return err
 		}
@@ -168,9 +163,7 @@ func (s *server) list(w http.ResponseWriter, r *http.Request) error {
 			return fault.Field("cursor", "not_a_cursor", "Use next_cursor of the page before.")
 		}
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
-	defer cancel()
-	found, err := orders.Select(ctx, s.pool,
+	found, err := orders.Select(r.Context(), s.pool,
 		"where customer_id = $1 and id < $2 order by id desc limit $3", customer, cursor, limit+1)
 	if err != nil {
 		return err

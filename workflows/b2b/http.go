@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/google/uuid"
@@ -23,8 +22,6 @@ import (
 	"quadrille.internal/platform/telemetry"
 	"quadrille.internal/workflows/b2b/wire"
 )
-
-const requestTimeout = 5 * time.Second
 
 type server struct {
 	pool   *pgxpool.Pool
@@ -63,10 +60,8 @@ func (s *server) submit(w http.ResponseWriter, r *http.Request) error {
 	if err := checkOrder(&req); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
-	defer cancel()
 	sum := sha256.Sum256(body)
-	o, err := s.place(ctx, &req, key, hex.EncodeToString(sum[:]))
+	o, err := s.place(r.Context(), &req, key, hex.EncodeToString(sum[:]))
 	if err != nil {
 		return err
 	}
@@ -124,9 +119,7 @@ func (s *server) get(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
-	defer cancel()
-	return s.answer(ctx, w, id)
+	return s.answer(r.Context(), w, id)
 }
 
 func (s *server) answer(ctx context.Context, w http.ResponseWriter, id uuid.UUID) error {
@@ -189,8 +182,7 @@ func (s *server) cancel(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
-	defer cancel()
+	ctx := r.Context()
 	err = s.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
 		o, err := loadOrder(ctx, tx, id)
 		if err != nil {
@@ -243,10 +235,8 @@ func (s *server) vote(w http.ResponseWriter, r *http.Request) error {
 	if _, err := rest.Decode(w, r, &v); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
-	defer cancel()
 	var b *ballot
-	err = s.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
+	err = s.outbox.InTx(r.Context(), func(ctx context.Context, tx *outbox.Tx) error {
 		b, err = cast(ctx, tx, id, v, "api")
 		if err == nil && b.gate.State != GateOpen {
 			tx.AfterCommit(func() { s.relay.poke(id, eventApproval) })
@@ -268,8 +258,7 @@ func (s *server) resume(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
-	defer cancel()
+	ctx := r.Context()
 	err = s.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
 		o, err := loadOrder(ctx, tx, id)
 		if err != nil {

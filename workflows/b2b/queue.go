@@ -28,8 +28,7 @@ func (s *server) approvals(w http.ResponseWriter, r *http.Request) error {
 	if !intake.ValidName(approver) {
 		return fault.Field("approver", "required", "Say whose queue: ?approver=.")
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
-	defer cancel()
+	ctx := r.Context()
 	open, err := gates.Select(ctx, s.pool, `
 		where state = 'open' and company_id in (
 			select id from companies
@@ -89,9 +88,7 @@ func (s *server) pendingFor(ctx context.Context, g *Gate, approver string) (*wir
 // stuck is the watchdog's list: orders that wait neither for a person nor for
 // their turn. A step that keeps failing moves its order each time; its own age tells.
 func (s *server) stuck(w http.ResponseWriter, r *http.Request) error {
-	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
-	defer cancel()
-	late, err := orders.Select(ctx, s.pool, `
+	late, err := orders.Select(r.Context(), s.pool, `
 		where ended_at is null and (status = 'compensation_failed'
 			or (status <> 'awaiting_approval' and (moved_at < $1 or exists (
 				select from jsonb_to_recordset(steps) as step(verdict jsonb, started_at timestamptz)
@@ -124,9 +121,7 @@ func stuckFor(o *Order) wire.Stuck {
 }
 
 func (s *server) getCompany(w http.ResponseWriter, r *http.Request) error {
-	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
-	defer cancel()
-	c, err := loadCompany(ctx, s.pool, chi.URLParam(r, "company"))
+	c, err := loadCompany(r.Context(), s.pool, chi.URLParam(r, "company"))
 	if err != nil {
 		return err
 	}
@@ -181,10 +176,8 @@ func (s *server) putCompany(w http.ResponseWriter, r *http.Request) error {
 	if err := checkTerms(&t); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
-	defer cancel()
 	fill(&t)
-	err := s.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
+	err := s.outbox.InTx(r.Context(), func(ctx context.Context, tx *outbox.Tx) error {
 		set, err := moved(tx.Exec(ctx, `
 			insert into companies (id, name, currency, credit_limit, warehouses, policy) values ($1, $2, $3, $4, $5, $6)
 			on conflict (id) do update set name = excluded.name, currency = excluded.currency,
