@@ -41,7 +41,7 @@ type daprd struct {
 	events chan *runtimev1.BulkPublishRequestEntry
 }
 
-func startDaprd(t *testing.T) *daprd {
+func startDaprd(t testing.TB) *daprd {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -111,7 +111,7 @@ func spec(entered, release chan struct{}) service.Spec {
 }
 
 // freeAddr returns an address that nothing listens on.
-func freeAddr(t *testing.T) string {
+func freeAddr(t testing.TB) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -121,7 +121,7 @@ func freeAddr(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-func environment(t *testing.T, d *daprd) map[string]string {
+func environment(t testing.TB, d *daprd) map[string]string {
 	t.Helper()
 	return map[string]string{
 		"QUADRILLE_HTTP_ADDR": freeAddr(t), "QUADRILLE_GRPC_ADDR": freeAddr(t), "QUADRILLE_ADMIN_ADDR": freeAddr(t),

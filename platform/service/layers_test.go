@@ -10,13 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"quadrille.internal/platform/pgtest"
 	"quadrille.internal/platform/pgtx"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // journal notes what happens, in order.
 type journal struct {
