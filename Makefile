@@ -30,9 +30,10 @@ demo: quad ## set everything up, place orders, watch them settle, prove the book
 test: quad ## run every test of every module against real servers
 	@$(quad) test $(QUAD_FLAGS)
 
-soak: quad ## 500 kills (half an hour), an ERP down for a minute, ten times the load
+soak: quad ## 500 kills, an ERP down for a minute, ten times the load, an hour of flat memory (2 h)
 	@$(quad) build $(QUAD_FLAGS)
 	QUADRILLE_SOAK=10 go -C local/e2e test -race -count=1 -timeout=3h -v -run '$(SOAK)' .
+	@$(quad) bench --scenario hour --no-chain $(QUAD_FLAGS)
 
 bench: quad ## measure orders settled a second in every scenario (about 8 min)
 	@$(quad) bench --scenario all $(QUAD_FLAGS)

@@ -148,7 +148,7 @@ func (f *benchFlags) run(ctx context.Context, g *globals) (err error) {
 
 func explainBench(err error) error {
 	switch {
-	case errors.Is(err, bench.ErrUnverified):
+	case errors.Is(err, bench.ErrUnverified), errors.Is(err, bench.ErrGrown):
 		return unwell{error: err}
 	case errors.Is(err, bench.ErrNoCommitTimes):
 		return &stack.EnvironmentError{
@@ -236,11 +236,15 @@ func outcomesOf(r *bench.Result) string {
 }
 
 func printCosts(r *bench.Result) {
-	t := newTable("  part", "CPU s", "peak MB").alignRight(1, 2)
+	t := newTable("  part", "CPU s", "early MB", "late MB", "peak MB").alignRight(1, 2, 3, 4)
 	for _, part := range slices.SortedFunc(maps.Keys(r.CPUSeconds), func(a, b string) int {
 		return int(1000 * (r.CPUSeconds[b] - r.CPUSeconds[a]))
 	}) {
-		t.add("  "+part, tenths(r.CPUSeconds[part]), tenths(r.PeakResidentMB[part]))
+		early, late := "", ""
+		if g, ok := r.GrowthMB[part]; ok {
+			early, late = tenths(g.Early), tenths(g.Late)
+		}
+		t.add("  "+part, tenths(r.CPUSeconds[part]), early, late, tenths(r.PeakResidentMB[part]))
 	}
 	t.print(os.Stdout)
 	fmt.Printf("  an order: %.2f ms of CPU, %.0f bytes of WAL, %.0f bytes through the broker; %.0f %% of all cores used\n",

@@ -20,9 +20,7 @@ const generator = "load generator"
 func partsOf(s *stack.Stack) (map[string]int, error) {
 	pids := map[string]int{generator: os.Getpid()}
 	parts := []string{postgres, "redis", "placement", "scheduler", "psp", "erp"}
-	for _, app := range s.Apps() {
-		parts = append(parts, app, stack.Sidecar(app))
-	}
+	parts = append(parts, ownParts(s)...)
 	for _, part := range parts {
 		p := s.Process(part)
 		switch {
@@ -33,6 +31,14 @@ func partsOf(s *stack.Stack) (map[string]int, error) {
 		}
 	}
 	return pids, nil
+}
+
+// ownParts are the services and their sidecars.
+func ownParts(s *stack.Stack) (parts []string) {
+	for _, app := range s.Apps() {
+		parts = append(parts, app, stack.Sidecar(app))
+	}
+	return parts
 }
 
 // sight is what a run's costs are the difference of.
@@ -72,6 +78,7 @@ func (t *trial) figures(ctx context.Context, before, after sight) (*Figures, err
 	}
 	f.enterUsage(t.census, before, after, n)
 	f.enterGroups(before, after)
+	f.GrowthMB = t.growth()
 
 	ends, err := t.books.ends(ctx, t.runID, len(t.load.placed))
 	if err != nil {

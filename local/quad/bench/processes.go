@@ -22,12 +22,14 @@ type usage struct {
 type census struct {
 	pids map[string]int
 	peak map[string]usage // resident and files are peaks
+	// samples of resident memory by part, one a second
+	samples map[string][]int64
 }
 
 const postgres = "postgres"
 
 func newCensus(pids map[string]int) *census {
-	return &census{pids: pids, peak: map[string]usage{}}
+	return &census{pids: pids, peak: map[string]usage{}, samples: map[string][]int64{}}
 }
 
 // take measures every part now.
@@ -50,12 +52,16 @@ func (c *census) take() (map[string]usage, error) {
 	return now, nil
 }
 
-// watch keeps the peaks until ctx ends.
+// watch keeps peaks and samples until ctx ends.
 func (c *census) watch(ctx context.Context) {
 	const every = time.Second
 	for sleep(ctx, every) == nil {
-		if _, err := c.take(); err != nil {
+		now, err := c.take()
+		if err != nil {
 			return // the next measurement that matters will say so
+		}
+		for part, u := range now {
+			c.samples[part] = append(c.samples[part], u.resident)
 		}
 	}
 }

@@ -66,11 +66,13 @@ type Figures struct {
 	// UnitsSold is of the one SKU of a flash sale.
 	UnitsSold int64 `json:"units_sold,omitempty"`
 
-	CPUSeconds         map[string]float64 `json:"cpu_seconds"`
-	CPUMSPerOrder      float64            `json:"cpu_ms_per_order"`
-	CPUShare           float64            `json:"cpu_share"` // of all cores
-	PeakResidentMB     map[string]float64 `json:"peak_resident_mb"`
-	PeakOpenFiles      map[string]int     `json:"peak_open_files"`
+	CPUSeconds     map[string]float64 `json:"cpu_seconds"`
+	CPUMSPerOrder  float64            `json:"cpu_ms_per_order"`
+	CPUShare       float64            `json:"cpu_share"` // of all cores
+	PeakResidentMB map[string]float64 `json:"peak_resident_mb"`
+	PeakOpenFiles  map[string]int     `json:"peak_open_files"`
+	// GrowthMB tells, of services and sidecars, resident memory early and late.
+	GrowthMB           map[string]Growth  `json:"resident_growth_mb"`
 	EventsPerTx        map[string]float64 `json:"events_per_transaction"`
 	EventsPerPublish   map[string]float64 `json:"events_per_publish"`
 	WALBytesPerOrder   float64            `json:"wal_bytes_per_order"`

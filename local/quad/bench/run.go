@@ -33,6 +33,9 @@ type Config struct {
 // ErrUnverified says that at least one run has no result.
 var ErrUnverified = errors.New("the books are not right, so there is no result")
 
+// ErrGrown says that memory grew where it must not.
+var ErrGrown = errors.New("resident memory grew")
+
 // Run runs the scenarios one after the other.
 func Run(ctx context.Context, cfg Config) error {
 	kept, err := newArchive(cfg.Dir, time.Now())
@@ -44,7 +47,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	about := describe(ctx, cfg.Stack.Root)
-	verified := true
+	var faults []error
 	for _, s := range cfg.Scenarios {
 		r := &Result{
 			Scenario: s.Name, At: time.Now(), Commit: about.commit, Machine: about.machine,
@@ -58,10 +61,18 @@ func Run(ctx context.Context, cfg Config) error {
 			return err
 		}
 		cfg.Done(r)
-		verified = verified && r.Verified
+		faults = append(faults, s.fault(r))
 	}
-	if !verified {
-		return ErrUnverified
+	return errors.Join(faults...)
+}
+
+// fault is what a result must not show.
+func (s *Scenario) fault(r *Result) error {
+	if !r.Verified {
+		return fmt.Errorf("%s: %w", s.Name, ErrUnverified)
+	}
+	if parts := grown(r.GrowthMB); s.Flat && len(parts) > 0 {
+		return fmt.Errorf("%s: %w: %s", s.Name, ErrGrown, strings.Join(parts, ", "))
 	}
 	return nil
 }

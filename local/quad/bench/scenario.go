@@ -26,6 +26,9 @@ type Scenario struct {
 	Burst bool
 	// Connections is how many requests can be under way.
 	Connections int
+	// Flat says that no service or sidecar may grow meanwhile. It takes long, so that
+	// "all" leaves it out.
+	Flat bool
 
 	trade       *trade
 	goods       goods
@@ -72,6 +75,7 @@ func scenarios() []Scenario {
 		vary("steady-50", 1_500, func(s *Scenario) { s.Rate = 50 }),
 		// More buyers at once than the edge lets in, so that it has to send some away.
 		vary("burst", 50_000, func(s *Scenario) { s.Burst, s.Connections = true, 8_000 }),
+		vary("hour", 360_000, func(s *Scenario) { s.Rate, s.Flat = 100, true }),
 		vary("b2b", 3_000, func(s *Scenario) { s.trade, s.InFlight, s.Connections = &deals, 64, 64 }),
 		vary("b2b-16", 1_000, func(s *Scenario) { s.trade, s.InFlight, s.Connections = &deals, 16, 16 }),
 	}
@@ -92,12 +96,12 @@ type Overrides struct {
 	Rate                                  float64
 }
 
-// Choose returns the scenarios of names, separated by commas, or all of them for
-// "all".
+// Choose returns the scenarios of names, separated by commas, or those of make
+// bench for "all".
 func Choose(names string, o Overrides) ([]Scenario, error) {
-	chosen := scenarios()
+	all := scenarios()
+	chosen := slices.DeleteFunc(slices.Clone(all), func(s Scenario) bool { return s.Flat })
 	if names != "all" {
-		all := chosen
 		chosen = nil
 		for name := range strings.SplitSeq(names, ",") {
 			i := slices.IndexFunc(all, func(s Scenario) bool { return s.Name == name })
