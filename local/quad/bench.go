@@ -64,7 +64,7 @@ Scenarios: all, ` + strings.Join(bench.Names(), ", "),
 	flags.BoolVar(&f.noChain, "no-chain", false, "leave out the bare Dapr chain")
 	flags.BoolVar(&f.compare, "compare", false, "compare two result files")
 	cmd.MarkFlagsMutuallyExclusive("in-flight", "rate")
-	cmd.AddCommand(newBenchB2B(g))
+	cmd.AddCommand(newBenchB2B(g), newBenchHistory(g))
 	return cmd
 }
 

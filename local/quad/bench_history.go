@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"quadrille.internal/local/quad/bench"
+)
+
+func newBenchHistory(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "history ORDERS",
+		Short: "Add settled orders of the past to the databases, to measure with",
+		Long: `history writes settled orders of the last two weeks straight into the services'
+databases, so that bench shows what a long history costs. Ten million take about 40 GB of
+disk and half an hour, and go with make clean.`,
+		Example: `  quad bench history 1000000`,
+		Args:    exactly("number"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			n, err := strconv.Atoi(args[0])
+			if err != nil || n < 1 {
+				return usageError{fmt.Errorf("%q is no number of orders", args[0])}
+			}
+			return addHistory(cmd.Context(), g, n)
+		},
+	}
+}
+
+func addHistory(ctx context.Context, g *globals, n int) (err error) {
+	s, err := g.open(newProgress(os.Stderr, g.json).report)
+	if err != nil {
+		return err
+	}
+	stop, err := bringUp(ctx, s)
+	defer func() { err = errors.Join(err, stop(context.WithoutCancel(ctx))) }()
+	if err != nil {
+		return err
+	}
+	live, began := newLiveLine(os.Stderr), time.Now()
+	err = bench.Fill(ctx, s.DatabaseURL, n, func(orders int) {
+		live.show(fmt.Sprintf("history: %s of %s orders, %s", grouped(orders), grouped(n), seconds(time.Since(began))))
+	})
+	live.clear()
+	return explain(err)
+}
