@@ -18,8 +18,9 @@ import (
 
 const (
 	b2b = "b2b"
-	// sagaSoon is how soon sagas must have ended once everything runs again.
-	sagaSoon = 60 * time.Second
+	// sagaSoon is how soon sagas must have ended once everything runs again: a minute
+	// for workflows that Dapr left hanging to be begun anew, and time to go on.
+	sagaSoon = 100 * time.Second
 )
 
 // company is a customer with a credit limit and an approval policy, of one test.

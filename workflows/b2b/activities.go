@@ -45,7 +45,10 @@ const activityTimeout = 20 * time.Second
 // takes any more is removed once retention has purged the last history of it.
 func (w *worker) registry() (*workflow.Registry, error) {
 	r := workflow.NewRegistry()
-	err := r.AddVersionedWorkflowN(workflowName, "v1", true, runOrder)
+	return r, errors.Join(r.AddVersionedWorkflowN(workflowName, "v1", true, runOrder), w.addActivities(r))
+}
+
+func (w *worker) addActivities(r *workflow.Registry) (err error) {
 	add := func(name string, a workflow.Activity) { err = errors.Join(err, r.AddActivityN(name, a)) }
 	add(stepCredit, activity(w, stepCredit, w.holdCredit))
 	add(activityHear, activity(w, activityHear, w.hear))
@@ -57,7 +60,7 @@ func (w *worker) registry() (*workflow.Registry, error) {
 	add(undo(stepCredit), activity(w, undo(stepCredit), w.undoCredit))
 	add(activityStuck, activity(w, activityStuck, w.stuck))
 	add(activityEnd, activity(w, activityEnd, w.end))
-	return r, err
+	return err
 }
 
 // activity adapts a typed function: input, span, time-out, and a note of what went

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"quadrille.internal/events"
+	"quadrille.internal/platform/servicetest"
 )
 
 // recording adds histories as today's code makes them. It never changes one that is
@@ -349,6 +352,42 @@ func TestALostWorkflowIsStartedAgain(t *testing.T) {
 	b.ends(Completed, "")
 	b.expectEmitted(b.id, events.TypeB2BOrderSubmitted, events.TypeB2BApprovalRequested, events.TypeB2BOrderApproved,
 		events.TypeB2BOrderAllocated, events.TypeOrderConfirmed, events.TypeB2BOrderCompleted)
+}
+
+// A workflow that hears nothing any more is ended and begun anew, and ends as the
+// first would have.
+func TestAWedgedWorkflowIsBegunAnew(t *testing.T) {
+	w := newWorld(t)
+	w.stop()
+	r := workflow.NewRegistry()
+	var first atomic.Int64 // when the first run began: the same whenever it is replayed
+	err := r.AddWorkflowN(workflowName, func(ctx *workflow.WorkflowContext) (any, error) {
+		first.CompareAndSwap(0, ctx.CurrentTimeUTC().UnixNano())
+		if ctx.CurrentTimeUTC().UnixNano() != first.Load() {
+			return runOrder(ctx)
+		}
+		s := &saga{ctx: ctx}
+		if err := ctx.GetInput(&s.in); err != nil {
+			return nil, err
+		}
+		if _, err := s.holdCredit(); err != nil {
+			return nil, err
+		}
+		return nil, ctx.WaitForExternalEvent("an answer that never comes", -1).Await(nil)
+	})
+	if err := errors.Join(err, w.worker.addActivities(r)); err != nil {
+		t.Fatal(err)
+	}
+	w.engine.workAs(t, w.worker, r)
+	calm := newRelay(w.Pool, w.engine.client, w.Log, 3)
+	calm.calm = time.Now().Add(-time.Hour)
+	servicetest.Run(t, calm.run)
+	b := w.in(t, "", board())
+	b.submit(2, 1_000, "")
+	b.await(AwaitingApproval)
+	b.vote(yes("bob"), http.StatusOK)
+	b.exec(`update gates set decided_at = decided_at - interval '3 minutes', version = version + 1 where id = $1`, b.id)
+	b.ends(Completed, "")
 }
 
 // An attempt left over from before an order was undone changes nothing any more.

@@ -29,6 +29,7 @@ const (
 	relayAfter   = 2 * time.Second  // before what was told counts as unheard
 	relayAgain   = 5 * time.Second  // before it is told once more
 	lostAfter    = 30 * time.Second // before a workflow in which nothing moves counts as lost
+	wedgedAfter  = time.Minute      // before one that telling does not move is ended, to be begun anew
 )
 
 // relay tells Dapr what PostgreSQL knows: which orders want a workflow, which
@@ -42,20 +43,32 @@ type relay struct {
 	log      *slog.Logger
 	attempts int
 	queue    chan news
-	told     map[news]time.Time // by the sweep, until relayAgain has passed
+	told     map[news]time.Time // by the sweep, until it may be told again
+	calm     time.Time          // since when sweeps have succeeded
 }
 
-// news is one thing to tell: a start, or else an event.
+// news is one thing to tell: a start, or else an event or endWedged.
 type news struct {
 	order uuid.UUID
 	trace string
 	event string
 }
 
+// endWedged tells Dapr to end a workflow.
+const endWedged = "terminate"
+
+// again is how long the sweep waits before it tells the same once more.
+func (t news) again() time.Duration {
+	if t.event == endWedged {
+		return wedgedAfter // the next one gets as long as this one
+	}
+	return relayAgain
+}
+
 func newRelay(pool *pgxpool.Pool, c *workflow.Client, log *slog.Logger, attempts int) *relay {
 	return &relay{
 		pool: pool, client: c, log: log, attempts: attempts,
-		queue: make(chan news, relayQueue), told: make(map[news]time.Time),
+		queue: make(chan news, relayQueue), told: make(map[news]time.Time), calm: time.Now(),
 	}
 }
 
@@ -80,6 +93,7 @@ func (r *relay) run(ctx context.Context) error {
 	for pgtx.Sleep(ctx, relayEvery) == nil {
 		if err := r.sweep(ctx, time.Now()); err != nil && ctx.Err() == nil {
 			r.log.WarnContext(ctx, "relay sweep failed, will try again", "err", err)
+			r.calm = time.Now()
 		}
 	}
 	return all.Wait()
@@ -101,7 +115,11 @@ func (r *relay) serve(ctx context.Context) {
 func (r *relay) tell(ctx context.Context, t news) error {
 	ctx, cancel := context.WithTimeout(ctx, relayTimeout)
 	defer cancel()
-	if t.event != "" {
+	switch t.event {
+	case "":
+	case endWedged:
+		return r.end(ctx, t.order.String())
+	default:
 		return r.client.RaiseEvent(ctx, t.order.String(), t.event, workflow.WithEventPayload(struct{}{}))
 	}
 	_, err := r.client.ScheduleWorkflow(ctx, workflowName,
@@ -114,6 +132,17 @@ func (r *relay) tell(ctx context.Context, t news) error {
 	return nil
 }
 
+// end ends a workflow and forgets its history, which the next one must not follow.
+func (r *relay) end(ctx context.Context, id string) error {
+	if err := r.client.TerminateWorkflow(ctx, id); err != nil {
+		return fmt.Errorf("terminate: %w", err)
+	}
+	if _, err := r.client.WaitForWorkflowCompletion(ctx, id); err != nil {
+		return fmt.Errorf("wait for its end: %w", err)
+	}
+	return wrap("purge", r.client.PurgeWorkflowState(ctx, id))
+}
+
 func alreadyRuns(err error) bool {
 	return errors.Is(err, api.ErrDuplicateInstance) || status.Code(err) == codes.AlreadyExists
 }
@@ -122,8 +151,8 @@ func alreadyRuns(err error) bool {
 func (r *relay) sweep(ctx context.Context, now time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, relayTimeout)
 	defer cancel()
-	maps.DeleteFunc(r.told, func(_ news, at time.Time) bool { return now.Sub(at) > relayAgain })
-	for _, find := range []func(context.Context, time.Time) ([]news, error){r.unstarted, r.unheard, r.lost} {
+	maps.DeleteFunc(r.told, func(t news, at time.Time) bool { return now.Sub(at) > t.again() })
+	for _, find := range []func(context.Context, time.Time) ([]news, error){r.unstarted, r.unheard, r.lost, r.wedged} {
 		found, err := find(ctx, now)
 		if err != nil {
 			return err
@@ -154,21 +183,37 @@ func (r *relay) unheard(ctx context.Context, now time.Time) ([]news, error) {
 		order by decided_at limit $2`, now.Add(-relayAfter), relayMost, eventApproval)
 }
 
-// lost finds orders that should have moved by themselves. Their workflow is
-// started, in case it is gone or has failed, and told to look, in case it waits.
+// late are the orders that should have moved by themselves before a time.
+const late = `
+	with late as (
+		select o.id, o.traceparent, o.status
+		from orders o left join gates g on g.id = o.id
+		where o.ended_at is null and o.status <> 'compensation_failed'
+		  and case o.status
+			when 'awaiting_approval' then least(g.remind_at, g.escalate_at, g.expire_at, g.decided_at)
+			else o.moved_at end < $1
+		order by o.moved_at limit $2)`
+
+// lost finds late orders. Their workflow is started, in case it is gone or has
+// failed, and told to look, in case it waits.
 func (r *relay) lost(ctx context.Context, now time.Time) ([]news, error) {
-	return r.find(ctx, `
-		with late as (
-			select o.id, o.traceparent, case o.status when 'awaiting_approval' then $3 else $4 end as event
-			from orders o left join gates g on g.id = o.id
-			where o.ended_at is null and o.status <> 'compensation_failed'
-			  and case o.status
-				when 'awaiting_approval' then least(g.remind_at, g.escalate_at, g.expire_at, g.decided_at)
-				else o.moved_at end < $1
-			order by o.moved_at limit $2)
+	return r.find(ctx, late+`
 		select id, traceparent, '' from late
 		union all
-		select id, '', event from late`, now.Add(-lostAfter), relayMost, eventApproval, eventResume)
+		select id, '', case status when 'awaiting_approval' then $3 else $4 end from late`,
+		now.Add(-lostAfter), relayMost, eventApproval, eventResume)
+}
+
+// wedged finds those that all this has not moved. Dapr dispatches an activity before
+// it saves that it did: should its store die in between, the activity's answer comes
+// to a workflow that has not asked yet, which then waits for it for ever. Ended, such
+// a workflow counts as lost, and is begun anew. After an outage all are late, and get
+// the time to go on by themselves.
+func (r *relay) wedged(ctx context.Context, now time.Time) ([]news, error) {
+	if now.Sub(r.calm) < wedgedAfter {
+		return nil, nil
+	}
+	return r.find(ctx, late+` select id, '', $3 from late`, now.Add(-wedgedAfter), relayMost, endWedged)
 }
 
 func (r *relay) find(ctx context.Context, sql string, args ...any) ([]news, error) {
