@@ -61,21 +61,21 @@ func TestB2B_KilledAtEveryStepEachOrderEndsAsDecided(t *testing.T) {
 	}
 }
 
-// Two managers, and the clock, at once: one outcome, and it is the one each was
-// told.
+// Two managers, and the clock, at once, from just before the expiry to just after:
+// one outcome, and it is the one each was told.
 func TestB2B_RivalDecisionsHaveOneOutcome(t *testing.T) {
 	s := sys
-	c := s.newCompany(t, 10_000_000, map[string]int64{"leeds": 500}, 2*time.Second)
+	c := s.newCompany(t, 10_000_000, map[string]int64{"leeds": 500}, 3*time.Second)
 	var ids []uuid.UUID
 	for range 20 {
 		ids = append(ids, c.mustSubmit(1, 20_000))
 	}
-	c.awaitStatus("awaiting_approval", ids...)
+	expiry := c.awaitGates(ids...)
 	var all sync.WaitGroup
 	approved, rejected := make([]bool, len(ids)), make([]bool, len(ids))
 	for i, id := range ids {
 		all.Go(func() {
-			<-time.After(time.Duration(1000+i*60) * time.Millisecond) // some before, some after the expiry
+			<-time.After(time.Until(expiry[id]) + time.Duration(i-len(ids)/2)*50*time.Millisecond)
 			var rivals sync.WaitGroup
 			for _, r := range []struct {
 				who, decision string

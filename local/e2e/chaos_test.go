@@ -14,10 +14,10 @@ import (
 	"quadrille.internal/local/quad/stack"
 )
 
-// mortals are the parts that a saga needs, with how often each is killed beside the
+// killable are the parts that a saga needs, with how often each is killed beside the
 // others. The scheduler is spared most: it comes back only once its predecessor's
 // lease of 20 s is over.
-var mortals = map[string]float64{
+var killable = map[string]float64{
 	b2b: 10, stack.Sidecar(b2b): 10, "placement": 4, "scheduler": 2,
 	"inventory": 2, stack.Sidecar("inventory"): 2, "erp": 2, "redis": 1, "postgres": 1,
 }
@@ -30,20 +30,20 @@ const (
 // chaos kills parts while somebody else starts them again.
 type chaos struct {
 	*system
-	t    *testing.T
-	rng  *rand.Rand
-	gap  time.Duration // between two strikes, on average
-	died map[string]int
+	t      *testing.T
+	rng    *rand.Rand
+	gap    time.Duration // between two strikes, on average
+	killed map[string]int
 }
 
 func (s *system) newChaos(t *testing.T, seed uint64, gap time.Duration) *chaos {
 	t.Helper()
-	return &chaos{system: s, t: t, rng: rand.New(rand.NewPCG(seed, 0)), gap: gap, died: map[string]int{}}
+	return &chaos{system: s, t: t, rng: rand.New(rand.NewPCG(seed, 0)), gap: gap, killed: map[string]int{}}
 }
 
-// deaths is how many have been killed so far.
-func (c *chaos) deaths() (sum int) {
-	for _, n := range c.died {
+// kills is how many parts have been killed so far.
+func (c *chaos) kills() (sum int) {
+	for _, n := range c.killed {
 		sum += n
 	}
 	return sum
@@ -52,9 +52,9 @@ func (c *chaos) deaths() (sum int) {
 // until strikes at random moments until so many have been killed, or the test has
 // failed. After each strike it calls struck.
 func (c *chaos) until(kills int, struck func()) {
-	for c.deaths() < kills && !c.t.Failed() {
+	for c.kills() < kills && !c.t.Failed() {
 		<-time.After(time.Duration(min(c.rng.ExpFloat64(), longestGap) * float64(c.gap)))
-		c.strike(kills - c.deaths())
+		c.strike(kills - c.kills())
 		struck()
 	}
 }
@@ -68,7 +68,7 @@ func (c *chaos) strike(most int) {
 		if p == nil {
 			continue
 		}
-		c.died[victim]++
+		c.killed[victim]++
 		all.Go(func() {
 			if err := p.Kill(context.WithoutCancel(c.t.Context())); err != nil {
 				c.t.Error(err)
@@ -91,17 +91,17 @@ func (c *chaos) number() int {
 	}
 }
 
-// victims are all mortals in a random order, in which the heavier ones tend to
+// victims are the killable parts in a random order, in which the heavier ones tend to
 // come first (Efraimidis and Spirakis, weighted sampling without replacement).
 func (c *chaos) victims() []string {
-	parts := make([]string, 0, len(mortals))
-	for part := range mortals {
+	parts := make([]string, 0, len(killable))
+	for part := range killable {
 		parts = append(parts, part)
 	}
 	slices.Sort(parts) // a map's order would not repeat by seed
 	key := map[string]float64{}
 	for _, part := range parts {
-		key[part] = c.rng.ExpFloat64() / mortals[part]
+		key[part] = c.rng.ExpFloat64() / killable[part]
 	}
 	slices.SortFunc(parts, func(a, b string) int { return cmp.Compare(key[a], key[b]) })
 	return parts
@@ -109,21 +109,21 @@ func (c *chaos) victims() []string {
 
 func (c *chaos) String() string {
 	var list []string
-	for part, n := range c.died {
+	for part, n := range c.killed {
 		list = append(list, fmt.Sprintf("%s %d", part, n))
 	}
 	slices.Sort(list)
-	return fmt.Sprintf("%d kills (%s)", c.deaths(), strings.Join(list, ", "))
+	return fmt.Sprintf("%d kills (%s)", c.kills(), strings.Join(list, ", "))
 }
 
-// keepAlive starts mortals again as soon as they are found dead, each by itself,
+// keepAlive starts killable again as soon as they are found dead, each by itself,
 // until the returned function is called.
 func (s *system) keepAlive(t *testing.T) (stop func()) {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
 	stopped := make(chan struct{})
 	var all sync.WaitGroup
-	for part := range mortals {
+	for part := range killable {
 		all.Go(func() {
 			tick := time.NewTicker(lookEvery)
 			defer tick.Stop()

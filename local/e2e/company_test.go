@@ -174,6 +174,27 @@ func (c *company) awaitStatus(status string, ids ...uuid.UUID) {
 	})
 }
 
+// awaitGates waits until orders have come to their approval gate, and returns when
+// each of these closes by itself.
+func (c *company) awaitGates(ids ...uuid.UUID) map[uuid.UUID]time.Time {
+	c.t.Helper()
+	expiry := map[uuid.UUID]time.Time{}
+	eventually(c.t, sagaSoon, "gates opened", func(ctx context.Context) error {
+		rows, err := c.books.pools[b2b].Query(ctx, `select id, expire_at from gates where id = any($1)`, ids)
+		if err != nil {
+			return err
+		}
+		var id uuid.UUID
+		var at time.Time
+		_, err = pgx.ForEachRow(rows, []any{&id, &at}, func() error { expiry[id] = at; return nil })
+		if err == nil && len(expiry) < len(ids) {
+			err = fmt.Errorf("only %d of %d", len(expiry), len(ids))
+		}
+		return err
+	})
+	return expiry
+}
+
 // erpMode makes the ERP misbehave.
 func (s *system) erpMode(t *testing.T, mode string, d time.Duration) {
 	t.Helper()

@@ -39,6 +39,7 @@ var fates = []fate{
 	{"is both approved and rejected", largePrice, false, rival},
 	{"is cancelled under way", smallPrice, false, cancel("completed")},
 	{"is cancelled while it waits", largePrice, false, cancel("")},
+	{"is cancelled once approved", largePrice, false, regret},
 }
 
 func leaveAlone(ends string) func(context.Context, *company, uuid.UUID, *rand.Rand) (string, error) {
@@ -80,6 +81,17 @@ func cancel(otherwise string) func(context.Context, *company, uuid.UUID, *rand.R
 		}
 		return otherwise, nil
 	}
+}
+
+// regret has the customer cancel at the moment the order goes on.
+func regret(ctx context.Context, c *company, id uuid.UUID, rng *rand.Rand) (string, error) {
+	if _, err := approve(ctx, c, id, rng); err != nil {
+		return "", err
+	}
+	if cancelled, err := c.cancel(ctx, id); cancelled || err != nil {
+		return "cancelled", err
+	}
+	return "completed", nil
 }
 
 func rival(ctx context.Context, c *company, id uuid.UUID, rng *rand.Rand) (string, error) {

@@ -32,9 +32,9 @@ func TestB2B_SagasUnderRandomKills(t *testing.T) {
 	t.Logf("QUADRILLE_SEED=%d QUADRILLE_KILLS=%d", seed, kills)
 
 	f := s.newFlow(t, seed)
-	death, stop := s.newChaos(t, seed, gap), s.keepAlive(t)
+	killer, stop := s.newChaos(t, seed, gap), s.keepAlive(t)
 	f.begin()
-	death.until(kills, func() { t.Logf("%s; %s", death, f) })
+	killer.until(kills, func() { t.Logf("%s; %s", killer, f) })
 	f.finish()
 	stop()
 	s.revive(t)
@@ -43,7 +43,7 @@ func TestB2B_SagasUnderRandomKills(t *testing.T) {
 		return
 	}
 	f.end(f.ends)
-	t.Logf("%s; %s", death, f)
+	t.Logf("%s; %s", killer, f)
 }
 
 // flow is a bounded number of customers, each of whom orders again when its order
