@@ -10,6 +10,6 @@
 // With -race the services are built with the race detector too, and a race in one
 // of them fails the run. QUADRILLE_SOAK=10 (make soak) makes loads ten times as
 // large, outages longer and kills 500.
-// QUADRILLE_TEST_BROKER=kafka runs tests on Kafka, with -run those that TestKafka
-// names; the others look into Redis.
+// QUADRILLE_TEST_BROKER=kafka runs those tests on Kafka that do not look into Redis,
+// on a stack of their own.
 package e2e

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -14,41 +13,19 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
-	"quadrille.internal/local/quad/stack"
 )
 
-// kafkaTests are what is run once more on Kafka: how each kind of order ends, and
-// that nothing is lost whatever is killed, away or joins.
+// kafkaTests are what is run on Kafka unless -run says otherwise: how each kind of
+// order ends, and that nothing is lost whatever is killed, away or joins. The same
+// tests, services and sidecars as on Redis, with the other folder of components.
 const kafkaTests = "^(TestRule4_EveryKindOfOrder.*|TestRule4_Shortage.*|TestRule4_CustomerCancels.*" +
 	"|TestRule3_NothingIsLostWhenAProcessIsKilled|TestRule3_NothingIsLostWhileAServiceIsAwayFor10Seconds" +
 	"|TestRule3_NothingIsLostWhenTheBrokerIsKilled|TestReplicas.*|TestOnKafka.*)$/^(tok_.*|inventory|order-daprd)$"
 
-// The same tests, services and sidecars, with the other folder of components: in a
-// process of its own, since the system under test is one a process.
-func TestKafka(t *testing.T) {
-	if onKafka {
-		t.Skip("this is that run")
-	}
-	if _, err := stack.KafkaFound(); err != nil && os.Getenv("QUADRILLE_TEST_KAFKA") != "1" {
-		t.Skipf("not run on Kafka: %v (QUADRILLE_TEST_KAFKA=1 makes this a failure)", err)
-	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), self, "-test.v", "-test.count=1", "-test.timeout=8m", "-test.run", kafkaTests)
-	cmd.Env = append(os.Environ(), "QUADRILLE_TEST_BROKER="+stack.Kafka)
-	out, err := cmd.CombinedOutput()
-	t.Logf("on Kafka:\n%s", out)
-	if err != nil {
-		t.Errorf("on Kafka: %v", err)
-	}
-}
-
 func needKafka(t *testing.T) {
 	t.Helper()
 	if !onKafka {
-		t.Skip("for Kafka; TestKafka runs it there")
+		t.Skip("for Kafka: QUADRILLE_TEST_BROKER=kafka")
 	}
 }
 

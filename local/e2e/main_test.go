@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"os"
@@ -33,10 +34,16 @@ const (
 var sys *system
 
 // onKafka says that the same is to run on Kafka, in a folder and on ports of its
-// own; TestKafka starts such a run beside its own.
+// own, so that it may run beside the other.
 var onKafka = os.Getenv("QUADRILLE_TEST_BROKER") == stack.Kafka
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if only := flag.Lookup("test.run"); onKafka && only.Value.String() == "" {
+		_ = only.Value.Set(kafkaTests) // any text will do
+	}
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) (code int) {
 	if err := start(); err != nil {

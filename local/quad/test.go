@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,7 +23,8 @@ func newTest(g *globals) *cobra.Command {
 		Short: "Run every module's tests against a PostgreSQL and a Redis of their own",
 		Long: `test builds what the tests need, starts fresh servers in .local/test on ports of
 their own, runs "go test -race" in every module of go.work with
-QUADRILLE_TEST_POSTGRES and QUADRILLE_TEST_REDIS set, and stops the servers again.`,
+QUADRILLE_TEST_POSTGRES and QUADRILLE_TEST_REDIS set, and stops the servers again.
+The end-to-end tests, which start what they need themselves, run beside the others.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := testStack(newProgress(os.Stdout, g.json).report)
@@ -60,40 +63,105 @@ func testAll(ctx context.Context, s *stack.Stack) error {
 			return err
 		}
 	}
-	modules, err := workspaceModules(ctx, s.Root)
+	lanes, err := testLanes(ctx, s)
 	if err != nil {
 		return err
 	}
-
-	var failed []string
-	for _, module := range modules {
-		began := time.Now()
-		fmt.Printf("\n%s\n", paint(os.Stdout, green, "test "+module))
-		if err := testModule(ctx, s, module); err != nil {
-			failed = append(failed, module)
-		}
-		fmt.Printf("%s\n", paint(os.Stdout, faint, fmt.Sprintf("%s took %.0f s", module, time.Since(began).Seconds())))
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+	fmt.Println("running; each module's output follows once it is done")
+	failed := make([][]string, len(lanes))
+	var all sync.WaitGroup
+	var out sync.Mutex
+	for i, lane := range lanes {
+		all.Go(func() { failed[i] = runLane(ctx, lane, &out) })
 	}
-	fmt.Println()
-	if len(failed) > 0 {
-		return unwell{error: fmt.Errorf("tests failed in %v", failed)}
+	all.Wait()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if list := slices.Concat(failed...); len(list) > 0 {
+		return unwell{error: fmt.Errorf("tests failed in %v", list)}
 	}
 	return nil
 }
 
-func testModule(ctx context.Context, s *stack.Stack, module string) error {
+// A goTest is one call of go test.
+type goTest struct {
+	name, dir string
+	env       []string
+}
+
+const endToEnd = "local/e2e"
+
+// testLanes divides the tests into two sequences that run side by side: end to end,
+// which waits half of its time for what was killed to come back, and all others,
+// with the end-to-end tests that are run once more on Kafka.
+func testLanes(ctx context.Context, s *stack.Stack) ([2][]goTest, error) {
+	modules, err := workspaceModules(ctx, s.Root)
+	if err != nil {
+		return [2][]goTest{}, err
+	}
+	var lanes [2][]goTest
+	for _, module := range modules {
+		test := goTest{name: module, dir: filepath.Join(s.Root, module), env: []string{
+			"CGO_ENABLED=1", // the race detector needs it
+			"QUADRILLE_TEST_POSTGRES=" + s.SuperuserURL(),
+			"QUADRILLE_TEST_REDIS=" + s.RedisURL(),
+		}}
+		if module != endToEnd {
+			lanes[1] = append(lanes[1], test)
+			continue
+		}
+		lanes[0] = append(lanes[0], test)
+		again, err := onKafka(test)
+		if err != nil {
+			return lanes, err
+		}
+		lanes[1] = append(lanes[1], again...)
+	}
+	return lanes, nil
+}
+
+// onKafka is a test with Kafka for its broker. Where that is not to be had there is
+// none, unless QUADRILLE_TEST_KAFKA=1 insists on it.
+func onKafka(test goTest) ([]goTest, error) {
+	_, err := stack.KafkaFound()
+	switch {
+	case err == nil:
+		test.name += " on Kafka"
+		test.env = append(slices.Clone(test.env), "QUADRILLE_TEST_BROKER="+stack.Kafka)
+		return []goTest{test}, nil
+	case os.Getenv("QUADRILLE_TEST_KAFKA") == "1":
+		return nil, err
+	}
+	fmt.Printf("%s is not run on Kafka (QUADRILLE_TEST_KAFKA=1 makes this a failure): %v\n", test.name, err)
+	return nil, nil
+}
+
+// runLane runs tests one after the other and returns those that failed. The output
+// of each is written whole once it is done.
+func runLane(ctx context.Context, lane []goTest, out *sync.Mutex) (failed []string) {
+	for _, test := range lane {
+		began := time.Now()
+		text, err := test.run(ctx)
+		if err != nil {
+			failed = append(failed, test.name)
+		}
+		out.Lock()
+		fmt.Printf("\n%s\n%s%s\n", paint(os.Stdout, green, "test "+test.name), text,
+			paint(os.Stdout, faint, fmt.Sprintf("%s took %.0f s", test.name, time.Since(began).Seconds())))
+		out.Unlock()
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return failed
+}
+
+func (t goTest) run(ctx context.Context) (output []byte, err error) {
 	cmd := exec.CommandContext(ctx, "go", "test", "-race", "-count=1", "-timeout=20m", "./...")
-	cmd.Dir = filepath.Join(s.Root, module)
-	cmd.Env = append(os.Environ(),
-		"CGO_ENABLED=1", // the race detector needs it
-		"QUADRILLE_TEST_POSTGRES="+s.SuperuserURL(),
-		"QUADRILLE_TEST_REDIS="+s.RedisURL(),
-	)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	return cmd.Run()
+	cmd.Dir = t.dir
+	cmd.Env = append(os.Environ(), t.env...)
+	return cmd.CombinedOutput()
 }
 
 // workspaceModules lists the folders of go.work.
