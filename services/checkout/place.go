@@ -54,7 +54,7 @@ type placer struct {
 
 func newPlacer(o *outbox.Outbox) *placer {
 	p := &placer{outbox: o, inFlight: make(map[string]struct{})}
-	p.group = group.New(group.Config{}, p.placeAll)
+	p.group = group.New(group.Config{Workers: 1}, p.placeAll)
 	return p
 }
 

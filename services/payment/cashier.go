@@ -41,7 +41,7 @@ type cashier struct {
 
 func newCashier(kit *service.Kit, p *provider) *cashier {
 	c := &cashier{outbox: kit.Outbox, provider: p, log: kit.Log, waiting: make(chan *Payment, maxWaiting)}
-	c.outcomes = group.New(group.Config{}, c.record)
+	c.outcomes = group.New(group.Config{Workers: 1}, c.record)
 	return c
 }
 
