@@ -58,7 +58,7 @@ type Config struct {
 	// Poll is how often the table is searched for rows left behind. Default 1 s.
 	Poll time.Duration
 	// MaxQueued bounds the messages in memory; those above are left to recovery.
-	// Default 20,000.
+	// Default 8,000: about as many as are published within a lease.
 	MaxQueued int
 	// Drain bounds the publishing of what is committed, at the end. Default 4 s.
 	Drain time.Duration
@@ -72,7 +72,7 @@ func (c Config) withDefaults() Config {
 		c.Poll = time.Second
 	}
 	if c.MaxQueued == 0 {
-		c.MaxQueued = 20_000
+		c.MaxQueued = 8_000
 	}
 	if c.Drain == 0 {
 		c.Drain = 4 * time.Second
