@@ -53,6 +53,8 @@ func (a API) Handle(h Handler) http.HandlerFunc {
 	}
 }
 
+const problemType = "application/problem+json"
+
 // Problem is an RFC 9457 problem document. Code and Field are ours.
 type Problem struct {
 	Type     string `json:"type"`
@@ -66,14 +68,18 @@ type Problem struct {
 
 // WriteProblem answers with a fault.
 func WriteProblem(w http.ResponseWriter, r *http.Request, f *fault.Fault) {
-	status := Status(f.Kind)
-	if f.Kind == fault.Unavailable {
+	if f.Kind == fault.Unavailable && w.Header().Get("Retry-After") == "" {
 		w.Header().Set("Retry-After", "1")
 	}
-	write(w, status, "application/problem+json", Problem{
+	write(w, Status(f.Kind), problemType, problemOf(f, r.URL.EscapedPath()))
+}
+
+func problemOf(f *fault.Fault, instance string) Problem {
+	status := Status(f.Kind)
+	return Problem{
 		Type: "urn:quadrille:problem:" + f.Code, Title: http.StatusText(status), Status: status,
-		Detail: f.Message, Instance: r.URL.EscapedPath(), Code: f.Code, Field: f.Field,
-	})
+		Detail: f.Message, Instance: instance, Code: f.Code, Field: f.Field,
+	}
 }
 
 // Status is the HTTP status of a kind of fault.
@@ -160,23 +166,6 @@ func decodeFault(err error) *fault.Fault {
 		return fault.Field(strings.Trim(field, `"`), "unknown_field", "There is no such field.")
 	}
 	return fault.New(fault.Invalid, "body_malformed", "The body is not the JSON it should be: %v.", err)
-}
-
-// Limit answers 503 with Retry-After once more than n requests are under way,
-// so that an edge under a burst sheds load instead of falling over.
-func Limit(n int) func(http.Handler) http.Handler {
-	tokens := make(chan struct{}, n)
-	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			select {
-			case tokens <- struct{}{}:
-				defer func() { <-tokens }()
-				next.ServeHTTP(w, r)
-			default:
-				WriteProblem(w, r, fault.New(fault.Unavailable, "overloaded", "Too many requests are under way; try again shortly."))
-			}
-		})
-	}
 }
 
 // NewServer returns an HTTP server with every wait bounded.

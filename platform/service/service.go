@@ -23,7 +23,6 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
-	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 
 	"quadrille.internal/platform/config"
@@ -44,9 +43,13 @@ const (
 	stopTimeout   = 9 * time.Second
 	intakeTimeout = 4 * time.Second
 	closeTimeout  = 500 * time.Millisecond
-	maxRequests   = 1_024
 	gcPercent     = 200
-	maxConns      = 4_096
+	memoryLimit   = 72 << 20
+
+	// Some hundred requests under way fill every batch; more would only wait longer.
+	// Connections cost memory for as long as they are open, some 20 kB each.
+	maxRequests = 512
+	maxConns    = 1_024
 )
 
 // Spec is what sets one service apart from the others.
@@ -136,6 +139,11 @@ func Main(spec Spec) {
 		// Half as many collections for a third more of a small heap.
 		debug.SetGCPercent(gcPercent)
 	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		// A burst fills connections and outbox, which are bounded; twice as much again
+		// is not to lie about as garbage.
+		debug.SetMemoryLimit(memoryLimit)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	err := Run(ctx, spec, os.LookupEnv, os.Stderr)
 	stop()
@@ -178,7 +186,8 @@ type process struct {
 	inbox             *inbox.Inbox
 	app               App
 	http, grpc, admin net.Listener
-	exports           bool // spans, to an OTLP endpoint
+	door              *rest.Door // http, as it is
+	exports           bool       // spans, to an OTLP endpoint
 	stopTracing       func(context.Context) error
 	intake            http.Handler
 	subscriptions     *grpc.Server
@@ -288,7 +297,8 @@ func (p *process) listen(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", l.name, err)
 		}
 		if l.ln == &p.http {
-			ln = netutil.LimitListener(ln, maxConns)
+			p.door = rest.NewDoor(ln, maxConns)
+			ln = p.door
 		}
 		*l.ln = ln
 		p.onClose(func() { _ = ln.Close() })
@@ -318,7 +328,7 @@ func (p *process) layers() []layer {
 	}
 	return append(layers,
 		layer{"event intake", p.serveGRPC},
-		layer{"HTTP intake", p.serveHTTP(p.http, p.intake)})
+		layer{"HTTP intake", p.serveHTTP(p.http, p.door.GiveWay(p.intake))})
 }
 
 func (p *process) serveHTTP(ln net.Listener, h http.Handler) func(context.Context) error {
