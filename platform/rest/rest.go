@@ -34,19 +34,21 @@ const answerTimeout = 5 * time.Second
 // answerTimeout.
 func (a API) Handle(h Handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
+		caller := r.Context()
+		ctx, cancel := context.WithTimeout(caller, answerTimeout)
 		defer cancel()
+		r = r.WithContext(ctx)
 		defer func() {
 			if p := recover(); p != nil {
-				a.Log.ErrorContext(r.Context(), "request panicked", "method", r.Method, "path", r.URL.Path,
+				a.Log.ErrorContext(ctx, "request panicked", "method", r.Method, "path", r.URL.Path,
 					"panic", p, "stack", string(debug.Stack()))
 				WriteProblem(w, r, fault.Of(errors.New("panic")))
 			}
 		}()
-		if err := h(w, r.WithContext(ctx)); err != nil {
+		if err := h(w, r); err != nil {
 			f := fault.Of(err)
-			if f.Kind == fault.Internal && r.Context().Err() == nil {
-				a.Log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+			if f.Kind == fault.Internal && caller.Err() == nil {
+				a.Log.ErrorContext(ctx, "request failed", "method", r.Method, "path", r.URL.Path, "err", err)
 			}
 			WriteProblem(w, r, f)
 		}

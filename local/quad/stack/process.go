@@ -145,7 +145,7 @@ func (s *Stack) spawn(c command) (*Process, error) {
 // timerSlack is how late the kernel may wake what a stack starts. The Go runtime
 // naps for 20 µs dozens of times after each burst of work, and on a virtual machine
 // a timer costs more than such a burst: docs/performance.md has the figures.
-const timerSlack = time.Millisecond
+const timerSlack = 1_000_000 // ns
 
 // StartWithSlack starts cmd with timerSlack, which a process has from the thread that
 // forked it, and hands down (prctl(2), PR_SET_TIMERSLACK).
@@ -158,8 +158,8 @@ func StartWithSlack(cmd *exec.Cmd) error {
 	return errors.Join(cmd.Start(), setTimerSlack(0)) // 0 is the thread's own again
 }
 
-func setTimerSlack(slack time.Duration) error {
-	if _, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, syscall.PR_SET_TIMERSLACK, uintptr(slack), 0); errno != 0 {
+func setTimerSlack(ns uintptr) error {
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, syscall.PR_SET_TIMERSLACK, ns, 0); errno != 0 {
 		return fmt.Errorf("set timer slack: %w", errno)
 	}
 	return nil
