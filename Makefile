@@ -6,8 +6,8 @@ bin  := .local/bin
 quad := $(bin)/quad
 # Command-line flags for quad, e.g. `make up QUAD_FLAGS=--json`.
 QUAD_FLAGS ?=
-# The tests of `make soak`. `make soak SOAK=RandomKills` is the kills alone, of which
-# QUADRILLE_KILLS=60 makes fewer.
+# The end-to-end tests of `make soak`. The 500 kills alone, in about 35 minutes:
+#   QUADRILLE_SOAK=1 go -C local/e2e test -race -timeout=2h -v -run RandomKills .
 SOAK ?= RandomKills|ERPThatIsDown|Rule1|Rule3|Rule5|Replicas
 
 .PHONY: help build up down demo test soak bench lint clean quad
