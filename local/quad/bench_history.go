@@ -17,9 +17,9 @@ func newBenchHistory(g *globals) *cobra.Command {
 	return &cobra.Command{
 		Use:   "history ORDERS",
 		Short: "Add settled orders of the past to the databases, to measure with",
-		Long: `history writes settled orders of the last two weeks straight into the services'
-databases, so that bench shows what a long history costs. Ten million take about 40 GB of
-disk and half an hour, and go with make clean.`,
+		Long: `history writes settled orders of the last year straight into the services' databases, so
+that bench shows what a long history costs. Ten million take about 25 GB of disk and
+seven minutes, and go with make clean.`,
 		Example: `  quad bench history 1000000`,
 		Args:    exactly("number"),
 		RunE: func(cmd *cobra.Command, args []string) error {

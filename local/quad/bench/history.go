@@ -11,12 +11,12 @@ import (
 
 const (
 	historyChunk = 50_000
-	// historyDays is how long ago the oldest order was placed: what an inbox keeps.
-	historyDays = 14
+	historyDays  = 365 // how long ago the oldest order was placed
+	inboxDays    = 14  // for how long, or a little more, an inbox keeps what it handled
 )
 
-// Fill adds n settled orders of the last two weeks to the services' databases, and
-// as many inbox rows as they would have left: to measure what a long history costs.
+// Fill adds n settled orders of the last year to the services' databases, and the
+// inbox rows that there would still be of them: to measure what a long history costs.
 // They are orders that were declined, so that the books of the payment provider,
 // which hold nothing of them, agree. url is that of a service's own role; told is
 // how many orders there are so far.
@@ -74,17 +74,14 @@ func (p *past) write(ctx context.Context, conn *pgx.Conn, service string, from, 
 	defer tx.Rollback(ctx) //nolint:errcheck // after a commit there is nothing to roll back
 	begin := p.until.AddDate(0, 0, -historyDays)
 	step := p.until.Sub(begin) / time.Duration(p.orders)
-	for _, sql := range []string{
-		pastOrders, "insert into " + tables[service] + " " + histories[service],
-		fmt.Sprintf(pastEvents, service, heard[service]),
-	} {
-		args := []any{}
-		if sql == pastOrders {
-			args = []any{from, to - 1, begin, step}
-		}
-		if _, err := tx.Exec(ctx, sql, args...); err != nil {
-			return err
-		}
+	if _, err := tx.Exec(ctx, pastOrders, from, to-1, begin, step); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, "insert into "+tables[service]+" "+histories[service]); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, pastEvents, service, heard[service], inboxDays); err != nil {
+		return err
 	}
 	return tx.Commit(ctx)
 }
@@ -132,8 +129,10 @@ var histories = map[string]string{
 		from past order by i`,
 }
 
-// pastEvents are the inbox rows of a chunk; handled lately enough to be kept.
+// pastEvents are the inbox rows of a chunk that would still be there.
 const pastEvents = `
 	insert into inbox (event_id, consumer, handled_at)
-	select overlay(id::text placing lpad(to_hex(n), 4, '0') from 33 for 4)::uuid, '%s', at
-	from past, generate_series(1, %d) n order by i, n`
+	select overlay(id::text placing lpad(to_hex(n), 4, '0') from 33 for 4)::uuid, $1, at
+	from past, generate_series(1, $2) n
+	where at > now() - make_interval(days => $3)
+	order by i, n`
