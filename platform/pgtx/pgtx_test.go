@@ -198,7 +198,9 @@ func TestRunRollsBack(t *testing.T) {
 					t.Error("Run = nil, want an error")
 				}
 			}()
-			exec(t, pool, `select 1 from account where id = 1 for update nowait`)
+			// Waits, up to the lock time-out: the server takes a moment to see that a
+			// connection is gone.
+			exec(t, pool, `select 1 from account where id = 1 for update`)
 			if got := balance(t, pool, 1); got != 100 {
 				t.Errorf("balance %d, want 100", got)
 			}
