@@ -35,7 +35,7 @@ soak: quad ## 500 kills, an ERP down for a minute, ten times the load, an hour o
 	QUADRILLE_SOAK=10 go -C local/e2e test -race -count=1 -timeout=3h -v -run '$(SOAK)' .
 	@$(quad) bench --scenario hour --no-chain $(QUAD_FLAGS)
 
-bench: quad ## measure orders settled a second in every scenario (about 8 min)
+bench: quad ## measure orders settled a second in every scenario (about 5 min)
 	@$(quad) bench --scenario all $(QUAD_FLAGS)
 
 lint: $(bin)/golangci-lint $(bin)/govulncheck ## check format, vet, linters and known vulnerabilities
