@@ -24,7 +24,7 @@ const (
 	pubsub = "pubsub"
 	// bulkSize and bulkWait bound what daprd delivers at once. A daprd that flushes
 	// at once takes the first alone; for the others the wait is a timer.
-	bulkSize = 100
+	bulkSize = 200
 	bulkWait = 5 // milliseconds
 )
 
@@ -61,7 +61,7 @@ func NewGRPC(cfg Config) *grpc.Server {
 	s := &Server{cfg: cfg}
 	g := grpc.NewServer(grpc.UnaryInterceptor(s.guard),
 		grpc.StatsHandler(otelgrpc.NewServerHandler(otelgrpc.WithFilter(filters.Not(filters.ServicePrefix("dapr."))))),
-		grpc.MaxRecvMsgSize(16<<20))
+		grpc.MaxRecvMsgSize(32<<20))
 	runtimev1.RegisterAppCallbackServer(g, s)
 	runtimev1.RegisterAppCallbackHealthCheckServer(g, s)
 	if cfg.Register != nil {

@@ -146,7 +146,7 @@ func TestSubscriptions(t *testing.T) {
 		deadLetter, ok := deadLetters[s.GetTopic()]
 		b := s.GetBulkSubscribe()
 		if !ok || s.GetDeadLetterTopic() != deadLetter || s.GetPubsubName() != "pubsub" || s.GetMetadata()["rawPayload"] != "true" ||
-			!b.GetEnabled() || b.GetMaxMessagesCount() != 100 || b.GetMaxAwaitDurationMs() <= 0 {
+			!b.GetEnabled() || b.GetMaxMessagesCount() != 200 || b.GetMaxAwaitDurationMs() <= 0 {
 			t.Errorf("subscription %v", s)
 		}
 	}
