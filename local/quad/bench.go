@@ -105,20 +105,15 @@ func compareResults(before, after string) error {
 	return bench.Compare(os.Stdout, a, b)
 }
 
-func (f *benchFlags) run(ctx context.Context, g *globals) (err error) {
+func (f *benchFlags) run(ctx context.Context, g *globals) error {
 	chosen, err := bench.Choose(f.scenario, f.overrides)
 	if err != nil {
 		return usageError{err}
 	}
-	s, err := g.open(newProgress(os.Stderr, g.json).report)
-	if err != nil {
-		return err
-	}
-	stop, err := bringUp(ctx, s)
-	defer func() { err = errors.Join(err, stop(context.WithoutCancel(ctx))) }()
-	if err != nil {
-		return err
-	}
+	return whileUp(ctx, g, func(s *stack.Stack) error { return f.measure(ctx, g, s, chosen) })
+}
+
+func (f *benchFlags) measure(ctx context.Context, g *globals, s *stack.Stack, chosen []bench.Scenario) error {
 	r, err := g.connect(ctx, 0)
 	if err != nil {
 		return err
@@ -157,6 +152,20 @@ func explainBench(err error) error {
 	default:
 		return explain(err)
 	}
+}
+
+// whileUp does work on a stack that is up, and leaves it as it was.
+func whileUp(ctx context.Context, g *globals, work func(*stack.Stack) error) (err error) {
+	s, err := g.open(newProgress(os.Stderr, g.json).report)
+	if err != nil {
+		return err
+	}
+	stop, err := bringUp(ctx, s)
+	defer func() { err = errors.Join(err, stop(context.WithoutCancel(ctx))) }()
+	if err != nil {
+		return err
+	}
+	return work(s)
 }
 
 // bringUp starts what is not running. stop takes a stack down again that was

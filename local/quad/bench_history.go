@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -11,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"quadrille.internal/local/quad/bench"
+	"quadrille.internal/local/quad/stack"
 )
 
 func newBenchHistory(g *globals) *cobra.Command {
@@ -32,20 +32,13 @@ seven minutes, and go with make clean.`,
 	}
 }
 
-func addHistory(ctx context.Context, g *globals, n int) (err error) {
-	s, err := g.open(newProgress(os.Stderr, g.json).report)
-	if err != nil {
-		return err
-	}
-	stop, err := bringUp(ctx, s)
-	defer func() { err = errors.Join(err, stop(context.WithoutCancel(ctx))) }()
-	if err != nil {
-		return err
-	}
-	live, began := newLiveLine(os.Stderr), time.Now()
-	err = bench.Fill(ctx, s.DatabaseURL, n, func(orders int) {
-		live.show(fmt.Sprintf("history: %s of %s orders, %s", grouped(orders), grouped(n), seconds(time.Since(began))))
+func addHistory(ctx context.Context, g *globals, n int) error {
+	return whileUp(ctx, g, func(s *stack.Stack) error {
+		live, began := newLiveLine(os.Stderr), time.Now()
+		err := bench.Fill(ctx, s.DatabaseURL, n, func(orders int) {
+			live.show(fmt.Sprintf("history: %s of %s orders, %s", grouped(orders), grouped(n), seconds(time.Since(began))))
+		})
+		live.clear()
+		return explain(err)
 	})
-	live.clear()
-	return explain(err)
 }
