@@ -43,30 +43,36 @@ type Committer interface {
 }
 
 // Table holds aggregates of type T, a struct with a field, named in JSON as the
-// column, for each column.
+// column, for each column. Its statements name these columns and no others: one
+// that a newer version of the service has added keeps its default in new rows and
+// its value in old ones.
 type Table[T any, P Rooted[T]] struct {
-	name   string
-	upsert string
+	name    string
+	columns []string
+	upsert  string
 }
 
 // NewTable describes the table called name.
 func NewTable[T any, P Rooted[T]](name string) *Table[T, P] {
+	t := &Table[T, P]{name: name, columns: columns(reflect.TypeFor[T]())}
 	var sets []string
-	for _, c := range columns(reflect.TypeFor[T]()) {
+	for _, c := range t.columns {
 		if c != "id" {
 			sets = append(sets, c+" = excluded."+c)
 		}
 	}
-	return &Table[T, P]{name: name, upsert: fmt.Sprintf(
+	t.upsert = fmt.Sprintf(
 		`with saved as (
-			insert into %[1]s as t select * from json_populate_recordset(null::%[1]s, $1)
-			on conflict (id) do update set %[2]s where t.version = excluded.version - 1
+			insert into %[1]s as t (%[2]s) select %[2]s from json_populate_recordset(null::%[1]s, $1)
+			on conflict (id) do update set %[3]s where t.version = excluded.version - 1
 			returning 1)
 		select expect_rows(count(*), $2) from saved`,
-		name, strings.Join(sets, ", "))}
+		name, t.Columns(""), strings.Join(sets, ", "))
+	return t
 }
 
-// columns lists the JSON names of a struct's fields, those embedded included.
+// columns lists the JSON names of a struct's fields, those embedded included, in
+// their order.
 func columns(t reflect.Type) []string {
 	var names []string
 	for f := range t.Fields() {
@@ -80,14 +86,38 @@ func columns(t reflect.Type) []string {
 	return names
 }
 
+// Columns lists the columns for a statement that Table has no method for, each
+// with the alias of its table unless that is "".
+func (t *Table[T, P]) Columns(alias string) string { return list(t.columns, alias) }
+
+// ColumnsOf is Columns of a struct that no Table holds, but whose fields are also
+// named in JSON as their columns.
+func ColumnsOf[T any](alias string) string { return list(columns(reflect.TypeFor[T]()), alias) }
+
+func list(columns []string, alias string) string {
+	if alias == "" {
+		return strings.Join(columns, ", ")
+	}
+	return alias + "." + strings.Join(columns, ", "+alias+".")
+}
+
+// Collect reads the rows of a statement that returns just Columns.
+func (t *Table[T, P]) Collect(rows pgx.Rows) ([]*T, error) {
+	found, err := pgx.CollectRows(rows, pgx.RowToAddrOfStructByPos[T])
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", t.name, err)
+	}
+	return found, nil
+}
+
 // Load returns those of the aggregates that exist.
 func (t *Table[T, P]) Load(ctx context.Context, db Querier, ids []uuid.UUID) (map[uuid.UUID]*T, error) {
-	list, err := t.Select(ctx, db, "where id = any($1)", ids)
+	loaded, err := t.Select(ctx, db, "where id = any($1)", ids)
 	if err != nil {
 		return nil, err
 	}
 	found := make(map[uuid.UUID]*T, len(ids))
-	for _, a := range list {
+	for _, a := range loaded {
 		found[P(a).row().ID] = a
 	}
 	return found, nil
@@ -95,15 +125,11 @@ func (t *Table[T, P]) Load(ctx context.Context, db Querier, ids []uuid.UUID) (ma
 
 // Select returns the aggregates that a condition, in SQL, selects.
 func (t *Table[T, P]) Select(ctx context.Context, db Querier, condition string, args ...any) ([]*T, error) {
-	rows, err := db.Query(ctx, `select * from `+t.name+` `+condition, args...)
+	rows, err := db.Query(ctx, `select `+t.Columns("")+` from `+t.name+` `+condition, args...)
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", t.name, err)
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToAddrOfStructByName[T])
-	if err != nil {
-		return nil, fmt.Errorf("load %s: %w", t.name, err)
-	}
-	return list, nil
+	return t.Collect(rows)
 }
 
 // Save writes aggregates, new and changed, in one statement that travels with the

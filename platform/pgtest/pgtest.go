@@ -56,6 +56,23 @@ func Open(t testing.TB, own fs.FS) *pgxpool.Pool {
 	return pool
 }
 
+// Admin connects to the database of pool as the superuser that made it, until the
+// test ends.
+func Admin(t testing.TB, pool *pgxpool.Pool) *pgx.Conn {
+	t.Helper()
+	u, err := url.Parse(os.Getenv("QUADRILLE_TEST_POSTGRES"))
+	if err != nil {
+		t.Fatalf("QUADRILLE_TEST_POSTGRES: %v", err)
+	}
+	u.Path = "/" + pool.Config().ConnConfig.Database
+	conn, err := pgx.Connect(t.Context(), u.String())
+	if err != nil {
+		t.Fatalf("connect to QUADRILLE_TEST_POSTGRES: %v", err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
 func exec(t testing.TB, server, sql string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)

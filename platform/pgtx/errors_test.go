@@ -51,6 +51,8 @@ func TestTransient(t *testing.T) {
 		{"25P02 transaction aborted", state("25P02"), false},
 		{"28P01 wrong password", state("28P01"), false},
 		{"42P01 no such table", state("42P01"), false},
+		{"0A000 outdated plan", &pgconn.PgError{Code: "0A000", Routine: "RevalidateCachedQuery"}, true},
+		{"0A000 otherwise", state("0A000"), false},
 		{"P0001 raised by a function", state("P0001"), false},
 	} {
 		if got := pgtx.Transient(c.err); got != c.want {

@@ -102,8 +102,8 @@ type Beginner interface {
 	Begin(ctx context.Context) (pgx.Tx, error)
 }
 
-// Run runs fn in a transaction and commits when it returns nil. On a
-// serialization failure, a deadlock or ErrStale all of it runs again, a bounded
+// Run runs fn in a transaction and commits when it returns nil. On a serialization
+// failure, a deadlock, an outdated plan or ErrStale all of it runs again, a bounded
 // number of times, so fn may have no effect outside tx. fn must not touch the
 // network.
 func Run(ctx context.Context, db Beginner, fn func(context.Context, pgx.Tx) error) error {
@@ -150,8 +150,16 @@ func again(err error) bool {
 	case "40001", "40P01": // serialization_failure, deadlock_detected
 		return true
 	default:
-		return errors.Is(err, ErrStale)
+		return errors.Is(err, ErrStale) || outdated(err)
 	}
+}
+
+// outdated reports whether a statement was prepared before a migration changed the
+// type of one of its columns. The failure makes pgx prepare it once more on its
+// connection, so that the same work succeeds when it is done again.
+func outdated(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == "0A000" && pg.Routine == "RevalidateCachedQuery" // the message may be in any language
 }
 
 // Transient reports whether the same work may succeed later without anyone
@@ -162,6 +170,8 @@ func Transient(err error) bool {
 	}
 	s := state(err)
 	switch {
+	case outdated(err):
+		return true
 	case s == "":
 		// No SQLSTATE: the server was not reached, or the answer was lost.
 		var connect *pgconn.ConnectError

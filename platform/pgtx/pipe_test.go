@@ -120,3 +120,29 @@ func count(ctx context.Context, tx *pgtx.Tx, want int) error {
 	}
 	return err
 }
+
+// A migration that changes the type of a column outdates statements that are
+// prepared. Their transactions run again instead of failing.
+func TestOutdatedStatementsRunAgain(t *testing.T) {
+	pool := pgtest.Open(t, pgtest.None)
+	exec(t, pool, `create table note (n int primary key)`)
+	look := func(ctx context.Context, tx *pgtx.Tx) error {
+		rows, err := tx.Query(ctx, `select n from note`)
+		if err != nil {
+			return err
+		}
+		rows.Close()
+		return rows.Err()
+	}
+	second := func(ctx context.Context, tx *pgtx.Tx) error { return errors.Join(count(ctx, tx, 0), look(ctx, tx)) }
+	last := func(_ context.Context, tx *pgtx.Tx) error { tx.Last(`select n from note`); return nil }
+	for i, fn := range []func(context.Context, *pgtx.Tx) error{look, second, last} {
+		if err := pgtx.RunPiped(t.Context(), pool, fn); err != nil {
+			t.Fatal(err)
+		}
+		exec(t, pool, `alter table note alter n type `+[]string{"bigint", "int", "bigint"}[i])
+		if err := pgtx.RunPiped(t.Context(), pool, fn); err != nil {
+			t.Errorf("statement %d: %v", i, err)
+		}
+	}
+}

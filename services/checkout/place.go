@@ -126,7 +126,8 @@ func insertAll(ctx context.Context, tx *outbox.Tx, batch []*placement) error {
 		return fmt.Errorf("place: %w", err)
 	}
 	added, err := tx.Query(ctx, `
-		insert into checkouts select * from json_populate_recordset(null::checkouts, $1) n order by n.idempotency_key
+		insert into checkouts (`+checkouts.Columns("")+`)
+		select `+checkouts.Columns("")+` from json_populate_recordset(null::checkouts, $1) order by idempotency_key
 		on conflict on constraint checkouts_once do nothing
 		returning id`, body)
 	if err != nil {

@@ -1,0 +1,108 @@
+package aggregate_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.uber.org/goleak"
+
+	"quadrille.internal/platform/aggregate"
+	"quadrille.internal/platform/pgtest"
+	"quadrille.internal/platform/pgtx"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// The columns are not in the order of the fields, and two are of a later version.
+var tables = fstest.MapFS{"migrations/00001_shelf.sql": {Data: []byte(`-- +goose Up
+create table shelf (
+    later_flag smallint not null default 7,
+    version    bigint   not null,
+    label      text     not null,
+    later_maybe text,
+    id         uuid     primary key,
+    units      jsonb
+);
+`)}}
+
+type shelf struct {
+	aggregate.Row
+	Units map[string]int `json:"units"`
+	Label string         `json:"label"`
+}
+
+var shelves = aggregate.NewTable[shelf]("shelf")
+
+func save(t *testing.T, pool *pgxpool.Pool, s *shelf) error {
+	t.Helper()
+	return pgtx.RunPiped(t.Context(), pool, func(_ context.Context, tx *pgtx.Tx) error {
+		saved := *s // another attempt saves the same version
+		return shelves.Save(tx, map[uuid.UUID]*shelf{s.ID: &saved})
+	})
+}
+
+func load(t *testing.T, pool *pgxpool.Pool, id uuid.UUID) *shelf {
+	t.Helper()
+	found, err := shelves.Load(t.Context(), pool, []uuid.UUID{id, uuid.New()})
+	if err != nil || len(found) != 1 {
+		t.Fatalf("loaded %v, %v, want the one that exists", found, err)
+	}
+	return found[id]
+}
+
+func TestSaveAndLoad(t *testing.T) {
+	pool := pgtest.Open(t, tables)
+	s := &shelf{Row: aggregate.Row{ID: uuid.New()}, Units: map[string]int{"tea": 3}, Label: "top"}
+	if err := save(t, pool, s); err != nil {
+		t.Fatal(err)
+	}
+	got := load(t, pool, s.ID)
+	if got.Version != 1 || got.Label != "top" || got.Units["tea"] != 3 {
+		t.Errorf("loaded %+v", got)
+	}
+	got.Label = "bottom"
+	if err := save(t, pool, got); err != nil {
+		t.Fatal(err)
+	}
+	if err := save(t, pool, got); err == nil {
+		t.Error("a row that changed since it was loaded was saved over")
+	}
+	if got = load(t, pool, s.ID); got.Version != 2 || got.Label != "bottom" {
+		t.Errorf("loaded %+v", got)
+	}
+}
+
+// A column that the code does not know keeps its default in what is inserted, and
+// what the later version wrote there in what is updated.
+func TestColumnsOfALaterVersionAreLeftAlone(t *testing.T) {
+	pool := pgtest.Open(t, tables)
+	s := &shelf{Row: aggregate.Row{ID: uuid.New()}, Label: "top"}
+	check := func(flag int, note string) {
+		t.Helper()
+		var gotFlag int
+		var gotNote string
+		err := pool.QueryRow(t.Context(), `select later_flag, coalesce(later_maybe, '') from shelf`).Scan(&gotFlag, &gotNote)
+		if err != nil || gotFlag != flag || gotNote != note {
+			t.Errorf("the later columns hold %d %q (%v), want %d %q", gotFlag, gotNote, err, flag, note)
+		}
+	}
+	err := save(t, pool, s)
+	check(7, "")
+	_, later := pool.Exec(t.Context(), `update shelf set later_flag = 8, later_maybe = 'x'`)
+	if err = errors.Join(err, later, save(t, pool, load(t, pool, s.ID))); err != nil {
+		t.Fatal(err)
+	}
+	check(8, "x")
+}
+
+func TestColumns(t *testing.T) {
+	for alias, want := range map[string]string{"": "id, version, units, label", "s": "s.id, s.version, s.units, s.label"} {
+		if got, of := shelves.Columns(alias), aggregate.ColumnsOf[shelf](alias); got != want || of != want {
+			t.Errorf("Columns(%q) = %q, ColumnsOf %q, want %q", alias, got, of, want)
+		}
+	}
+}
