@@ -172,5 +172,8 @@ func (p *process) expose() {
 	m.Counter("inbox_again_total", "Events sent back to be delivered again.", func() int64 { return p.inbox.Stats().Again })
 	m.Counter("inbox_parked_total", "Events parked.", func() int64 { return p.inbox.Stats().Parked })
 	m.Counter("inbox_transactions_total", "Transactions that handled events.", func() int64 { return p.inbox.Stats().Batches })
+	m.Gauge("http_connections", "Connections of the public port.", func() int64 { return p.http.Stats().Open })
+	m.Counter("http_connections_refused_total", "Connections answered 503, since all were busy.", func() int64 { return p.http.Stats().Refused })
+	m.Counter("http_connections_evicted_total", "Idle connections closed for a newcomer.", func() int64 { return p.http.Stats().Evicted })
 	m.Gauge("database_connections", "Connections of the pool in use.", func() int64 { return int64(p.pool.Stat().AcquiredConns()) })
 }

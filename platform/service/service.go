@@ -50,6 +50,8 @@ const (
 	// Connections cost memory for as long as they are open, some 20 kB each.
 	maxRequests = 512
 	maxConns    = 1_024
+	// Probes, a Prometheus and a few operators.
+	maxAdminConns = 128
 )
 
 // Spec is what sets one service apart from the others.
@@ -180,19 +182,19 @@ type process struct {
 	log     *slog.Logger
 	metrics *telemetry.Metrics
 
-	pool              *pgxpool.Pool
-	sidecar           *sidecar.Sidecar
-	outbox            *outbox.Outbox
-	inbox             *inbox.Inbox
-	app               App
-	http, grpc, admin net.Listener
-	door              *rest.Door // http, as it is
-	exports           bool       // spans, to an OTLP endpoint
-	stopTracing       func(context.Context) error
-	intake            http.Handler
-	subscriptions     *grpc.Server
-	recorder          *runtimetrace.FlightRecorder
-	closers           []func()
+	pool          *pgxpool.Pool
+	sidecar       *sidecar.Sidecar
+	outbox        *outbox.Outbox
+	inbox         *inbox.Inbox
+	app           App
+	http, admin   *rest.ConnLimit
+	grpc          net.Listener
+	exports       bool // spans, to an OTLP endpoint
+	stopTracing   func(context.Context) error
+	intake        http.Handler
+	subscriptions *grpc.Server
+	recorder      *runtimetrace.FlightRecorder
+	closers       []func()
 }
 
 // open makes everything that needs neither database nor sidecar to answer, so
@@ -282,26 +284,20 @@ func (p *process) traced(next http.Handler) http.Handler {
 }
 
 func (p *process) listen(ctx context.Context) error {
-	var lc net.ListenConfig
 	for _, l := range []struct {
-		ln   *net.Listener
-		addr string
-		name string
+		name, addr string
+		keep       func(net.Listener)
 	}{
-		{&p.admin, p.set.adminAddr, "QUADRILLE_ADMIN_ADDR"},
-		{&p.grpc, p.set.grpcAddr, "QUADRILLE_GRPC_ADDR"},
-		{&p.http, p.set.httpAddr, "QUADRILLE_HTTP_ADDR"},
+		{"QUADRILLE_ADMIN_ADDR", p.set.adminAddr, func(ln net.Listener) { p.admin = rest.NewConnLimit(ln, maxAdminConns) }},
+		{"QUADRILLE_GRPC_ADDR", p.set.grpcAddr, func(ln net.Listener) { p.grpc = ln }},
+		{"QUADRILLE_HTTP_ADDR", p.set.httpAddr, func(ln net.Listener) { p.http = rest.NewConnLimit(ln, maxConns) }},
 	} {
-		ln, err := lc.Listen(ctx, "tcp", l.addr)
+		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", l.addr)
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.name, err)
 		}
-		if l.ln == &p.http {
-			p.door = rest.NewDoor(ln, maxConns)
-			ln = p.door
-		}
-		*l.ln = ln
 		p.onClose(func() { _ = ln.Close() })
+		l.keep(ln)
 	}
 	return nil
 }
@@ -328,12 +324,12 @@ func (p *process) layers() []layer {
 	}
 	return append(layers,
 		layer{"event intake", p.serveGRPC},
-		layer{"HTTP intake", p.serveHTTP(p.http, p.door.GiveWay(p.intake))})
+		layer{"HTTP intake", p.serveHTTP(p.http, p.intake)})
 }
 
-func (p *process) serveHTTP(ln net.Listener, h http.Handler) func(context.Context) error {
+func (p *process) serveHTTP(ln *rest.ConnLimit, h http.Handler) func(context.Context) error {
 	return func(ctx context.Context) error {
-		srv := rest.NewServer(h)
+		srv := ln.Server(h)
 		finished := make(chan struct{})
 		stop := context.AfterFunc(ctx, func() {
 			defer close(finished)

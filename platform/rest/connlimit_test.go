@@ -1,0 +1,277 @@
+package rest_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"quadrille.internal/platform/rest"
+)
+
+// client is one connection of a caller.
+type client struct {
+	net.Conn
+	t  *testing.T
+	in *bufio.Reader
+}
+
+func connect(t *testing.T, addr string) *client {
+	t.Helper()
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return &client{t: t, Conn: conn, in: bufio.NewReader(conn)}
+}
+
+// post sends a request with a body that takes several packets.
+func (c *client) post(path string) *client {
+	c.t.Helper()
+	r, err := http.NewRequestWithContext(c.t.Context(), http.MethodPost, "http://shop"+path, strings.NewReader(strings.Repeat("x", 100_000)))
+	if err == nil {
+		err = r.Write(c.Conn)
+	}
+	if err != nil {
+		c.t.Errorf("send: %v", err)
+	}
+	return c
+}
+
+// reply is an answer, read whole.
+type reply struct {
+	status int
+	header http.Header
+	last   bool // the connection ends with it
+	rest.Problem
+}
+
+func (c *client) reply() (a reply) {
+	c.t.Helper()
+	res, err := http.ReadResponse(c.in, nil)
+	if err != nil {
+		c.t.Fatalf("no answer: %v", err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		c.t.Fatalf("no whole answer: %v", err)
+	}
+	a = reply{status: res.StatusCode, header: res.Header, last: res.Close}
+	_ = json.Unmarshal(body, &a.Problem) // only problems are
+	return a
+}
+
+// wantReply reads an answer that must be 204.
+func (c *client) wantReply() {
+	c.t.Helper()
+	if a := c.reply(); a.status != http.StatusNoContent {
+		c.t.Errorf("answered %+v, want 204", a)
+	}
+}
+
+// closed reports whether the server has closed the connection.
+func (c *client) closed() bool {
+	c.t.Helper()
+	if err := c.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
+		c.t.Fatal(err)
+	}
+	_, err := c.in.ReadByte()
+	if err := c.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		c.t.Fatal(err)
+	}
+	return !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// server limits its connections. It answers at once, but /slow only when told to.
+type server struct {
+	addr         string
+	limit        *rest.ConnLimit
+	asked, reply chan struct{}
+}
+
+func serve(t *testing.T, conns int) *server {
+	t.Helper()
+	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{
+		addr: ln.Addr().String(), limit: rest.NewConnLimit(ln, conns),
+		asked: make(chan struct{}), reply: make(chan struct{}),
+	}
+	srv := s.limit.Server(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if r.URL.Path == "/slow" {
+			s.asked <- struct{}{}
+			<-s.reply
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(s.limit) }()
+	t.Cleanup(func() {
+		_ = srv.Close()
+		<-done
+		await(t, "every place is given back", func() bool { return s.limit.Stats().Open == 0 })
+	})
+	return s
+}
+
+// await polls, for what no signal tells.
+func await(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(10 * time.Second)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("not within 10 s: %s", what)
+		}
+	}
+}
+
+func TestNewcomersAreRefusedWhileAllConnectionsAreBusy(t *testing.T) {
+	s := serve(t, 1)
+	busy := connect(t, s.addr).post("/slow")
+	<-s.asked
+	for range 300 { // more than are refused at once
+		a := connect(t, s.addr).post("/").reply()
+		if a.status != 503 || a.Code != "overloaded" || a.header.Get("Retry-After") == "" || !a.last {
+			t.Fatalf("answered %+v", a)
+		}
+	}
+	s.reply <- struct{}{}
+	if a := busy.reply(); a.status != http.StatusNoContent || !a.last {
+		t.Errorf("the busy connection got %+v, want its answer and an end, since others wait", a)
+	}
+	if !busy.closed() {
+		t.Error("the connection goes on")
+	}
+	connect(t, s.addr).post("/").wantReply()
+	if st := s.limit.Stats(); st.Refused != 300 || st.Evicted != 0 {
+		t.Errorf("stats %+v", st)
+	}
+}
+
+func TestConnectionsStayWhileThereIsRoom(t *testing.T) {
+	s := serve(t, 2)
+	c := connect(t, s.addr)
+	for range 3 {
+		if a := c.post("/").reply(); a.status != http.StatusNoContent || a.last {
+			t.Fatalf("answered %+v", a)
+		}
+	}
+}
+
+// Idle keep-alive connections on all places turned newcomers away until they
+// timed out, which takes two minutes.
+func TestTheLongestIdleConnectionGivesWay(t *testing.T) {
+	const conns, newcomers = 1_024, 16
+	s := serve(t, conns)
+	idle := make([]*client, conns)
+	for i := range idle {
+		idle[i] = connect(t, s.addr)
+		idle[i].post("/").wantReply()
+		await(t, "the connection is idle", func() bool { return s.limit.Stats().Idle == int64(i+1) })
+	}
+	idle[0].post("/").wantReply() // it is the last to become idle now
+	await(t, "the connection is idle", func() bool { return s.limit.Stats().Idle == conns })
+	began := time.Now()
+	for range newcomers {
+		if a := connect(t, s.addr).post("/").reply(); a.status != http.StatusNoContent || a.last {
+			t.Fatalf("a newcomer got %+v", a)
+		}
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("%d newcomers took %v", newcomers, took)
+	}
+	for i, c := range idle {
+		if want := i >= 1 && i <= newcomers; c.closed() != want {
+			t.Errorf("connection %d: closed is %v, want the %d that were idle for longest", i, !want, newcomers)
+		}
+	}
+	if st := s.limit.Stats(); st.Evicted != newcomers || st.Refused != 0 || st.Open != conns {
+		t.Errorf("stats %+v", st)
+	}
+}
+
+func TestBusyConnectionsDoNotGiveWay(t *testing.T) {
+	s := serve(t, 4)
+	busy := []*client{connect(t, s.addr).post("/slow"), connect(t, s.addr).post("/slow")}
+	for range busy {
+		<-s.asked
+	}
+	begun := connect(t, s.addr) // a request of which only the beginning is here
+	if _, err := io.WriteString(begun, "POST / HTTP/1.1\r\nHost: shop\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		await(t, "the newcomer is served", func() bool {
+			return connect(t, s.addr).post("/").reply().status == http.StatusNoContent
+		})
+	}
+	if _, err := io.WriteString(begun, "Content-Length: 0\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	begun.wantReply()
+	for range busy {
+		s.reply <- struct{}{}
+	}
+	for _, c := range busy {
+		c.wantReply()
+	}
+}
+
+// Connections that were opened and send nothing hold their place for a second.
+func TestSilentConnectionsGiveWay(t *testing.T) {
+	s := serve(t, 3)
+	for range 3 {
+		connect(t, s.addr)
+	}
+	began := time.Now()
+	await(t, "a newcomer is served", func() bool {
+		return connect(t, s.addr).post("/").reply().status == http.StatusNoContent
+	})
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("it took %v, the time-out for headers", took)
+	}
+}
+
+// More clients than places, each with requests and pauses of its own: every
+// request that got an answer was whole, and nobody is shut out.
+func TestConnectionsTakeTurns(t *testing.T) {
+	s := serve(t, 8)
+	var clients sync.WaitGroup
+	for range 32 {
+		clients.Go(func() {
+			web := &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}
+			defer web.CloseIdleConnections()
+			for served := 0; served < 20; {
+				res, err := web.Get("http://" + s.addr + "/") // repeated by the client where an idle connection ended
+				if err != nil {
+					t.Errorf("a request was cut: %v", err)
+					return
+				}
+				_ = res.Body.Close()
+				if res.StatusCode == http.StatusNoContent {
+					served++
+				}
+			}
+		})
+	}
+	clients.Wait()
+}
