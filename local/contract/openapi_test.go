@@ -80,15 +80,42 @@ func TestOpenAPIHasTheRoutes(t *testing.T) {
 	}
 }
 
-func TestOpenAPIHasTheAdminRoutes(t *testing.T) {
-	code := make(map[string]bool)
-	for route := range routes(parse(t, "platform/service/admin.go")) {
+// adminRoutes are those of the port that is the same on every service.
+func adminRoutes(t *testing.T) map[string]bool {
+	t.Helper()
+	found := make(map[string]bool)
+	for route := range routesOf(parse(t, "platform/service/*.go"), "adminHandler") {
 		if strings.HasPrefix(route, "GET /debug/pprof/") {
 			route = "GET /debug/pprof/{profile}"
 		}
-		code[route] = true
+		found[route] = true
 	}
-	same(t, "admin", code, documentedRoutes(load(t), "admin"))
+	return found
+}
+
+func TestOpenAPIHasTheAdminAndHealthRoutes(t *testing.T) {
+	api := load(t)
+	same(t, "admin", adminRoutes(t), documentedRoutes(api, "admin"))
+	same(t, "health", routesOf(parse(t, "platform/service/*.go"), "healthHandler"), documentedRoutes(api, "health"))
+}
+
+// What is on the admin port wants the token, and nothing else does.
+func TestOpenAPISaysWhatIsForOperators(t *testing.T) {
+	code := adminRoutes(t)
+	for _, s := range services {
+		maps.Copy(code, routesOf(parse(t, folder(s)+"/*.go"), "operatorRoutes"))
+	}
+	doc := make(map[string]bool)
+	eachOperation(load(t), func(op node, method, path string) {
+		if op.child("security").value == nil {
+			return
+		}
+		doc[method+" "+path] = true
+		if op.child("responses").child("401").value == nil {
+			t.Errorf("%s %s lacks the answer 401", method, path)
+		}
+	})
+	same(t, "operators", code, doc)
 }
 
 func TestOpenAPIHasTheProblems(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"strconv"
@@ -105,6 +106,17 @@ func routes(files []*ast.File) map[string]bool {
 		}
 		if path := literal(call.Args[0]); strings.HasPrefix(path, "/") {
 			found[routers[fun.Sel.Name]+" "+path] = true
+		}
+	})
+	return found
+}
+
+// routesOf lists what one function or method registers.
+func routesOf(files []*ast.File, function string) map[string]bool {
+	found := make(map[string]bool)
+	inspect(files, func(f *ast.FuncDecl) {
+		if f.Name.Name == function {
+			maps.Copy(found, routes([]*ast.File{{Name: f.Name, Decls: []ast.Decl{f}}}))
 		}
 	})
 	return found

@@ -38,7 +38,7 @@ func (s *system) newCompany(t *testing.T, limit int64, units map[string]int64, e
 	c := &company{system: s, t: t, name: "company-" + newKey()[:8]}
 	c.sku = "sku-" + c.name
 	s.setStock(t, c.sku, units)
-	a := s.ask(t, http.MethodPut, s.HTTPURL(b2b)+"/v1/b2b/companies/"+c.name, nil, map[string]any{
+	a := s.ask(t, http.MethodPut, s.AdminURL(b2b)+"/v1/b2b/companies/"+c.name, s.adminAuth(b2b), map[string]any{
 		"name": c.name, "currency": "GBP", "credit_limit": limit, "warehouses": slices.Sorted(maps.Keys(units)),
 		"policy": map[string]any{
 			"rules": []map[string]any{{"from": 10_000, "need": 1}},

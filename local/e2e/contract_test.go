@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -47,12 +48,12 @@ func TestHTTP_BadRequestsGetAProblemWithCodeAndField(t *testing.T) {
 		{call: "GET checkout /v1/checkouts/1", status: 400, code: "not_a_uuid", field: "id"},
 		{call: "GET checkout /v1/checkouts/" + nobody, status: 404, code: "checkout_not_found"},
 
-		{call: "PUT inventory /v1/stock/a", body: `{"warehouses":[]}`, status: 400, code: "out_of_range", field: "warehouses"},
-		{call: "PUT inventory /v1/stock/a", body: `{"warehouses":[{"warehouse":"w"}]}`, status: 400, code: "out_of_range", field: "warehouses[0].on_hand"},
-		{call: "PUT inventory /v1/stock/a", body: `{"warehouses":[{"warehouse":"w","on_hand":-1}]}`, status: 400, code: "out_of_range", field: "warehouses[0].on_hand"},
-		{call: "PUT inventory /v1/stock/a", body: `{"warehouses":[{"warehouse":"w","on_hand":1},{"warehouse":"w","on_hand":1}]}`, status: 400, code: "repeated", field: "warehouses[1].warehouse"},
-		{call: "PUT inventory /v1/stock/a", body: `{"on_hand":1}`, status: 400, code: "unknown_field", field: "on_hand"},
-		{call: "PUT inventory /v1/stock/a", body: `{}`, status: 415, code: "media_type", header: "Content-Type: application/xml"},
+		{call: "PUT inventory.admin /v1/stock/a", body: `{"warehouses":[]}`, status: 400, code: "out_of_range", field: "warehouses"},
+		{call: "PUT inventory.admin /v1/stock/a", body: `{"warehouses":[{"warehouse":"w"}]}`, status: 400, code: "out_of_range", field: "warehouses[0].on_hand"},
+		{call: "PUT inventory.admin /v1/stock/a", body: `{"warehouses":[{"warehouse":"w","on_hand":-1}]}`, status: 400, code: "out_of_range", field: "warehouses[0].on_hand"},
+		{call: "PUT inventory.admin /v1/stock/a", body: `{"warehouses":[{"warehouse":"w","on_hand":1},{"warehouse":"w","on_hand":1}]}`, status: 400, code: "repeated", field: "warehouses[1].warehouse"},
+		{call: "PUT inventory.admin /v1/stock/a", body: `{"on_hand":1}`, status: 400, code: "unknown_field", field: "on_hand"},
+		{call: "PUT inventory.admin /v1/stock/a", body: `{}`, status: 415, code: "media_type", header: "Content-Type: application/xml"},
 		{call: "GET inventory /v1/stock/a%20b", status: 400, code: "malformed", field: "sku"},
 		{call: "GET inventory /v1/stock/never-seen", status: 404, code: "sku_not_found"},
 		{call: "DELETE inventory /v1/stock/a", status: 405, code: "method_not_allowed"},
@@ -64,6 +65,13 @@ func TestHTTP_BadRequestsGetAProblemWithCodeAndField(t *testing.T) {
 		{call: "GET order /v1/orders/" + nobody, status: 404, code: "order_not_found"},
 		{call: "POST order /v1/orders/" + nobody + "/cancel", status: 404, code: "order_not_found"},
 		{call: "GET order /v1/orders/" + nobody + "/cancel", status: 405, code: "method_not_allowed"},
+
+		// What operators do is on the admin port only.
+		{call: "PUT inventory /v1/stock/a", body: `{}`, status: 405, code: "method_not_allowed"},
+		{call: "PUT b2b /v1/b2b/companies/acme", body: `{}`, status: 405, code: "method_not_allowed"},
+		{call: "GET b2b /v1/b2b/stuck", status: 404, code: "no_such_route"},
+		{call: "POST b2b /v1/b2b/orders/" + nobody + "/resume", status: 404, code: "no_such_route"},
+		{call: "GET order /metrics", status: 404, code: "no_such_route"},
 
 		{call: "GET checkout /v2", status: 404, code: "no_such_route"},
 		{call: "GET inventory /", status: 404, code: "no_such_route"},
@@ -80,7 +88,13 @@ func TestHTTP_BadRequestsGetAProblemWithCodeAndField(t *testing.T) {
 			if c.body != "" {
 				body = c.body
 			}
-			a := sys.ask(t, part[0], sys.HTTPURL(part[1])+part[2], header, body)
+			base := sys.HTTPURL
+			app, admin := strings.CutSuffix(part[1], ".admin")
+			if admin {
+				base = sys.AdminURL
+				maps.Copy(header, sys.adminAuth(app))
+			}
+			a := sys.ask(t, part[0], base(app)+part[2], header, body)
 			checkProblem(t, a, c.status, c.code, c.field)
 		})
 	}
@@ -157,9 +171,6 @@ func TestAdmin_EveryServiceShowsHowItIsDoing(t *testing.T) {
 			status int
 			holds  string
 		}{
-			"/healthz":                    {200, ""},
-			"/readyz":                     {200, ""},
-			"/metrics":                    {200, "quadrille_outbox_published_total"},
 			"/debug/pprof/":               {200, "goroutine"},
 			"/debug/pprof/heap?debug=1":   {200, "heap profile"},
 			"/debug/pprof/cmdline":        {200, app},
@@ -168,8 +179,30 @@ func TestAdmin_EveryServiceShowsHowItIsDoing(t *testing.T) {
 			"/parked/1":                   {400, "not_a_uuid"},
 			"/parked?limit=100000":        {400, "out_of_range"},
 			"/nothing":                    {404, "no_such_route"},
+			"/metrics":                    {404, "no_such_route"},
 		} {
-			a := sys.ask(t, http.MethodGet, sys.AdminURL(app)+path, sys.adminAuth(), nil)
+			a := sys.ask(t, http.MethodGet, sys.AdminURL(app)+path, sys.adminAuth(app), nil)
+			if a.status != want.status || !strings.Contains(string(a.body), want.holds) {
+				t.Errorf("%s %s answers %d %.200s, want %d with %q", app, path, a.status, a.body, want.status, want.holds)
+			}
+		}
+	}
+}
+
+func TestHealth_EveryServiceShowsHowItIsDoing(t *testing.T) {
+	for _, app := range sys.Apps() {
+		for path, want := range map[string]struct {
+			status int
+			holds  string
+		}{
+			"/healthz":             {200, ""},
+			"/readyz":              {200, ""},
+			"/metrics":             {200, "quadrille_outbox_published_total"},
+			"/debug/pprof/":        {404, "no_such_route"},
+			"/debug/pprof/cmdline": {404, "no_such_route"},
+			"/parked":              {404, "no_such_route"},
+		} {
+			a := sys.ask(t, http.MethodGet, sys.HealthURL(app)+path, nil, nil)
 			if a.status != want.status || !strings.Contains(string(a.body), want.holds) {
 				t.Errorf("%s %s answers %d %.200s, want %d with %q", app, path, a.status, a.body, want.status, want.holds)
 			}
@@ -180,7 +213,7 @@ func TestAdmin_EveryServiceShowsHowItIsDoing(t *testing.T) {
 func TestAdmin_FlightRecorderGivesAnExecutionTrace(t *testing.T) {
 	s := sys
 	s.restartWith(t, "payment", "QUADRILLE_FLIGHT", "on")
-	a := s.ask(t, http.MethodGet, s.AdminURL("payment")+"/debug/flight", nil, nil)
+	a := s.ask(t, http.MethodGet, s.AdminURL("payment")+"/debug/flight", s.adminAuth("payment"), nil)
 	if a.status != http.StatusOK || !strings.HasPrefix(string(a.body), "go 1.") {
 		t.Errorf("answer is %d %.40q, want an execution trace", a.status, a.body)
 	}

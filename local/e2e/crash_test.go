@@ -103,7 +103,7 @@ func TestReplicas_TwoOfAServiceShareTheWork(t *testing.T) {
 			s.awaitTwin(t, app, raise)
 			l := s.underLoad(t, crowd(), func() {})
 			s.settles(t, l)
-			handled := s.metric(t, raised(s.AdminURL(app), raise), "quadrille_inbox_handled_total")
+			handled := s.metric(t, raised(s.HealthURL(app), raise), "quadrille_inbox_handled_total")
 			t.Logf("the second replica handled %v events", handled)
 			if handled == 0 {
 				t.Error("the second replica handled nothing")

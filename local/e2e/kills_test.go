@@ -39,7 +39,7 @@ func TestB2B_SagasUnderRandomKills(t *testing.T) {
 	stop()
 	s.revive(t)
 	if t.Failed() {
-		t.Logf("quad b2b stuck: %s", s.ask(t, "GET", s.HTTPURL(b2b)+"/v1/b2b/stuck", nil, nil).body)
+		t.Logf("quad b2b stuck: %s", s.ask(t, "GET", s.AdminURL(b2b)+"/v1/b2b/stuck", s.adminAuth(b2b), nil).body)
 		return
 	}
 	f.end(f.ends)

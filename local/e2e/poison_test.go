@@ -24,8 +24,8 @@ type parked struct {
 	Payload     []byte
 }
 
-func (s *system) adminAuth() map[string]string {
-	return map[string]string{"dapr-api-token": s.APIToken()}
+func (s *system) adminAuth(app string) map[string]string {
+	return map[string]string{"Authorization": "Bearer " + s.AdminToken(app)}
 }
 
 // awaitParked waits until a service has parked an event.
@@ -33,7 +33,7 @@ func (s *system) awaitParked(t *testing.T, app string, match func(parked) bool) 
 	t.Helper()
 	var found parked
 	eventually(t, 20*time.Second, "event parked by "+app, func(ctx context.Context) error {
-		a, err := s.send(ctx, http.MethodGet, s.AdminURL(app)+"/parked", s.adminAuth(), nil)
+		a, err := s.send(ctx, http.MethodGet, s.AdminURL(app)+"/parked", s.adminAuth(app), nil)
 		if err != nil {
 			return err
 		}
@@ -56,7 +56,7 @@ func withID(id uuid.UUID) func(parked) bool {
 
 func (s *system) replay(t *testing.T, app string, id uuid.UUID) answer {
 	t.Helper()
-	return s.ask(t, http.MethodPost, s.AdminURL(app)+"/parked/"+id.String()+"/replay", s.adminAuth(), nil)
+	return s.ask(t, http.MethodPost, s.AdminURL(app)+"/parked/"+id.String()+"/replay", s.adminAuth(app), nil)
 }
 
 // discard forgets parked events for good, as whoever looked at them may decide.
@@ -204,7 +204,7 @@ func TestRule3_DeadLettersAreParkedUnderTheirOwnTopic(t *testing.T) {
 
 func TestParked_WantsTheToken(t *testing.T) {
 	for _, app := range sys.Apps() {
-		for _, header := range []map[string]string{nil, {"dapr-api-token": "wrong"}} {
+		for _, header := range []map[string]string{nil, {"Authorization": "Bearer wrong"}, {"dapr-api-token": sys.APIToken()}} {
 			a := sys.ask(t, http.MethodGet, sys.AdminURL(app)+"/parked", header, nil)
 			if a.status != http.StatusUnauthorized {
 				t.Errorf("%s answers %d with header %v, want 401", app, a.status, header)

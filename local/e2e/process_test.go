@@ -192,7 +192,7 @@ func raised(url string, by int) string {
 // awaitTwin waits until a service that was started by a test is ready.
 func (s *system) awaitTwin(t *testing.T, app string, raise int) {
 	t.Helper()
-	url := raised(s.AdminURL(app), raise) + "/readyz"
+	url := raised(s.HealthURL(app), raise) + "/readyz"
 	eventually(t, readyTimeout, url, func(ctx context.Context) error {
 		a, err := s.send(ctx, http.MethodGet, url, nil, nil)
 		if err == nil && a.status != http.StatusOK {
@@ -203,9 +203,9 @@ func (s *system) awaitTwin(t *testing.T, app string, raise int) {
 }
 
 // metric reads one of a service's metrics.
-func (s *system) metric(t *testing.T, adminURL, name string) (value float64) {
+func (s *system) metric(t *testing.T, healthURL, name string) (value float64) {
 	t.Helper()
-	a := s.ask(t, http.MethodGet, adminURL+"/metrics", nil, nil)
+	a := s.ask(t, http.MethodGet, healthURL+"/metrics", nil, nil)
 	for line := range strings.Lines(string(a.body)) {
 		if rest, ok := strings.CutPrefix(line, name+" "); ok {
 			if _, err := fmt.Sscan(rest, &value); err != nil {

@@ -46,7 +46,7 @@ func TestRule1_ARedeliveryStormChangesNothing(t *testing.T) {
 func (s *system) duplicates(t *testing.T) (sum float64) {
 	t.Helper()
 	for _, app := range s.Apps() {
-		sum += s.metric(t, s.AdminURL(app), "quadrille_inbox_duplicates_total")
+		sum += s.metric(t, s.HealthURL(app), "quadrille_inbox_duplicates_total")
 	}
 	return sum
 }

@@ -220,7 +220,7 @@ func (s *system) setStock(t *testing.T, sku string, units map[string]int64) {
 	for warehouse, n := range units {
 		counts = append(counts, count{warehouse, n})
 	}
-	a := s.ask(t, http.MethodPut, s.HTTPURL("inventory")+"/v1/stock/"+sku, nil, map[string]any{"warehouses": counts})
+	a := s.ask(t, http.MethodPut, s.AdminURL("inventory")+"/v1/stock/"+sku, s.adminAuth("inventory"), map[string]any{"warehouses": counts})
 	if a.status != http.StatusOK {
 		t.Fatalf("set stock: %d %s", a.status, a.body)
 	}

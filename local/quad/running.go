@@ -39,7 +39,9 @@ func (g *globals) connect(ctx context.Context, patience time.Duration) (*running
 		stack: s,
 		client: api.New(api.URLs{
 			Checkout: s.HTTPURL("checkout"), Inventory: s.HTTPURL("inventory"), Order: s.HTTPURL("order"),
-			B2B: s.HTTPURL("b2b"),
+			B2B:            s.HTTPURL("b2b"),
+			InventoryAdmin: api.AdminAccess{URL: s.AdminURL("inventory"), Token: s.AdminToken("inventory")},
+			B2BAdmin:       api.AdminAccess{URL: s.AdminURL("b2b"), Token: s.AdminToken("b2b")},
 		}, patience),
 		provider: provider.New(s.PSPURL(), s.PSPKey()),
 		erp:      provider.NewERP(s.ERPURL(), s.ERPKey()),
@@ -70,7 +72,7 @@ func (r *running) admins(only string) (names []string, admins map[string]*api.Ad
 	for _, app := range r.stack.Apps() {
 		if only == "" || only == app {
 			names = append(names, app)
-			admins[app] = api.NewAdmin(r.stack.AdminURL(app), r.stack.APIToken())
+			admins[app] = api.NewAdmin(r.stack.AdminURL(app), r.stack.AdminToken(app))
 		}
 	}
 	if len(names) == 0 {

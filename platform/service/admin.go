@@ -9,6 +9,7 @@ import (
 	"net/http/pprof"
 	"runtime/trace"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -28,39 +29,65 @@ const (
 	parkedMost    = 1_000
 )
 
-// adminHandler serves the admin port: health, metrics, profiles and the parked
-// events. Those hold customers' data and change state, so they want the token.
-func (p *process) adminHandler() http.Handler {
+// healthHandler serves what probes and Prometheus ask for, which need no token. The
+// port tells how the service does and changes nothing.
+func (p *process) healthHandler() http.Handler {
 	r := chi.NewRouter()
 	rest.Fallbacks(r)
 	api := rest.API{Log: p.log}
 	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	r.Get("/readyz", api.Handle(p.ready))
 	r.Handle("/metrics", p.metrics.Handler())
+	return r
+}
+
+// adminHandler serves operators: parked events, profiles and what the service adds.
+// All of it shows customers' data or changes state, so all of it wants the token.
+func (p *process) adminHandler() http.Handler {
+	r := chi.NewRouter()
+	r.Use(p.authenticated)
+	rest.Fallbacks(r)
+	api := rest.API{Log: p.log}
 	r.HandleFunc("/debug/pprof/*", pprof.Index)
 	r.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	r.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	r.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	r.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	r.Get("/debug/flight", api.Handle(p.flight))
-	r.Group(func(r chi.Router) {
-		r.Use(p.authenticated)
-		r.Get("/parked", api.Handle(p.listParked))
-		r.Get("/parked/{id}", api.Handle(p.getParked))
-		r.Post("/parked/{id}/replay", api.Handle(p.replayParked))
-	})
+	r.Get("/parked", api.Handle(p.listParked))
+	r.Get("/parked/{id}", api.Handle(p.getParked))
+	r.Post("/parked/{id}/replay", api.Handle(p.replayParked))
+	if p.app.OperatorRoutes != nil {
+		p.app.OperatorRoutes(r)
+	}
 	return r
 }
 
+// authenticated lets operators in. Where no token is set nobody is one.
 func (p *process) authenticated(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		given, want := r.Header.Get("dapr-api-token"), p.set.appToken.Reveal()
+		given, want := bearer(r.Header), p.set.tokens.admin.Reveal()
 		if want == "" || subtle.ConstantTimeCompare([]byte(given), []byte(want)) != 1 {
-			rest.WriteProblem(w, r, fault.New(fault.Unauthorized, "token", "Send APP_API_TOKEN, which must be set, as header dapr-api-token."))
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			rest.WriteProblem(w, r, fault.New(fault.Unauthorized, "token",
+				"Send the service's QUADRILLE_ADMIN_TOKEN, which must be set, as Authorization: Bearer."))
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// bearer returns the token of the one Authorization header, or "".
+func bearer(h http.Header) string {
+	values := h.Values("Authorization")
+	if len(values) != 1 {
+		return ""
+	}
+	scheme, token, _ := strings.Cut(values[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return token
 }
 
 // ready answers 200 when both the database and the sidecar can be reached.

@@ -28,9 +28,10 @@ import (
 )
 
 const (
-	topic     = events.TypePaymentCompleted
-	appToken  = "app-token"
-	daprToken = "dapr-token"
+	topic      = events.TypePaymentCompleted
+	appToken   = "app-token"
+	daprToken  = "dapr-token"
+	adminToken = "admin-token"
 )
 
 // daprd stands for the sidecar: it subscribes, and takes what is published.
@@ -124,9 +125,9 @@ func freeAddr(t testing.TB) string {
 func environment(t testing.TB, d *daprd) map[string]string {
 	t.Helper()
 	return map[string]string{
-		"QUADRILLE_HTTP_ADDR": freeAddr(t), "QUADRILLE_GRPC_ADDR": freeAddr(t), "QUADRILLE_ADMIN_ADDR": freeAddr(t),
+		"QUADRILLE_HTTP_ADDR": freeAddr(t), "QUADRILLE_GRPC_ADDR": freeAddr(t), "QUADRILLE_ADMIN_ADDR": freeAddr(t), "QUADRILLE_HEALTH_ADDR": freeAddr(t),
 		"QUADRILLE_DATABASE_URL": pgtest.URL(t), "DAPR_GRPC_PORT": d.port,
-		"APP_API_TOKEN": appToken, "DAPR_API_TOKEN": daprToken,
+		"APP_API_TOKEN": appToken, "DAPR_API_TOKEN": daprToken, "QUADRILLE_ADMIN_TOKEN": adminToken,
 	}
 }
 
@@ -162,14 +163,14 @@ func start(t *testing.T, s service.Spec, env map[string]string) *running {
 	return r
 }
 
-// eventually polls the admin port until it answers with the status.
+// eventually polls the health port until it answers with the status.
 func (r *running) eventually(path string, status int) {
 	r.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.After(time.Minute)
 	for {
-		if got, _, err := get(r.env["QUADRILLE_ADMIN_ADDR"], path, ""); err == nil && got == status {
+		if got, _, err := get(r.env["QUADRILLE_HEALTH_ADDR"], path, ""); err == nil && got == status {
 			return
 		}
 		select {
@@ -208,6 +209,16 @@ func (r *running) admin(method, path, token string, status int) string {
 	got, body, err := request(method, r.env["QUADRILLE_ADMIN_ADDR"], path, token)
 	if err != nil || got != status {
 		r.Errorf("%s %s answered %d, %v, want %d: %s", method, path, got, err, status, body)
+	}
+	return body
+}
+
+// health requests from the health port and returns the body.
+func (r *running) health(path string, status int) string {
+	r.Helper()
+	got, body, err := get(r.env["QUADRILLE_HEALTH_ADDR"], path, "")
+	if err != nil || got != status {
+		r.Errorf("GET %s answered %d, %v, want %d: %s", path, got, err, status, body)
 	}
 	return body
 }
@@ -254,7 +265,7 @@ func request(method, addr, path, token string) (int, string, error) {
 		return 0, "", err
 	}
 	if token != "" {
-		req.Header.Set("dapr-api-token", token)
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	resp, err := client.Do(req)
 	if err != nil {

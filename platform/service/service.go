@@ -84,6 +84,8 @@ type App struct {
 	Handle inbox.Handler
 	// Routes adds the public routes.
 	Routes func(chi.Router)
+	// OperatorRoutes adds routes to the admin port, which wants the operators' token.
+	OperatorRoutes func(chi.Router)
 	// Services adds gRPC services that other apps call through the sidecars.
 	Services func(grpc.ServiceRegistrar)
 	// Work runs below the listeners, which may use it.
@@ -98,15 +100,16 @@ type Work struct {
 }
 
 type settings struct {
-	httpAddr, grpcAddr, adminAddr string
-	database                      config.Secret
-	maxConns                      int
-	sidecarAddr                   string
-	appToken, daprToken           config.Secret
-	logLevel                      string
-	traceRatio                    int
-	group                         group.Config
-	flight                        string
+	httpAddr, grpcAddr, adminAddr, healthAddr string
+
+	tokens      tokens
+	database    config.Secret
+	maxConns    int
+	sidecarAddr string
+	logLevel    string
+	traceRatio  int
+	group       group.Config
+	flight      string
 }
 
 func readSettings(r *config.Reader) settings {
@@ -114,11 +117,11 @@ func readSettings(r *config.Reader) settings {
 		httpAddr:    r.Addr("QUADRILLE_HTTP_ADDR", "127.0.0.1:8080"),
 		grpcAddr:    r.Addr("QUADRILLE_GRPC_ADDR", "127.0.0.1:8081"),
 		adminAddr:   r.Addr("QUADRILLE_ADMIN_ADDR", "127.0.0.1:8082"),
+		healthAddr:  r.Addr("QUADRILLE_HEALTH_ADDR", "127.0.0.1:8083"),
+		tokens:      readTokens(r),
 		database:    r.Secret("QUADRILLE_DATABASE_URL"),
 		maxConns:    r.Int("QUADRILLE_DATABASE_CONNS", 10, 3, 200),
 		sidecarAddr: net.JoinHostPort("127.0.0.1", strconv.Itoa(r.Int("DAPR_GRPC_PORT", 50001, 1, 65535))),
-		appToken:    r.OptionalSecret("APP_API_TOKEN"),
-		daprToken:   r.OptionalSecret("DAPR_API_TOKEN"),
 		logLevel:    r.Choice("QUADRILLE_LOG_LEVEL", "info", "debug", "info", "warn", "error"),
 		traceRatio:  r.Int("QUADRILLE_TRACE_PERCENT", 100, 0, 100),
 		flight:      r.Choice("QUADRILLE_FLIGHT", "off", "off", "on"),
@@ -169,7 +172,8 @@ func Run(ctx context.Context, spec Spec, lookup func(string) (string, bool), w i
 	if err := p.prepare(ctx); err != nil {
 		return err
 	}
-	p.log.InfoContext(ctx, "started", "http", set.httpAddr, "grpc", set.grpcAddr, "admin", set.adminAddr)
+	set.tokens.warn(ctx, p.log)
+	p.log.InfoContext(ctx, "started", "http", set.httpAddr, "grpc", set.grpcAddr, "admin", set.adminAddr, "health", set.healthAddr)
 	err := runLayers(ctx, stopTimeout, p.layers())
 	p.log.InfoContext(context.WithoutCancel(ctx), "stopped", "err", err)
 	return err
@@ -187,7 +191,8 @@ type process struct {
 	outbox        *outbox.Outbox
 	inbox         *inbox.Inbox
 	app           App
-	http, admin   *rest.ConnLimit
+	http          *rest.ConnLimit
+	admin, health *rest.ConnLimit
 	grpc          net.Listener
 	exports       bool // spans, to an OTLP endpoint
 	stopTracing   func(context.Context) error
@@ -218,7 +223,7 @@ func (p *process) open(ctx context.Context, reader *config.Reader, lookup func(s
 	case p.set.database != "": // or it is reported as missing
 		reader.Fault("QUADRILLE_DATABASE_URL", err)
 	}
-	p.sidecar, err = sidecar.Dial(p.set.sidecarAddr, p.set.daprToken.Reveal())
+	p.sidecar, err = sidecar.Dial(p.set.sidecarAddr, p.set.tokens.dapr.Reveal())
 	if err != nil {
 		return err
 	}
@@ -234,7 +239,7 @@ func (p *process) open(ctx context.Context, reader *config.Reader, lookup func(s
 		Consumer: p.spec.Name, Pool: p.pool, Outbox: p.outbox, Handler: p.app.Handle, Log: p.log, Group: p.set.group,
 	})
 	p.subscriptions = subscriber.NewGRPC(subscriber.Config{
-		App: p.spec.Name, Topics: p.spec.Topics, Token: p.set.appToken.Reveal(), Handler: p.inbox, Register: p.app.Services, Log: p.log,
+		App: p.spec.Name, Topics: p.spec.Topics, Token: p.set.tokens.app.Reveal(), Handler: p.inbox, Register: p.app.Services, Log: p.log,
 	})
 	p.intake = p.publicHandler()
 	p.expose()
@@ -288,6 +293,7 @@ func (p *process) listen(ctx context.Context) error {
 		name, addr string
 		keep       func(net.Listener)
 	}{
+		{"QUADRILLE_HEALTH_ADDR", p.set.healthAddr, func(ln net.Listener) { p.health = rest.NewConnLimit(ln, maxAdminConns) }},
 		{"QUADRILLE_ADMIN_ADDR", p.set.adminAddr, func(ln net.Listener) { p.admin = rest.NewConnLimit(ln, maxAdminConns) }},
 		{"QUADRILLE_GRPC_ADDR", p.set.grpcAddr, func(ln net.Listener) { p.grpc = ln }},
 		{"QUADRILLE_HTTP_ADDR", p.set.httpAddr, func(ln net.Listener) { p.http = rest.NewConnLimit(ln, maxConns) }},
@@ -315,6 +321,7 @@ func (p *process) prepare(ctx context.Context) error {
 // layers lists what runs, bottom up.
 func (p *process) layers() []layer {
 	layers := []layer{
+		{"health endpoint", p.serveHTTP(p.health, p.healthHandler())},
 		{"admin endpoint", p.serveHTTP(p.admin, p.adminHandler())},
 		{"outbox", p.outbox.Run},
 		{"inbox", p.inbox.Run},

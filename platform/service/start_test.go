@@ -52,7 +52,7 @@ func startOnce(b *testing.B, env map[string]string) {
 	for ready := false; !ready; {
 		select {
 		case <-look.C:
-			status, _, err := get(env["QUADRILLE_ADMIN_ADDR"], "/readyz", "")
+			status, _, err := get(env["QUADRILLE_HEALTH_ADDR"], "/readyz", "")
 			ready = err == nil && status == http.StatusOK
 		case <-deadline:
 			_ = cmd.Process.Kill()

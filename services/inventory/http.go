@@ -26,6 +26,10 @@ type server struct {
 
 func (s *server) routes(r chi.Router) {
 	r.Get("/v1/stock/{sku}", s.api.Handle(s.get))
+}
+
+// operatorRoutes are on the admin port: who may set stock may give it away.
+func (s *server) operatorRoutes(r chi.Router) {
 	r.Put("/v1/stock/{sku}", s.api.Handle(s.put))
 }
 

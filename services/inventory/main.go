@@ -29,7 +29,10 @@ func spec() service.Spec {
 			x := &expirer{outbox: kit.Outbox, log: kit.Log}
 			a := &allocations{outbox: kit.Outbox}
 			s := &server{pool: kit.Pool, api: kit.API}
-			return service.App{Handle: h.handle, Routes: s.routes, Services: a.register, Work: []service.Work{{Name: "expiry", Run: x.run}}}
+			return service.App{
+				Handle: h.handle, Routes: s.routes, OperatorRoutes: s.operatorRoutes, Services: a.register,
+				Work: []service.Work{{Name: "expiry", Run: x.run}},
+			}
 		},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-chi/chi/v5"
 	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
@@ -36,7 +37,8 @@ func (f fixture) inbox(t *testing.T, ttl time.Duration) *servicetest.Inbox {
 
 func (f fixture) serve(t *testing.T) *servicetest.Client {
 	t.Helper()
-	return servicetest.Serve(t, (&server{pool: f.kit.Pool, api: f.kit.API}).routes)
+	s := &server{pool: f.kit.Pool, api: f.kit.API}
+	return servicetest.Serve(t, func(r chi.Router) { s.routes(r); s.operatorRoutes(r) })
 }
 
 // put sets what lies in warehouses.

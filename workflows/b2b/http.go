@@ -35,11 +35,16 @@ func (s *server) routes(r chi.Router) {
 	r.Get("/v1/b2b/orders/{id}", s.api.Handle(s.get))
 	r.Post("/v1/b2b/orders/{id}/cancel", s.api.Handle(s.cancel))
 	r.Post("/v1/b2b/orders/{id}/approval", s.api.Handle(s.vote))
-	r.Post("/v1/b2b/orders/{id}/resume", s.api.Handle(s.resume))
 	r.Get("/v1/b2b/approvals", s.api.Handle(s.approvals))
-	r.Get("/v1/b2b/stuck", s.api.Handle(s.stuck))
 	r.Get("/v1/b2b/companies/{company}", s.api.Handle(s.getCompany))
+}
+
+// operatorRoutes are on the admin port: they set credit and who may approve, and show
+// orders of every company.
+func (s *server) operatorRoutes(r chi.Router) {
 	r.Put("/v1/b2b/companies/{company}", s.api.Handle(s.putCompany))
+	r.Post("/v1/b2b/orders/{id}/resume", s.api.Handle(s.resume))
+	r.Get("/v1/b2b/stuck", s.api.Handle(s.stuck))
 }
 
 // checkOrder returns the first fault of an order.

@@ -33,7 +33,7 @@ func spec() service.Spec {
 			}
 			r := newRelay(kit.Pool, client, kit.Log, attempts)
 			s := &server{pool: kit.Pool, outbox: kit.Outbox, relay: r, api: kit.API}
-			return service.App{Routes: s.routes, Work: []service.Work{
+			return service.App{Routes: s.routes, OperatorRoutes: s.operatorRoutes, Work: []service.Work{
 				{Name: "workflow worker", Run: func(ctx context.Context) error { return w.run(ctx, conn) }},
 				{Name: "relay", Run: r.run},
 			}}

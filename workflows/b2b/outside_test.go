@@ -168,24 +168,25 @@ func send(method, url string, body, answer any) error {
 // instead of through sidecars.
 type inventoryServer struct {
 	*testing.T
-	url  string
-	conn *faulty
+	url, admin string
+	conn       *faulty
 }
 
 func startInventory(t *testing.T) *inventoryServer {
 	t.Helper()
-	api, intake, admin := freeAddr(t), freeAddr(t), freeAddr(t)
-	run(t, "http://"+admin+"/healthz", []string{
-		"QUADRILLE_HTTP_ADDR=" + api, "QUADRILLE_GRPC_ADDR=" + intake, "QUADRILLE_ADMIN_ADDR=" + admin,
-		"QUADRILLE_DATABASE_URL=" + pgtest.URL(t), "APP_API_TOKEN=" + appToken, "DAPR_GRPC_PORT=1",
+	api, intake, admin, health := freeAddr(t), freeAddr(t), freeAddr(t), freeAddr(t)
+	run(t, "http://"+health+"/healthz", []string{
+		"QUADRILLE_HTTP_ADDR=" + api, "QUADRILLE_GRPC_ADDR=" + intake, "QUADRILLE_ADMIN_ADDR=" + admin, "QUADRILLE_HEALTH_ADDR=" + health,
+		"QUADRILLE_DATABASE_URL=" + pgtest.URL(t), "DAPR_GRPC_PORT=1",
+		"APP_API_TOKEN=" + appToken, "DAPR_API_TOKEN=" + appToken, "QUADRILLE_ADMIN_TOKEN=" + erpKey, // which send sends
 	}, build(t, "../../services/inventory"))
 	conn, err := grpc.NewClient(intake, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	i := &inventoryServer{T: t, url: "http://" + api, conn: &faulty{ClientConnInterface: conn}}
-	eventually(t, "inventory's API", func() error { return send(http.MethodPut, i.url+"/v1/stock/none", onHand(nil), nil) })
+	i := &inventoryServer{T: t, url: "http://" + api, admin: "http://" + admin, conn: &faulty{ClientConnInterface: conn}}
+	eventually(t, "inventory's API", func() error { return send(http.MethodPut, i.admin+"/v1/stock/none", onHand(nil), nil) })
 	return i
 }
 
@@ -205,7 +206,7 @@ func onHand(units map[string]int64) map[string][]count {
 
 func (i *inventoryServer) stock(sku string, units map[string]int64) {
 	i.Helper()
-	if err := send(http.MethodPut, i.url+"/v1/stock/"+sku, onHand(units), nil); err != nil {
+	if err := send(http.MethodPut, i.admin+"/v1/stock/"+sku, onHand(units), nil); err != nil {
 		i.Fatal(err)
 	}
 }

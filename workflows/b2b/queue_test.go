@@ -24,7 +24,7 @@ func TestWatchdogListsAStepThatKeepsFailing(t *testing.T) {
 	o.worker.stumble(t.Context(), stepERP, failing, time.Now(), down)
 
 	routes := chi.NewRouter()
-	(&server{pool: o.Pool, api: o.API}).routes(routes)
+	(&server{pool: o.Pool, api: o.API}).operatorRoutes(routes)
 	answer := httptest.NewRecorder()
 	routes.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/b2b/stuck", nil))
 	var list wire.StuckOrders

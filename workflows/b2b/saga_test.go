@@ -43,7 +43,9 @@ func newWorld(t *testing.T) *world {
 	w.worker.erp, w.worker.inventory = w.erp.port(), newInventory(w.inventory.conn)
 	w.relay = newRelay(w.Pool, w.engine.client, w.Log, 3)
 	r := chi.NewRouter()
-	(&server{pool: w.Pool, outbox: w.Outbox, relay: w.relay, api: w.API}).routes(r)
+	s := &server{pool: w.Pool, outbox: w.Outbox, relay: w.relay, api: w.API}
+	s.routes(r)
+	s.operatorRoutes(r)
 	w.routes = r
 	w.stop = w.engine.work(t, w.worker)
 	servicetest.Run(t, w.relay.run)
@@ -65,7 +67,7 @@ func (w *world) in(t *testing.T, prefix string, p Policy) *branch {
 	inner := *w
 	inner.office = &office{T: t, Kit: w.Kit, worker: w.worker}
 	inner.erp = &erpServer{T: t, url: w.erp.url}
-	inner.inventory = &inventoryServer{T: t, url: w.inventory.url, conn: w.inventory.conn}
+	inner.inventory = &inventoryServer{T: t, url: w.inventory.url, admin: w.inventory.admin, conn: w.inventory.conn}
 	name := prefix + strings.ToLower(rand())
 	b := &branch{world: &inner, T: t, company: name, sku: "sku-" + name}
 	b.office.company(name, 100_000, p)

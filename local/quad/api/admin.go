@@ -14,9 +14,13 @@ type Admin struct {
 	caller caller
 }
 
-// NewAdmin returns a client; token is the app's API token.
+// NewAdmin returns a client; token is the operators' of that service.
 func NewAdmin(url, token string) *Admin {
-	return &Admin{url: url, caller: newCaller(0, map[string]string{"dapr-api-token": token})}
+	return &Admin{url: url, caller: newCaller(0, bearer(token))}
+}
+
+func bearer(token string) map[string]string {
+	return map[string]string{"Authorization": "Bearer " + token}
 }
 
 // Parked is an event a service could not handle.

@@ -14,10 +14,18 @@ import (
 	"quadrille.internal/events"
 )
 
-// URLs are where the services' public APIs are.
-type URLs struct{ Checkout, Inventory, Order, B2B string }
+// URLs are where the services' public APIs are, and the admin ports of those that
+// have routes for operators.
+type URLs struct {
+	Checkout, Inventory, Order, B2B string
 
-// Client calls the public APIs. Every call may be repeated: what changes
+	InventoryAdmin, B2BAdmin AdminAccess
+}
+
+// AdminAccess is the admin port of a service and the token it wants.
+type AdminAccess struct{ URL, Token string }
+
+// Client calls the public APIs, and what operators may set. Every call may be repeated: what changes
 // something carries its own identity.
 type Client struct {
 	urls   URLs
@@ -132,16 +140,15 @@ type Count struct {
 
 // Stock returns a SKU's stock.
 func (c *Client) Stock(ctx context.Context, sku string) (Stock, error) {
-	return call[Stock](ctx, c.caller, request{method: http.MethodGet, url: c.stockURL(sku)})
+	return call[Stock](ctx, c.caller, request{method: http.MethodGet, url: c.urls.Inventory + stockPath(sku)})
 }
 
 // SetStock sets what lies in some warehouses; the others stay as they are.
 func (c *Client) SetStock(ctx context.Context, sku string, counts []Count) (Stock, error) {
 	return call[Stock](ctx, c.caller, request{
-		method: http.MethodPut, url: c.stockURL(sku), body: map[string]any{"warehouses": counts},
+		method: http.MethodPut, url: c.urls.InventoryAdmin.URL + stockPath(sku), header: bearer(c.urls.InventoryAdmin.Token),
+		body: map[string]any{"warehouses": counts},
 	})
 }
 
-func (c *Client) stockURL(sku string) string {
-	return c.urls.Inventory + "/v1/stock/" + url.PathEscape(sku)
-}
+func stockPath(sku string) string { return "/v1/stock/" + url.PathEscape(sku) }

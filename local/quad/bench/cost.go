@@ -56,7 +56,7 @@ func (t *trial) look(ctx context.Context) (s sight, err error) {
 		return s, err
 	}
 	for _, app := range services {
-		if s.counters[app], err = scrape(ctx, t.Stack.AdminURL(app)); err != nil {
+		if s.counters[app], err = scrape(ctx, t.Stack.HealthURL(app)); err != nil {
 			return s, err
 		}
 	}

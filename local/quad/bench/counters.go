@@ -14,9 +14,9 @@ type counters map[string]float64
 
 const metricPrefix = "quadrille_"
 
-// scrape reads the metrics at an admin URL.
-func scrape(ctx context.Context, admin string) (counters, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, admin+"/metrics", nil)
+// scrape reads the metrics at the URL of a health port.
+func scrape(ctx context.Context, health string) (counters, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, health+"/metrics", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -26,7 +26,7 @@ func scrape(ctx context.Context, admin string) (counters, error) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("read metrics: %s answers %s", admin, resp.Status)
+		return nil, fmt.Errorf("read metrics: %s answers %s", health, resp.Status)
 	}
 	found := counters{}
 	lines := bufio.NewScanner(resp.Body)

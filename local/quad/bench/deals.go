@@ -20,7 +20,7 @@ func companyID(i int) string { return fmt.Sprintf("%s%d", orderPrefix, i) }
 
 // foundCompanies sets the companies' terms: credit without end, and an approval of
 // every order.
-func foundCompanies(ctx context.Context, addr string) error {
+func foundCompanies(ctx context.Context, admin adminPort) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(clerks)
 	body := fmt.Sprintf(`{"name":"Bench","currency":"GBP","credit_limit":%d,"warehouses":["bench"],"policy":{
@@ -28,9 +28,9 @@ func foundCompanies(ctx context.Context, addr string) error {
 		int64(1_000_000_000_000_000), approver)
 	for i := range companies {
 		group.Go(func() error {
-			w := newWire(addr)
+			w := newWire(admin.addr)
 			defer w.close()
-			a, err := w.do(ctx, plainRequest(http.MethodPut, addr, "/v1/b2b/companies/"+companyID(i), body))
+			a, err := w.do(ctx, admin.put("/v1/b2b/companies/"+companyID(i), body))
 			if err != nil {
 				return fmt.Errorf("found companies: %w", err)
 			}

@@ -134,6 +134,18 @@ func (w *wire) readHeader(a *answer) (length int, err error) {
 
 // plainRequest is a request that is not worth optimising.
 func plainRequest(method, host, path, body string) []byte {
-	return fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-		method, path, host, len(body), body)
+	return requestWith("", method, host, path, body)
+}
+
+// requestWith is one with more header lines, each ended by CRLF.
+func requestWith(header, method, host, path, body string) []byte {
+	return fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\n%sContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		method, path, host, header, len(body), body)
+}
+
+// adminPort is where operators reach a service, and the token it wants.
+type adminPort struct{ addr, token string }
+
+func (a adminPort) put(path, body string) []byte {
+	return requestWith("Authorization: Bearer "+a.token+"\r\n", "PUT", a.addr, path, body)
 }

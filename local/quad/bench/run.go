@@ -140,11 +140,11 @@ func (cfg *Config) runOne(ctx context.Context, s Scenario, r *Result) error {
 	}
 	defer t.broker.close()
 	t.Live(s.Name + ": stocking up")
-	if err := stockUp(ctx, t.books, s, t.runID, t.host("inventory")); err != nil {
+	if err := stockUp(ctx, t.books, s, t.runID, t.admin("inventory")); err != nil {
 		return err
 	}
 	if s.trade.approvals {
-		if err := foundCompanies(ctx, t.host(s.trade.desk)); err != nil {
+		if err := foundCompanies(ctx, t.admin(s.trade.desk)); err != nil {
 			return err
 		}
 	}
@@ -157,6 +157,10 @@ func (cfg *Config) runOne(ctx context.Context, s Scenario, r *Result) error {
 		return err
 	}
 	return t.judge(ctx, r, figures, onSale)
+}
+
+func (t *trial) admin(service string) adminPort {
+	return adminPort{strings.TrimPrefix(t.Stack.AdminURL(service), "http://"), t.Stack.AdminToken(service)}
 }
 
 func (t *trial) host(service string) string {

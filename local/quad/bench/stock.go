@@ -10,7 +10,7 @@ import (
 
 // stockUp puts on sale what the scenario needs, through the inventory service's
 // API, so that the books know of it.
-func stockUp(ctx context.Context, b *books, s Scenario, runID, inventory string) error {
+func stockUp(ctx context.Context, b *books, s Scenario, runID string, inventory adminPort) error {
 	onSale, err := b.onSale(ctx)
 	if err != nil {
 		return err
@@ -27,17 +27,17 @@ func stockUp(ctx context.Context, b *books, s Scenario, runID, inventory string)
 	return putStock(ctx, inventory, counts)
 }
 
-func putStock(ctx context.Context, addr string, counts map[string]int64) error {
+func putStock(ctx context.Context, admin adminPort, counts map[string]int64) error {
 	const clerks = 8
 	group, ctx := errgroup.WithContext(ctx)
 	skus := make(chan string)
 	for range clerks {
 		group.Go(func() error {
-			w := newWire(addr)
+			w := newWire(admin.addr)
 			defer w.close()
 			for sku := range skus {
 				body := fmt.Sprintf(`{"warehouses":[{"warehouse":"bench","on_hand":%d}]}`, counts[sku])
-				a, err := w.do(ctx, plainRequest(http.MethodPut, addr, "/v1/stock/"+sku, body))
+				a, err := w.do(ctx, admin.put("/v1/stock/"+sku, body))
 				if err != nil {
 					return fmt.Errorf("stock up: %w", err)
 				}

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func newIntake(t *testing.T, handler http.Handler, pool *pgxpool.Pool) *Intake {
 	server := httptest.NewServer(handler)
-	client := api.New(api.URLs{Checkout: server.URL, Inventory: server.URL, Order: server.URL}, 0)
+	client := api.New(api.URLs{Checkout: server.URL, Inventory: server.URL, Order: server.URL, InventoryAdmin: api.AdminAccess{URL: server.URL}}, 0)
 	t.Cleanup(func() { client.Close(); server.Close() })
 	return &Intake{Client: client, Orders: pool, Token: "tok_success", Concurrency: 4, Advance: func() {}}
 }

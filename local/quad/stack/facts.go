@@ -30,7 +30,12 @@ func (s *Stack) App(id string) *App {
 // HTTPURL is where the app's public API listens.
 func (s *Stack) HTTPURL(app string) string { return "http://" + s.App(app).Env["QUADRILLE_HTTP_ADDR"] }
 
-// AdminURL is where the app's health, metrics and parked messages are.
+// HealthURL is where the app's health and metrics are.
+func (s *Stack) HealthURL(app string) string {
+	return "http://" + s.App(app).Env["QUADRILLE_HEALTH_ADDR"]
+}
+
+// AdminURL is where operators reach the app, with its AdminToken.
 func (s *Stack) AdminURL(app string) string {
 	return "http://" + s.App(app).Env["QUADRILLE_ADMIN_ADDR"]
 }
@@ -68,7 +73,10 @@ func (s *Stack) RedisURL() string {
 	return u.String()
 }
 
-// APIToken is what admin endpoints and the sidecar's calls carry (APP_API_TOKEN).
+// AdminToken is what operators' calls to the app carry.
+func (s *Stack) AdminToken(app string) string { return s.admin[app] }
+
+// APIToken is what calls of a sidecar to its service carry (APP_API_TOKEN).
 func (s *Stack) APIToken() string { return s.tokens.app }
 
 // DaprAPIToken is what calls to a sidecar carry (DAPR_API_TOKEN).

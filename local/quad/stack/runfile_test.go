@@ -26,7 +26,7 @@ func TestRunFileGivesEveryAppPortsOfItsOwn(t *testing.T) {
 		if want := net.JoinHostPort("127.0.0.1", strconv.Itoa(app.GRPCPort)); app.Env["QUADRILLE_GRPC_ADDR"] != want {
 			t.Errorf("%s: the sidecar calls %s, the app listens on %s", app.ID, want, app.Env["QUADRILLE_GRPC_ADDR"])
 		}
-		addresses := []string{app.Env["QUADRILLE_HTTP_ADDR"], app.Env["QUADRILLE_GRPC_ADDR"], app.Env["QUADRILLE_ADMIN_ADDR"]}
+		addresses := []string{app.Env["QUADRILLE_HTTP_ADDR"], app.Env["QUADRILLE_GRPC_ADDR"], app.Env["QUADRILLE_ADMIN_ADDR"], app.Env["QUADRILLE_HEALTH_ADDR"]}
 		for _, port := range []int{app.DaprHTTP, app.DaprGRPC, app.DaprInternal, app.DaprMetrics} {
 			addresses = append(addresses, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		}

@@ -173,7 +173,7 @@ func (s *Stack) ready(ctx context.Context, part string) error {
 	for _, app := range s.Apps() {
 		switch part {
 		case app:
-			return httpOK(s.AdminURL(app) + "/readyz")(ctx)
+			return httpOK(s.HealthURL(app) + "/readyz")(ctx)
 		case Sidecar(app):
 			return httpOK(s.DaprURL(app) + "/v1.0/healthz/outbound")(ctx)
 		}

@@ -83,6 +83,7 @@ type Stack struct {
 	reporting sync.Mutex // Report is called by one goroutine at a time
 	run       *runFile
 	passwords map[string]string // by database role
+	admin     map[string]string // operators' token, by service
 	tokens    struct{ app, dapr, psp, erp string }
 
 	postgres struct {
@@ -217,6 +218,14 @@ func (s *Stack) readSecrets() error {
 			return err
 		}
 		s.passwords[role] = password
+	}
+	s.admin = map[string]string{}
+	for _, app := range s.Apps() {
+		token, err := s.secret(app + ".admin")
+		if err != nil {
+			return err
+		}
+		s.admin[app] = token
 	}
 	return nil
 }
