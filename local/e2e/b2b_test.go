@@ -17,9 +17,9 @@ import (
 // What is decided while they are down counts.
 func TestB2B_KilledAtEveryStepEachOrderEndsAsDecided(t *testing.T) {
 	for _, victims := range [][]string{
-		{b2b}, {stack.Sidecar(b2b)}, {"scheduler"}, {"placement"},
+		{b2b}, {stack.Sidecar(b2b)}, {"scheduler"}, {"placement"}, {"sentry"},
 		{stack.Sidecar("inventory")}, {"postgres"},
-		{b2b, stack.Sidecar(b2b), "scheduler", "placement"},
+		{b2b, stack.Sidecar(b2b), "scheduler", "placement", "sentry"},
 	} {
 		t.Run(fmt.Sprint(victims), func(t *testing.T) {
 			s := sys

@@ -18,7 +18,7 @@ import (
 // others. The scheduler is spared most: it comes back only once its predecessor's
 // lease of 20 s is over.
 var killable = map[string]float64{
-	b2b: 10, stack.Sidecar(b2b): 10, "placement": 4, "scheduler": 2,
+	b2b: 10, stack.Sidecar(b2b): 10, "placement": 4, "scheduler": 2, "sentry": 2,
 	"inventory": 2, stack.Sidecar("inventory"): 2, "erp": 2, "redis": 1, "postgres": 1,
 }
 

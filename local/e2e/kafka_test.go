@@ -20,7 +20,7 @@ import (
 // tests, services and sidecars as on Redis, with the other folder of components.
 const kafkaTests = "^(TestRule4_EveryKindOfOrder.*|TestRule4_Shortage.*|TestRule4_CustomerCancels.*" +
 	"|TestRule3_NothingIsLostWhenAProcessIsKilled|TestRule3_NothingIsLostWhileAServiceIsAwayFor10Seconds" +
-	"|TestRule3_NothingIsLostWhenTheBrokerIsKilled|TestReplicas.*|TestOnKafka.*)$/^(tok_.*|inventory|order-daprd)$"
+	"|TestRule3_NothingIsLostWhenTheBrokerIsKilled|TestReplicas.*|TestAccess.*|TestOnKafka.*)$/^(tok_.*|inventory|order-daprd)$"
 
 func needKafka(t *testing.T) {
 	t.Helper()

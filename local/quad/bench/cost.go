@@ -19,7 +19,7 @@ const generator = "load generator"
 // partsOf finds the process of every part that runs on this machine.
 func partsOf(s *stack.Stack) (map[string]int, error) {
 	pids := map[string]int{generator: os.Getpid()}
-	parts := []string{postgres, "redis", "placement", "scheduler", "psp", "erp"}
+	parts := []string{postgres, "redis", "sentry", "placement", "scheduler", "psp", "erp"}
 	parts = append(parts, ownParts(s)...)
 	for _, part := range parts {
 		p := s.Process(part)

@@ -29,12 +29,20 @@ func (s *Stack) startBroker(ctx context.Context) error {
 	return s.startRedis(ctx)
 }
 
-// brokerEnv is what the pub/sub component takes from the environment.
+// brokerEnv is what the pub/sub component takes from the environment: no secrets.
 func (s *Stack) brokerEnv() []string {
 	if s.opts.Broker == Kafka {
 		return s.kafkaEnv()
 	}
-	return []string{"QUADRILLE_REDIS_HOST=" + s.redis.addr, "QUADRILLE_REDIS_PASSWORD=" + s.redis.password}
+	return []string{"QUADRILLE_REDIS_HOST=" + s.redis.addr}
+}
+
+// brokerSecrets is what the pub/sub component takes from the secret store.
+func (s *Stack) brokerSecrets() map[string]string {
+	if s.opts.Broker == Kafka {
+		return kafkaSecrets()
+	}
+	return map[string]string{"password": s.redis.password}
 }
 
 func (s *Stack) brokerCheck() partCheck {

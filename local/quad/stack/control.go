@@ -30,7 +30,7 @@ func (s *Stack) startScheduler(ctx context.Context) error {
 		"--etcd-data-dir", filepath.Join(s.Dir, "scheduler"),
 		"--etcd-client-port", s.port(etcdClientPort),
 		"--etcd-client-listen-address", "127.0.0.1",
-		"--etcd-initial-cluster", "dapr-scheduler-server-0=http://"+s.addr(etcdPeerPort),
+		"--etcd-initial-cluster", "dapr-scheduler-server-0=https://"+s.addr(etcdPeerPort),
 		"--identity-directory-write", filepath.Join(s.Dir, "run", "scheduler-identity"),
 	)
 	return s.start(ctx, command{name: "scheduler", args: args, dir: s.Dir},
@@ -44,6 +44,7 @@ func (s *Stack) controlFlags(port, health, metrics int) []string {
 		"--listen-address", "127.0.0.1", "--port", s.port(port),
 		"--healthz-listen-address", "127.0.0.1", "--healthz-port", s.port(health),
 		"--metrics-listen-address", "127.0.0.1", "--metrics-port", s.port(metrics),
+		"--tls-enabled", "--sentry-address", s.addr(sentryPort), "--trust-anchors-file", s.trustAnchors(),
 		"--log-level", "warn",
 	}
 }

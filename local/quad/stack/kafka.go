@@ -40,6 +40,23 @@ func (s *Stack) locateKafka() error {
 	return nil
 }
 
+// kafkaSecretNames are the variables of an external cluster that are secrets, by their
+// key in the secret "broker".
+var kafkaSecretNames = map[string]string{
+	"username":   "QUADRILLE_KAFKA_USERNAME",
+	"password":   "QUADRILLE_KAFKA_PASSWORD",
+	"clientCert": "QUADRILLE_KAFKA_CLIENT_CERT",
+	"clientKey":  "QUADRILLE_KAFKA_CLIENT_KEY",
+}
+
+func kafkaSecrets() map[string]string {
+	secrets := map[string]string{}
+	for key, name := range kafkaSecretNames {
+		secrets[key] = os.Getenv(name)
+	}
+	return secrets
+}
+
 // kafkaEnv is what components/kafka asks for; that of an external cluster is in
 // the environment already.
 func (s *Stack) kafkaEnv() []string {

@@ -125,7 +125,7 @@ func (s *Stack) spawn(c command) (*Process, error) {
 
 	cmd := exec.Command(c.args[0], c.args[1:]...)
 	cmd.Dir = c.dir
-	cmd.Env = append(os.Environ(), append(c.env, marker+"="+s.Dir)...)
+	cmd.Env = append(inheritable(os.Environ()), append(c.env, marker+"="+s.Dir)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: c.user}
 	if err := StartWithSlack(cmd); err != nil {
@@ -172,7 +172,7 @@ func (s *Stack) writePID(p *Process) error {
 }
 
 // Process returns the running part of that name, or nil: "postgres", "redis", "kafka",
-// "placement", "scheduler", "psp", "dapr" (the CLI), a service such as "order",
+// "sentry", "placement", "scheduler", "psp", "dapr" (the CLI), a service such as "order",
 // or its sidecar, "order-daprd".
 func (s *Stack) Process(name string) *Process {
 	if p := s.recorded(name); p != nil {

@@ -122,6 +122,9 @@ func (r *runFile) sidecarArgs(app *App) []string {
 		"--placement-host-address", r.Common.PlacementHostAddress,
 		"--scheduler-host-address", r.Common.SchedulerHostAddress,
 		"--log-level", r.Common.LogLevel,
+		// The CLI adds these for a configuration with mtls, always with this address;
+		// QUADRILLE_SENTRY_ADDRESS says where it really is.
+		"--enable-mtls", "--sentry-address", "localhost:50001",
 	}
 	for _, path := range r.Common.ResourcesPaths {
 		args = append(args, "--resources-path", path)

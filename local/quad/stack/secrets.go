@@ -3,11 +3,13 @@ package stack
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -38,4 +40,46 @@ func randomSecret() string {
 	var raw [24]byte
 	_, _ = rand.Read(raw[:]) // never fails: crypto/rand ends the process instead
 	return hex.EncodeToString(raw[:])
+}
+
+// stateStoreUser is the one app whose sidecar opens the workflows' store; its component
+// is scoped to it.
+const stateStoreUser = "b2b"
+
+// writeSidecarSecrets gives each sidecar a file with what its own components need, for
+// the secret store of components/*/secrets.yaml. Kubernetes has secrets of the same
+// names and keys.
+func (s *Stack) writeSidecarSecrets() error {
+	if err := os.MkdirAll(s.secretFile("sidecar"), 0o700); err != nil {
+		return err
+	}
+	for _, app := range s.Apps() {
+		secrets := map[string]map[string]string{"broker": s.brokerSecrets()}
+		if app == stateStoreUser {
+			secrets["statestore"] = map[string]string{"url": s.databaseURL(stateStore, s.passwords[stateStore], stateStore)}
+		}
+		text, err := json.MarshalIndent(secrets, "", "  ")
+		if err != nil {
+			return err
+		}
+		if err := s.writeSecret(filepath.Join("sidecar", app+".json"), string(text)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// notInherited are variables that may be set for quad and hold credentials that no
+// part is to have.
+var notInherited = []string{
+	"QUADRILLE_POSTGRES", "QUADRILLE_REDIS", "QUADRILLE_REDIS_PASSWORD", "QUADRILLE_STATE_URL",
+	"QUADRILLE_KAFKA_USERNAME", "QUADRILLE_KAFKA_PASSWORD", "QUADRILLE_KAFKA_CLIENT_CERT", "QUADRILLE_KAFKA_CLIENT_KEY",
+}
+
+// inheritable is quad's own environment without credentials.
+func inheritable(env []string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(variable string) bool {
+		name, _, _ := strings.Cut(variable, "=")
+		return slices.Contains(notInherited, name)
+	})
 }

@@ -51,12 +51,16 @@ func (s *Stack) daprRun(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	env, err := s.daprEnv()
+	if err != nil {
+		return err
+	}
 	began := time.Now()
 	p, err := s.spawn(command{
 		name: cli,
 		args: []string{s.daprBin("dapr"), "run", "--run-file", path},
 		dir:  s.Dir,
-		env:  s.daprEnv(),
+		env:  env,
 	})
 	if err != nil {
 		return err
@@ -96,27 +100,41 @@ func (s *Stack) effectiveRunFile() (string, error) {
 	return path, s.run.write(path)
 }
 
-// daprEnv is what sidecars need beside their flags; services inherit it too.
-func (s *Stack) daprEnv() []string {
+// daprEnv is what sidecars need beside their flags; services inherit it too, so it holds
+// no credentials but the two tokens by which a service and its sidecar know each other.
+// What sidecars need for their components is in files (see writeSidecarSecrets).
+func (s *Stack) daprEnv() ([]string, error) {
+	anchors, err := os.ReadFile(s.trustAnchors())
+	if err != nil {
+		return nil, fmt.Errorf("read the certificate that sidecars trust, which sentry makes: %w", err)
+	}
 	return append(s.brokerEnv(),
 		"APP_API_TOKEN="+s.tokens.app, "DAPR_API_TOKEN="+s.tokens.dapr,
-		"QUADRILLE_STATE_URL="+s.databaseURL(stateStore, s.passwords[stateStore], stateStore))
+		"DAPR_TRUST_ANCHORS="+string(anchors), "QUADRILLE_SENTRY_ADDRESS="+s.addr(sentryPort)), nil
 }
 
 // StartApp starts the service alone, without its sidecar and without waiting until
 // it is ready; a running one is left alone.
 func (s *Stack) StartApp(_ context.Context, app string) error {
 	a := s.App(app)
+	env, err := s.daprEnv()
+	if err != nil {
+		return err
+	}
 	return s.startAlone(app, command{
-		name: app, args: a.Command, dir: a.Dir, env: append(s.daprEnv(), a.serviceEnv()...),
+		name: app, args: a.Command, dir: a.Dir, env: append(env, a.serviceEnv()...),
 	})
 }
 
 // StartSidecar starts the app's daprd alone; a running one is left alone.
 func (s *Stack) StartSidecar(_ context.Context, app string) error {
 	a := s.App(app)
+	env, err := s.daprEnv()
+	if err != nil {
+		return err
+	}
 	return s.startAlone(Sidecar(app), command{
-		name: Sidecar(app), args: s.run.sidecarArgs(a), dir: a.Dir, env: s.daprEnv(),
+		name: Sidecar(app), args: s.run.sidecarArgs(a), dir: a.Dir, env: env,
 	})
 }
 

@@ -37,6 +37,8 @@ const (
 	etcdPeerPort         = 18962
 	schedulerHealthPort  = 18963
 	schedulerMetricsPort = 18964
+	sentryPort           = 18970
+	sentryHealthPort     = 18971
 )
 
 // TestPortShift keeps the stack of the tests clear of the one in daily use.

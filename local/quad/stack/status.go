@@ -41,6 +41,7 @@ func (s *Stack) partChecks() []partCheck {
 	checks := []partCheck{
 		{"postgres", s.postgres.host, s.postgres.external, s.postgresReady},
 		s.brokerCheck(),
+		{"sentry", s.addr(sentryPort), false, httpOK("http://" + s.addr(sentryHealthPort) + "/healthz")},
 		{"placement", s.addr(placementPort), false, httpOK("http://" + s.addr(placementHealthPort) + "/healthz")},
 		{"scheduler", s.addr(schedulerPort), false, httpOK("http://" + s.addr(schedulerHealthPort) + "/healthz")},
 		{"psp", s.addr(pspPort), false, listening(s.addr(pspPort))},

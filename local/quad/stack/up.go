@@ -60,7 +60,7 @@ func (s *Stack) UpInfra(ctx context.Context) error {
 func (s *Stack) StartServer(ctx context.Context, part string) error {
 	start := map[string]func(context.Context) error{
 		"postgres": s.startPostgres, s.BrokerPart(): s.startBroker,
-		"placement": s.startPlacement, "scheduler": s.startScheduler,
+		"sentry": s.startSentry, "placement": s.startPlacement, "scheduler": s.startScheduler,
 		"psp": s.startPSP, "erp": s.startERP,
 	}[part]
 	if start == nil {
@@ -98,8 +98,11 @@ func (s *Stack) startServers(ctx context.Context) error {
 }
 
 func (s *Stack) startInfra(ctx context.Context) error {
+	if err := s.writeSidecarSecrets(); err != nil {
+		return err
+	}
 	for _, start := range []func(context.Context) error{
-		s.startServers, s.startPlacement, s.startScheduler, s.startPSP, s.startERP,
+		s.startServers, s.startSentry, s.startPlacement, s.startScheduler, s.startPSP, s.startERP,
 	} {
 		if err := start(ctx); err != nil {
 			return err
@@ -168,6 +171,7 @@ func (s *Stack) Down(ctx context.Context) error {
 		// listen to anything gentler.
 		s.stopPart(ctx, cli, syscall.SIGKILL, partGrace),
 		s.stopAll(ctx, partGrace, "psp", "erp", "scheduler", "placement"),
+		s.stopAll(ctx, partGrace, "sentry"),
 		s.stopAll(ctx, redisGrace, "redis"),
 		s.stopAll(ctx, kafkaGrace, "kafka"),
 		s.stopPostgres(ctx),

@@ -3,7 +3,10 @@ package stack
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -16,6 +19,8 @@ func TestUpRepairsWhatWasKilled(t *testing.T) {
 		}
 	}
 
+	noneInheritsCredentials(t, s)
+
 	for _, test := range []struct {
 		name            string
 		killed, started []string
@@ -23,7 +28,7 @@ func TestUpRepairsWhatWasKilled(t *testing.T) {
 		{name: "nothing"},
 		{"a service", []string{"order"}, []string{"order"}},
 		{"a sidecar", []string{"payment-daprd"}, []string{"payment-daprd"}},
-		{"the infrastructure", []string{"scheduler", "psp"}, []string{"scheduler", "psp"}},
+		{"the infrastructure", []string{"sentry", "scheduler", "psp"}, []string{"sentry", "scheduler", "psp"}},
 		{"the CLI of dapr, which held the services", []string{cli}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -47,6 +52,8 @@ func TestUpRepairsWhatWasKilled(t *testing.T) {
 		})
 	}
 
+	noneInheritsCredentials(t, s)
+
 	if err := s.Down(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -56,6 +63,29 @@ func TestUpRepairsWhatWasKilled(t *testing.T) {
 	for _, status := range s.Status(t.Context()) {
 		if _, taken := errors.AsType[*EnvironmentError](status.Fault); taken {
 			t.Error(status.Fault)
+		}
+	}
+}
+
+// noneInheritsCredentials checks what services and sidecars were started with: by
+// `dapr run -f` at first, alone when they were killed.
+func noneInheritsCredentials(t *testing.T, s *Stack) {
+	t.Helper()
+	secrets := map[string]string{
+		"Redis": s.redis.password, "the workflows' store": s.passwords[stateStore],
+		"PostgreSQL": s.postgres.password, "the auditor": s.passwords[auditor],
+	}
+	for _, part := range s.serviceParts() {
+		for _, file := range []string{"environ", "cmdline"} {
+			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", s.Process(part).PID, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for of, secret := range secrets {
+				if strings.Contains(string(text), secret) {
+					t.Errorf("%s has the password of %s in its %s", part, of, file)
+				}
+			}
 		}
 	}
 }

@@ -3,9 +3,9 @@
 // The official binary registers some 130 components; compiling their SDKs takes
 // twice the time and more than twice the disk. This one follows
 // github.com/dapr/dapr/cmd/daprd/app and differs from it in the list of
-// components (components.go), in pubsub.redis (redis.go), and in the defaults of
-// three flags (defaultFlags) and of the garbage collector. The official build is
-// the reference for behaviour.
+// components (components.go), in pubsub.redis (redis.go), in the defaults of three
+// flags (defaultFlags) and of the garbage collector, and in where it looks for sentry
+// (sentryFlag). The official build is the reference for behaviour.
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 
 	"go.opencensus.io/stats/view"
 	"go.uber.org/automaxprocs/maxprocs"
@@ -44,6 +45,15 @@ var defaultFlags = []string{
 	"--dapr-graceful-shutdown-seconds=30",
 }
 
+// sentryFlag stands behind the command line: `dapr run -f` passes localhost:50001 and
+// has no key for another address.
+func sentryFlag() []string {
+	if addr := os.Getenv("QUADRILLE_SENTRY_ADDRESS"); addr != "" {
+		return []string{"--sentry-address=" + addr}
+	}
+	return nil
+}
+
 func main() {
 	_, _ = maxprocs.Set()
 	if os.Getenv("GOGC") == "" {
@@ -51,7 +61,7 @@ func main() {
 		debug.SetGCPercent(200)
 	}
 
-	opts, err := options.New(append(defaultFlags, os.Args[1:]...))
+	opts, err := options.New(slices.Concat(defaultFlags, os.Args[1:], sentryFlag()))
 	if err != nil {
 		log.Fatalf("Failed to parse flags: %v", err)
 	}
