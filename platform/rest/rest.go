@@ -5,15 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
-	"mime"
 	"net/http"
 	"runtime/debug"
-	"strings"
 	"time"
-
-	"github.com/go-chi/chi/v5"
 
 	"quadrille.internal/platform/fault"
 )
@@ -133,43 +128,6 @@ func write(w http.ResponseWriter, status int, contentType string, v any) {
 	_, _ = w.Write(append(b, '\n')) // a client that went away needs no answer
 }
 
-// MaxBody bounds a request body, in bytes: a thousand lines fit well.
-const MaxBody = 256 << 10
-
-// Decode reads the JSON body into v. Unknown fields, trailing data, other media
-// types and bodies over MaxBody are refused. It returns the body as it came.
-func Decode(w http.ResponseWriter, r *http.Request, v any) ([]byte, error) {
-	if ct, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || ct != "application/json" {
-		return nil, fault.New(fault.Unsupported, "media_type", "Send the body as Content-Type: application/json.")
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
-	if err != nil {
-		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-			return nil, fault.New(fault.TooLarge, "body_too_large", "The body is larger than %d bytes.", MaxBody)
-		}
-		return nil, fault.New(fault.Invalid, "body_unreadable", "The body could not be read to its end.")
-	}
-	d := json.NewDecoder(strings.NewReader(string(body)))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return nil, decodeFault(err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, fault.New(fault.Invalid, "body_malformed", "The body holds more than one JSON value.")
-	}
-	return body, nil
-}
-
-func decodeFault(err error) *fault.Fault {
-	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return fault.Field(t.Field, "wrong_type", "A JSON %s does not fit here.", t.Value)
-	}
-	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return fault.Field(strings.Trim(field, `"`), "unknown_field", "There is no such field.")
-	}
-	return fault.New(fault.Invalid, "body_malformed", "The body is not the JSON it should be: %v.", err)
-}
-
 // NewServer returns an HTTP server with every wait bounded.
 func NewServer(h http.Handler) *http.Server {
 	return &http.Server{
@@ -180,14 +138,4 @@ func NewServer(h http.Handler) *http.Server {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
 	}
-}
-
-// Fallbacks makes a router answer problems for routes and methods it lacks.
-func Fallbacks(r chi.Router) {
-	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
-		WriteProblem(w, r, fault.New(fault.NotFound, "no_such_route", "There is nothing at %s.", r.URL.Path))
-	})
-	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
-		WriteProblem(w, r, fault.New(fault.NotAllowed, "method_not_allowed", "%s is not possible here.", r.Method))
-	})
 }

@@ -50,6 +50,8 @@ const (
 	// Connections cost memory for as long as they are open, some 20 kB each.
 	maxRequests = 512
 	maxConns    = 1_024
+	// Beside 16 KiB of each request, this is what bodies may take together.
+	maxBodies = 24 << 20
 	// Probes, a Prometheus and a few operators.
 	maxAdminConns = 128
 )
@@ -267,6 +269,7 @@ func (p *process) publicHandler() http.Handler {
 	r := chi.NewRouter()
 	r.Use(rest.Limit(maxRequests))
 	r.Use(p.traced)
+	r.Use(rest.LimitBodies(maxBodies)) // innermost, since others wrap the body too
 	rest.Fallbacks(r)
 	if p.app.Routes != nil {
 		p.app.Routes(r)
