@@ -18,14 +18,18 @@ import (
 func newParked(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "parked",
-		Short: "See and replay events that a service could not handle",
+		Short: "See, replay and discard events that a service could not handle",
 		Long: `An event that a service cannot handle is parked in its database, so that it blocks no
 other. Mend the cause, then replay it: it keeps its id and its trace, and has its
-effect once.`,
+effect once. Discard what is worth nothing.
+
+Where many different events fail, or the fault is the service's, it parks nothing: it
+has them delivered again and is not ready until they succeed. accept has them parked
+all the same.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newParkedList(g), newParkedShow(g), newParkedReplay(g))
+	cmd.AddCommand(newParkedList(g), newParkedShow(g), newParkedReplay(g), newParkedDiscard(g), newParkedAccept(g))
 	return cmd
 }
 
@@ -37,7 +41,7 @@ func newParkedList(g *globals) *cobra.Command {
 		Example: "  quad parked list --service order",
 		Args:    noArgs,
 		RunE: g.withRunning(func(cmd *cobra.Command, r *running, _ []string) error {
-			parked, err := listParked(cmd.Context(), r, service)
+			parked, notes, err := listParked(cmd.Context(), r, service)
 			if err != nil {
 				return err
 			}
@@ -46,7 +50,10 @@ func newParkedList(g *globals) *cobra.Command {
 			} else {
 				printParked(parked)
 			}
-			if err == nil && len(parked) > 0 {
+			for _, note := range notes {
+				fmt.Fprintln(os.Stderr, note)
+			}
+			if err == nil && len(parked)+len(notes) > 0 {
 				return unwell{error: errors.New("events are parked"), said: true}
 			}
 			return err
@@ -56,20 +63,33 @@ func newParkedList(g *globals) *cobra.Command {
 	return cmd
 }
 
-func listParked(ctx context.Context, r *running, service string) ([]api.Parked, error) {
+const (
+	listedMost   = 1_000 // of each service
+	replayedPage = 100
+)
+
+// listParked returns the first parked events of each service, and what else is to be
+// known of them.
+func listParked(ctx context.Context, r *running, service string) (all []api.Parked, notes []string, err error) {
 	names, admins, err := r.admins(service)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	all := []api.Parked{}
+	all = []api.Parked{}
 	for _, name := range names {
-		parked, err := admins[name].Parked(ctx)
+		page, err := admins[name].Parked(ctx, "", listedMost)
 		if err != nil {
-			return nil, fmt.Errorf("list the parked events of %s: %w", name, err)
+			return nil, nil, fmt.Errorf("list the parked events of %s: %w", name, err)
 		}
-		all = append(all, parked...)
+		all = append(all, page.Parked...)
+		if page.Next != "" {
+			notes = append(notes, fmt.Sprintf("%s has more parked events than the %d listed", name, listedMost))
+		}
+		if page.Stopped != "" {
+			notes = append(notes, fmt.Sprintf("%s parks nothing now: %s", name, page.Stopped))
+		}
 	}
-	return all, nil
+	return all, notes, nil
 }
 
 func printParked(parked []api.Parked) {
@@ -175,23 +195,18 @@ func newParkedReplay(g *globals) *cobra.Command {
   quad parked replay --all --service order`,
 		Args: cobra.ArbitraryArgs,
 		RunE: g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
-			parked, err := toReplay(cmd.Context(), r, args, all, service)
-			if err != nil {
-				return err
-			}
-			_, admins, err := r.admins("")
-			if err != nil {
-				return err
-			}
 			outcomes := []replayed{}
-			for _, p := range parked {
+			err := eachParked(cmd.Context(), r, args, all, service, func(admin *api.Admin, p api.Parked) {
 				outcome := replayed{Service: p.Consumer, EventID: p.EventID, OK: true}
-				if err := admins[p.Consumer].Replay(cmd.Context(), p.EventID); err != nil {
+				if err := admin.Replay(cmd.Context(), p.EventID); err != nil {
 					outcome.OK, outcome.Cause = false, err.Error()
 				}
 				outcomes = append(outcomes, outcome)
+			})
+			if err != nil && len(outcomes) == 0 {
+				return err
 			}
-			return reportReplayed(g, outcomes)
+			return errors.Join(reportReplayed(g, outcomes), err)
 		}),
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "all parked events, oldest first")
@@ -199,18 +214,44 @@ func newParkedReplay(g *globals) *cobra.Command {
 	return cmd
 }
 
-func toReplay(ctx context.Context, r *running, args []string, all bool, service string) ([]api.Parked, error) {
+// eachParked calls do for the event that args name, or for all that were parked when
+// it began, however many. One that fails again keeps its place and is not met twice.
+func eachParked(ctx context.Context, r *running, args []string, all bool, service string, do func(*api.Admin, api.Parked)) error {
 	if all == (len(args) == 1) || len(args) > 1 {
-		return nil, usageError{errors.New("name one event, or --all: quad parked replay ID")}
+		return usageError{errors.New("name one event, or --all")}
 	}
-	if all {
-		return listParked(ctx, r, service)
-	}
-	id, err := parseID("event", args[0])
+	names, admins, err := r.admins(service)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return findParked(ctx, r, id)
+	if !all {
+		id, err := parseID("event", args[0])
+		if err != nil {
+			return err
+		}
+		found, err := findParked(ctx, r, id)
+		for _, p := range found {
+			if admin := admins[p.Consumer]; admin != nil {
+				do(admin, p)
+			}
+		}
+		return err
+	}
+	for _, name := range names {
+		for after := ""; ; {
+			page, err := admins[name].Parked(ctx, after, replayedPage)
+			if err != nil {
+				return fmt.Errorf("list the parked events of %s: %w", name, err)
+			}
+			for _, p := range page.Parked {
+				do(admins[name], p)
+			}
+			if after = page.Next; after == "" {
+				break
+			}
+		}
+	}
+	return nil
 }
 
 func reportReplayed(g *globals, outcomes []replayed) error {

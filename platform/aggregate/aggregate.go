@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"quadrille.internal/platform/pgtx"
 )
 
 // Row is embedded in an aggregate. Its table has the columns id, a uuid and the
@@ -103,7 +105,7 @@ func list(columns []string, alias string) string {
 
 // Collect reads the rows of a statement that returns just Columns.
 func (t *Table[T, P]) Collect(rows pgx.Rows) ([]*T, error) {
-	found, err := pgx.CollectRows(rows, pgx.RowToAddrOfStructByPos[T])
+	found, err := pgtx.Collect(rows, pgx.RowToAddrOfStructByPos[T])
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", t.name, err)
 	}

@@ -198,13 +198,20 @@ func (w *world) exec(sql string, args ...any) {
 	}
 }
 
-// parked returns the only parked event.
-func (w *world) parked() inbox.Parked {
+// listed returns the first parked events.
+func (w *world) listed() []inbox.Parked {
 	w.Helper()
-	list, err := w.inbox.ListParked(context.Background(), 10)
+	list, _, err := w.inbox.ListParked(context.Background(), inbox.Cursor{}, 10)
 	if err != nil {
 		w.Fatal(err)
 	}
+	return list
+}
+
+// parked returns the only parked event.
+func (w *world) parked() inbox.Parked {
+	w.Helper()
+	list := w.listed()
 	if len(list) != 1 {
 		w.Fatalf("%d events are parked, want one", len(list))
 	}

@@ -14,6 +14,7 @@ import (
 	"maps"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -108,13 +109,18 @@ type Inbox struct {
 	cfg   Config
 	group *group.Group[*Message]
 	count counters
+	// breaker decides what is parked.
+	breaker *breaker
+	// stored counts the parked events; changed asks for another count.
+	stored  atomic.Int64
+	changed chan struct{}
 	// wary is set while events come again, as they do after a crash.
 	wary atomic.Bool
 }
 
 // New returns an Inbox. Run must be running for it to handle anything.
 func New(cfg Config) *Inbox {
-	in := &Inbox{cfg: cfg}
+	in := &Inbox{cfg: cfg, breaker: newBreaker(cfg.Consumer, cfg.Log), changed: make(chan struct{}, 1)}
 	in.group = group.New(cfg.Group, in.handle)
 	return in
 }
@@ -122,10 +128,11 @@ func New(cfg Config) *Inbox {
 // Run handles deliveries, and forgets ids no broker can repeat, until ctx ends
 // and all that was taken in is done.
 func (in *Inbox) Run(ctx context.Context) error {
-	pruned := make(chan struct{})
-	go func() { defer close(pruned); in.pruneLoop(ctx) }()
+	var beside sync.WaitGroup
+	beside.Go(func() { in.pruneLoop(ctx) })
+	beside.Go(func() { in.watchLoop(ctx) })
 	err := in.group.Run(ctx)
-	<-pruned
+	beside.Wait()
 	return err
 }
 
@@ -135,7 +142,8 @@ func (in *Inbox) Handle(ctx context.Context, batch []*Message) error {
 	fit := make([]*Message, 0, len(batch))
 	for _, m := range batch {
 		if err := in.open(ctx, m); err != nil {
-			in.park(ctx, m, err)
+			// It may be rubbish, or an event of a version newer than ours.
+			in.giveUp(ctx, m, err)
 			continue
 		}
 		fit = append(fit, m)
@@ -147,7 +155,8 @@ func (in *Inbox) Handle(ctx context.Context, batch []*Message) error {
 }
 
 // HandleDead parks messages that the sidecar gave up on and moved to the
-// dead-letter topic, under the topic they came from.
+// dead-letter topic, under the topic they came from. It always does: nothing was
+// tried that could tell whose fault it is, and this is the last place they have.
 func (in *Inbox) HandleDead(ctx context.Context, batch []*Message) {
 	for _, m := range batch {
 		env, _, err := events.Decode(m.Payload)
@@ -196,7 +205,10 @@ func (in *Inbox) divide(ctx context.Context, batch []*Message) {
 	case err == nil:
 		in.count.batches.Add(1)
 		in.settle(batch, Done)
-	case pgtx.Transient(err):
+	case pgtx.Transient(err), pgtx.Unreachable(err):
+		if pgtx.Defect(err) {
+			in.breaker.refuse(ctx, batch[0].id(), batch[0].Topic, err, time.Now()) // for the alarm
+		}
 		in.cfg.Log.WarnContext(ctx, "events will be delivered again", "events", len(batch), "err", err)
 		in.settle(batch, Again)
 	case len(batch) == 1:
@@ -215,9 +227,9 @@ func (in *Inbox) settle(batch []*Message, v Verdict) {
 	in.count.add(v, len(batch))
 }
 
-// persist tries an event that failed on its own a few times more, then parks it.
+// persist tries an event that failed on its own a few times more, then gives it up.
 func (in *Inbox) persist(ctx context.Context, m *Message, err error) {
-	for m.attempts = 1; m.attempts < tries; m.attempts++ {
+	for m.attempts = 1; m.attempts < tries && !in.breaker.hopeless(m.Topic, err); m.attempts++ {
 		if pgtx.Sleep(ctx, tryPause) != nil {
 			break
 		}
@@ -231,35 +243,47 @@ func (in *Inbox) persist(ctx context.Context, m *Message, err error) {
 	case pgtx.Transient(err) || ctx.Err() != nil:
 		in.settle([]*Message{m}, Again)
 	default:
-		m.span.SetStatus(codes.Error, "parked")
-		in.park(ctx, m, err)
+		m.span.SetStatus(codes.Error, "given up")
+		in.giveUp(ctx, m, err)
 	}
+}
+
+// giveUp parks an event that failed for good, or has it delivered again while that
+// may be our fault.
+func (in *Inbox) giveUp(ctx context.Context, m *Message, cause error) {
+	if in.breaker.refuse(ctx, m.id(), m.Topic, cause, time.Now()) {
+		in.cfg.Log.DebugContext(ctx, "event failed, will be delivered again", "event_id", m.id(), "topic", m.Topic, "err", cause)
+		in.settle([]*Message{m}, Again)
+		return
+	}
+	in.park(ctx, m, cause)
 }
 
 // apply handles a batch in one transaction. As a rule all of a batch is new, which
 // one that does not ask takes for granted: its inbox rows travel with the commit. If
 // one of them is there already, the transaction runs again, and asks.
 func (in *Inbox) apply(ctx context.Context, batch []*Message, ask bool) error {
-	var fresh int
+	var fresh []Delivery
 	err := in.cfg.Outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) (err error) {
 		fresh, err = in.effect(ctx, tx, batch, ask)
 		ask = true
 		return err
 	})
 	if err == nil {
-		duplicates := len(batch) - fresh
+		duplicates := len(batch) - len(fresh)
 		in.count.duplicates.Add(int64(duplicates))
 		in.wary.Store(duplicates > 0)
+		in.breaker.succeeded(ctx, fresh, time.Now())
 	}
 	return err
 }
 
 // effect runs the handler on those of a batch that have had no effect yet, and
-// returns how many these are.
-func (in *Inbox) effect(ctx context.Context, tx *outbox.Tx, batch []*Message, ask bool) (fresh int, err error) {
+// returns these.
+func (in *Inbox) effect(ctx context.Context, tx *outbox.Tx, batch []*Message, ask bool) (fresh []Delivery, err error) {
 	deliveries, err := in.enter(ctx, tx, batch, ask)
 	if err != nil || len(deliveries) == 0 {
-		return 0, err
+		return nil, err
 	}
 	defer func() {
 		if p := recover(); p != nil {
@@ -267,9 +291,9 @@ func (in *Inbox) effect(ctx context.Context, tx *outbox.Tx, batch []*Message, as
 		}
 	}()
 	if err := in.cfg.Handler(ctx, tx, deliveries); err != nil {
-		return 0, fmt.Errorf("handle: %w", err)
+		return nil, fmt.Errorf("handle: %w", err)
 	}
-	return len(deliveries), nil
+	return deliveries, nil
 }
 
 // enter adds the inbox rows and returns the deliveries that had none, each once.
@@ -308,6 +332,7 @@ func (in *Inbox) park(ctx context.Context, m *Message, cause error) {
 		return
 	}
 	in.count.parked.Add(1)
+	in.recount()
 	log.ErrorContext(ctx, "event parked: mend the cause, then replay it with quad parked replay")
 	m.Verdict = Done
 }

@@ -17,6 +17,7 @@ import (
 // again it stays parked, with the new cause, which is also returned.
 func (in *Inbox) Replay(ctx context.Context, id uuid.UUID) error {
 	m := new(Message)
+	var fresh []Delivery
 	err := in.cfg.Outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
 		p, err := queryParked(ctx, tx, in.cfg.Consumer, id, "for update")
 		if err != nil {
@@ -27,12 +28,16 @@ func (in *Inbox) Replay(ctx context.Context, id uuid.UUID) error {
 			return err
 		}
 		defer m.span.End()
-		if _, err := in.effect(ctx, tx, []*Message{m}, true); err != nil {
+		if fresh, err = in.effect(ctx, tx, []*Message{m}, true); err != nil {
 			return err
 		}
 		_, err = tx.Exec(ctx, `delete from parked where consumer = $1 and event_id = $2`, p.Consumer, p.EventID)
 		return err
 	})
+	if err == nil {
+		in.breaker.succeeded(ctx, fresh, time.Now())
+		in.recount()
+	}
 	if err == nil || m.Payload == nil || errors.Is(err, ErrNotParked) {
 		return err
 	}

@@ -6,6 +6,10 @@ import "sync/atomic"
 type Stats struct {
 	// Handled includes Duplicates. Again are to be delivered again.
 	Handled, Duplicates, Again, Parked int64
+	// Stored is how many events are parked now, 100,000 at most, some seconds ago.
+	Stored int64
+	// Stopped is 1 while events that fail are not parked.
+	Stopped int64
 	// Batches is the number of transactions that handled them.
 	Batches int64
 }
@@ -26,7 +30,12 @@ func (c *counters) add(v Verdict, n int) {
 // Stats returns the inbox's counters.
 func (in *Inbox) Stats() Stats {
 	c := &in.count
+	var stopped int64
+	if in.Alarm() != nil {
+		stopped = 1
+	}
 	return Stats{
+		Stored: in.stored.Load(), Stopped: stopped,
 		Handled: c.handled.Load(), Duplicates: c.duplicates.Load(), Again: c.again.Load(),
 		Parked: c.parked.Load(), Batches: c.batches.Load(),
 	}

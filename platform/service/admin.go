@@ -3,30 +3,23 @@ package service
 import (
 	"context"
 	"crypto/subtle"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/pprof"
 	"runtime/trace"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
-	"github.com/google/uuid"
 
 	"quadrille.internal/platform/fault"
-	"quadrille.internal/platform/inbox"
-	"quadrille.internal/platform/pgtx"
 	"quadrille.internal/platform/rest"
 )
 
 const (
-	readyTimeout  = time.Second
-	flightWindow  = 10 * time.Second
-	flightBytes   = 16 << 20
-	parkedDefault = 100
-	parkedMost    = 1_000
+	readyTimeout = time.Second
+	flightWindow = 10 * time.Second
+	flightBytes  = 16 << 20
 )
 
 // healthHandler serves what probes and Prometheus ask for, which need no token. The
@@ -55,8 +48,10 @@ func (p *process) adminHandler() http.Handler {
 	r.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	r.Get("/debug/flight", api.Handle(p.flight))
 	r.Get("/parked", api.Handle(p.listParked))
+	r.Post("/parked/accept", api.Handle(p.acceptParking))
 	r.Get("/parked/{id}", api.Handle(p.getParked))
 	r.Post("/parked/{id}/replay", api.Handle(p.replayParked))
+	r.Post("/parked/{id}/discard", api.Handle(p.discardParked))
 	if p.app.OperatorRoutes != nil {
 		p.app.OperatorRoutes(r)
 	}
@@ -90,7 +85,8 @@ func bearer(h http.Header) string {
 	return token
 }
 
-// ready answers 200 when both the database and the sidecar can be reached.
+// ready answers 200 when both the database and the sidecar can be reached and no
+// events fail for a fault of ours.
 func (p *process) ready(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 	defer cancel()
@@ -99,6 +95,10 @@ func (p *process) ready(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err := p.sidecar.Ready(ctx, len(p.spec.Topics)); err != nil {
 		return &fault.Fault{Kind: fault.Unavailable, Code: "sidecar", Message: err.Error(), Cause: err}
+	}
+	if err := p.inbox.Alarm(); err != nil {
+		return &fault.Fault{Kind: fault.Unavailable, Code: "parking_stopped", Cause: err,
+			Message: "Events fail for what seems to be a fault of the service; its log names the cause."}
 	}
 	w.WriteHeader(http.StatusOK)
 	return nil
@@ -121,70 +121,6 @@ func newRecorder() *trace.FlightRecorder {
 	return trace.NewFlightRecorder(trace.FlightRecorderConfig{MinAge: flightWindow, MaxBytes: flightBytes})
 }
 
-func (p *process) listParked(w http.ResponseWriter, r *http.Request) error {
-	limit := parkedDefault
-	if v := r.URL.Query().Get("limit"); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil || n < 1 || n > parkedMost {
-			return fault.Field("limit", "out_of_range", "limit is a number from 1 to %d.", parkedMost)
-		}
-		limit = n
-	}
-	list, err := p.inbox.ListParked(r.Context(), limit)
-	if err != nil {
-		return err
-	}
-	return rest.Write(w, http.StatusOK, map[string]any{"parked": list})
-}
-
-func (p *process) getParked(w http.ResponseWriter, r *http.Request) error {
-	id, err := parkedID(r)
-	if err != nil {
-		return err
-	}
-	parked, err := p.inbox.GetParked(r.Context(), id)
-	if err != nil {
-		return parkedFault(err)
-	}
-	return rest.Write(w, http.StatusOK, parked)
-}
-
-func (p *process) replayParked(w http.ResponseWriter, r *http.Request) error {
-	id, err := parkedID(r)
-	if err != nil {
-		return err
-	}
-	if err := p.inbox.Replay(r.Context(), id); err != nil {
-		return replayFault(err)
-	}
-	return rest.Write(w, http.StatusOK, map[string]any{"event_id": id, "replayed": true})
-}
-
-func parkedID(r *http.Request) (uuid.UUID, error) {
-	id, err := uuid.Parse(chi.URLParam(r, "id"))
-	if err != nil {
-		return id, fault.Field("id", "not_a_uuid", "An event id is a UUID.")
-	}
-	return id, nil
-}
-
-// parkedFault tells an event that is not there from trouble of ours.
-func parkedFault(err error) error {
-	if errors.Is(err, inbox.ErrNotParked) {
-		return fault.New(fault.NotFound, "not_parked", "No such event is parked here.")
-	}
-	return err
-}
-
-// replayFault shows the operator why the handler refused again: this port is not
-// the customer's.
-func replayFault(err error) error {
-	if errors.Is(err, inbox.ErrNotParked) || pgtx.Transient(err) {
-		return parkedFault(err)
-	}
-	return &fault.Fault{Kind: fault.Unprocessable, Code: "replay_failed", Message: err.Error(), Cause: err}
-}
-
 // expose registers the kit's metrics.
 func (p *process) expose() {
 	m := p.metrics
@@ -198,6 +134,8 @@ func (p *process) expose() {
 	m.Counter("inbox_duplicates_total", "Events that had had their effect already.", func() int64 { return p.inbox.Stats().Duplicates })
 	m.Counter("inbox_again_total", "Events sent back to be delivered again.", func() int64 { return p.inbox.Stats().Again })
 	m.Counter("inbox_parked_total", "Events parked.", func() int64 { return p.inbox.Stats().Parked })
+	m.Gauge("parked_events", "Events that are parked, 100,000 at most.", func() int64 { return p.inbox.Stats().Stored })
+	m.Gauge("inbox_parking_stopped", "1 while events that fail are delivered again instead of being parked.", func() int64 { return p.inbox.Stats().Stopped })
 	m.Counter("inbox_transactions_total", "Transactions that handled events.", func() int64 { return p.inbox.Stats().Batches })
 	m.Gauge("http_connections", "Connections of the public port.", func() int64 { return p.http.Stats().Open })
 	m.Counter("http_connections_refused_total", "Connections answered 503, since all were busy.", func() int64 { return p.http.Stats().Refused })

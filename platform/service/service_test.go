@@ -3,6 +3,7 @@ package service_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -94,6 +95,33 @@ func TestParkedEventsOnTheAdminPort(t *testing.T) {
 	if body := s.admin(http.MethodPost, "/parked/"+id+"/replay", adminToken, http.StatusUnprocessableEntity); !strings.Contains(body, "decode envelope") {
 		t.Errorf("the operator is not told the cause: %s", body)
 	}
+	s.admin(http.MethodGet, "/parked?after=1.2", adminToken, http.StatusBadRequest)
+	s.admin(http.MethodPost, "/parked/"+id+"/discard", adminToken, http.StatusUnsupportedMediaType)
+}
+
+// Many different events that fail make the service unready until one succeeds or an
+// operator has them parked.
+func TestFailingEventsMakeTheServiceUnready(t *testing.T) {
+	s := start(t, spec(nil, nil), environment(t, startDaprd(t)))
+	s.eventually("/readyz", http.StatusOK)
+	for n := range 5 {
+		s.deliver(fmt.Appendf(nil, "rubbish %d", n))
+	}
+	if body := s.health("/readyz", http.StatusServiceUnavailable); !strings.Contains(body, `"parking_stopped"`) {
+		t.Errorf("the answer does not say why: %s", body)
+	}
+	if body := s.health("/metrics", http.StatusOK); !strings.Contains(body, "quadrille_inbox_parking_stopped 1") {
+		t.Error("the metric does not tell")
+	}
+	if body := s.admin(http.MethodGet, "/parked?limit=2", adminToken, http.StatusOK); !strings.Contains(body, `"stopped":"5 different events`) ||
+		!strings.Contains(body, `"next":"`) {
+		t.Errorf("the list says neither that parking has stopped nor that there is more: %s", body)
+	}
+	if body := s.admin(http.MethodPost, "/parked/accept?limit=10", adminToken, http.StatusOK); body != `{"accepted":1}`+"\n" {
+		t.Errorf("accept answers %s", body)
+	}
+	s.deliver([]byte("rubbish 4"))
+	s.health("/readyz", http.StatusOK)
 }
 
 func TestFlightRecorder(t *testing.T) {

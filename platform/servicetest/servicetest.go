@@ -134,7 +134,7 @@ func (i *Inbox) DeliverAny(messages ...inbox.Message) []inbox.Parked {
 			i.t.Errorf("deliver %s: to be delivered again", m.Topic)
 		}
 	}
-	parked, err := i.in.ListParked(context.Background(), 100)
+	parked, _, err := i.in.ListParked(context.Background(), inbox.Cursor{}, 100)
 	if err != nil {
 		i.t.Errorf("list parked: %v", err)
 	}

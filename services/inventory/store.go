@@ -27,7 +27,7 @@ func selectShelf(ctx context.Context, db aggregate.Querier, skus []string, lock 
 	if err != nil {
 		return nil, fmt.Errorf("load stock: %w", err)
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToAddrOfStructByPos[Stock])
+	list, err := pgtx.Collect(rows, pgx.RowToAddrOfStructByPos[Stock])
 	if err != nil {
 		return nil, fmt.Errorf("load stock: %w", err)
 	}

@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"net/http"
+	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,12 +38,23 @@ type Parked struct {
 	TriedAt     time.Time `json:"tried_at"`
 }
 
-// Parked lists the parked events, oldest first, up to a thousand.
-func (a *Admin) Parked(ctx context.Context) ([]Parked, error) {
-	list, err := call[struct {
-		Parked []Parked `json:"parked"`
-	}](ctx, a.caller, request{method: http.MethodGet, url: a.url + "/parked?limit=1000"})
-	return list.Parked, err
+// ParkedPage is a part of the list of parked events, oldest first.
+type ParkedPage struct {
+	Parked []Parked `json:"parked"`
+	// Next is the after of the next page; "" is none.
+	Next string `json:"next"`
+	// Stopped says why events that fail are not parked now, or is "".
+	Stopped string `json:"stopped"`
+}
+
+// Parked returns up to limit (1,000 at most) of the events that were parked when the
+// list was begun, those behind after, which is the Next of another page or "".
+func (a *Admin) Parked(ctx context.Context, after string, limit int) (ParkedPage, error) {
+	query := url.Values{"limit": {strconv.Itoa(limit)}}
+	if after != "" {
+		query.Set("after", after)
+	}
+	return call[ParkedPage](ctx, a.caller, request{method: http.MethodGet, url: a.url + "/parked?" + query.Encode()})
 }
 
 // ParkedEvent returns one of them.
@@ -53,4 +66,22 @@ func (a *Admin) ParkedEvent(ctx context.Context, id uuid.UUID) (Parked, error) {
 func (a *Admin) Replay(ctx context.Context, id uuid.UUID) error {
 	_, err := call[struct{}](ctx, a.caller, request{method: http.MethodPost, url: a.url + "/parked/" + id.String() + "/replay"})
 	return err
+}
+
+// Discard gives a parked event up. It is kept with who did so and why.
+func (a *Admin) Discard(ctx context.Context, id uuid.UUID, by, reason string) error {
+	_, err := call[struct{}](ctx, a.caller, request{
+		method: http.MethodPost, url: a.url + "/parked/" + id.String() + "/discard",
+		body: map[string]string{"by": by, "reason": reason},
+	})
+	return err
+}
+
+// AcceptParking has up to limit (1,000 at most) of the events parked that fail now and
+// are held back, and returns how many these are.
+func (a *Admin) AcceptParking(ctx context.Context, limit int) (int, error) {
+	answer, err := call[struct {
+		Accepted int `json:"accepted"`
+	}](ctx, a.caller, request{method: http.MethodPost, url: a.url + "/parked/accept?limit=" + strconv.Itoa(limit)})
+	return answer.Accepted, err
 }

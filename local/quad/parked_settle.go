@@ -1,0 +1,121 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"quadrille.internal/local/quad/api"
+)
+
+// discarded is the outcome of one discard.
+type discarded struct {
+	Service string    `json:"service"`
+	EventID uuid.UUID `json:"event_id"`
+	OK      bool      `json:"ok"`
+	Cause   string    `json:"cause,omitempty"`
+}
+
+func newParkedDiscard(g *globals) *cobra.Command {
+	var service, reason, by string
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "discard ID | --all [--service S] --reason WHY",
+		Short: "Give parked events up; they are kept with the reason and your name",
+		Example: `  quad parked discard 019aa0c2-6f0e-7d51-b1a7-1e1e4c0e9d3a --reason "sent by a test"
+  quad parked discard --all --service order --reason "rubbish of a partner, ticket 17"`,
+		Args: cobra.ArbitraryArgs,
+		RunE: g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
+			if reason == "" {
+				return usageError{errors.New("say why: --reason")}
+			}
+			outcomes := []discarded{}
+			err := eachParked(cmd.Context(), r, args, all, service, func(admin *api.Admin, p api.Parked) {
+				outcome := discarded{Service: p.Consumer, EventID: p.EventID, OK: true}
+				if err := admin.Discard(cmd.Context(), p.EventID, by, reason); err != nil {
+					outcome.OK, outcome.Cause = false, err.Error()
+				}
+				outcomes = append(outcomes, outcome)
+			})
+			if err != nil && len(outcomes) == 0 {
+				return err
+			}
+			return errors.Join(reportDiscarded(g, outcomes), err)
+		}),
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "all parked events")
+	cmd.Flags().StringVar(&service, "service", "", "of this service only")
+	cmd.Flags().StringVar(&reason, "reason", "", "why; it is kept")
+	cmd.Flags().StringVar(&by, "by", userName(), "who; it is kept")
+	return cmd
+}
+
+func userName() string {
+	u, err := user.Current()
+	if err != nil {
+		return "unknown"
+	}
+	return u.Username
+}
+
+func reportDiscarded(g *globals, outcomes []discarded) error {
+	failed := 0
+	t := newTable("SERVICE", "EVENT", "OUTCOME")
+	for _, o := range outcomes {
+		outcome := paint(os.Stdout, green, "discarded")
+		if !o.OK {
+			failed++
+			outcome = paint(os.Stdout, red, "still parked: "+firstLine(o.Cause))
+		}
+		t.add(o.Service, o.EventID, outcome)
+	}
+	switch {
+	case g.json:
+		if err := printJSON(os.Stdout, outcomes); err != nil {
+			return err
+		}
+	case len(outcomes) == 0:
+		fmt.Println("nothing is parked")
+	default:
+		t.print(os.Stdout)
+	}
+	if failed > 0 {
+		return unwell{error: fmt.Errorf("%d of %d events could not be discarded", failed, len(outcomes)), said: true}
+	}
+	return nil
+}
+
+func newParkedAccept(g *globals) *cobra.Command {
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "accept SERVICE",
+		Short: "Have the events parked that fail now, though the fault may be the service's",
+		Long: `A service that parks nothing, since many different events fail, holds up what comes
+behind them. accept has those parked that are failing now when they come again within
+five minutes; events that begin to fail later are held back again. Each replica has
+its own list: where there are several, accept at each.`,
+		Example: "  quad parked accept order",
+		Args:    exactly("SERVICE"),
+		RunE: g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
+			_, admins, err := r.admins(args[0])
+			if err != nil {
+				return err
+			}
+			n, err := admins[args[0]].AcceptParking(cmd.Context(), limit)
+			if err != nil {
+				return fmt.Errorf("accept parking by %s: %w", args[0], err)
+			}
+			if g.json {
+				return printJSON(os.Stdout, map[string]any{"service": args[0], "accepted": n})
+			}
+			fmt.Printf("%s will park %d events that fail now\n", args[0], n)
+			return nil
+		}),
+	}
+	cmd.Flags().IntVar(&limit, "limit", listedMost, "how many events at most, up to 1000")
+	return cmd
+}
