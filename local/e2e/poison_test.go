@@ -70,7 +70,7 @@ func (s *system) asOwner(t *testing.T, app, sql string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, s.DatabaseURL(app))
+	conn, err := pgx.Connect(ctx, s.OwnerURL(app))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ const (
 
 // The table has no unique key, so that an effect that happens twice shows.
 var effects = fstest.MapFS{"migrations/00001_effect.sql": {Data: []byte(
-	"-- +goose Up\ncreate table effect (event_id uuid not null);\n")}}
+	"-- +goose Up\ncreate table effect (event_id uuid not null);\ncreate table one_effect (one int primary key);\n")}}
 
 // world is one service: its database, its replicas of the inbox, and a broker.
 type world struct {
@@ -191,9 +191,10 @@ func (w *world) count(table string) (n int) {
 	return n
 }
 
+// exec does what the service may not.
 func (w *world) exec(sql string, args ...any) {
 	w.Helper()
-	if _, err := w.pool.Exec(context.Background(), sql, args...); err != nil {
+	if _, err := pgtest.Admin(w, w.pool).Exec(context.Background(), sql, args...); err != nil {
 		w.Fatalf("%s: %v", sql, err)
 	}
 }

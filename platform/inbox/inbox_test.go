@@ -45,7 +45,7 @@ func TestEffectOnce(t *testing.T) {
 			if err := note(ctx, tx, batch); err != nil {
 				return err
 			}
-			_, err := tx.Exec(ctx, `create unique index on effect (event_id)`)
+			_, err := tx.Exec(ctx, `insert into one_effect (one) values (1)`)
 			return err
 		})
 		id, raw := event(t)

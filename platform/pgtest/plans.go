@@ -26,11 +26,12 @@ type Plans struct {
 }
 
 // Explain returns a second pool on the database of pool, whose statements are
-// planned in the given way, and their plans.
+// planned in the given way, and their plans. It connects as superuser, who alone may
+// load auto_explain, and goes on with the rights of a service.
 func Explain(t testing.TB, pool *pgxpool.Pool, way string) (*pgxpool.Pool, *Plans) {
 	t.Helper()
 	plans := &Plans{}
-	cfg := pool.Config()
+	cfg := open(t, urlOf(t, serverURL(t), pool.Config().ConnConfig.Database, "")).Config()
 	prepare := cfg.AfterConnect
 	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		if err := prepare(ctx, conn); err != nil {
@@ -40,7 +41,8 @@ func Explain(t testing.TB, pool *pgxpool.Pool, way string) (*pgxpool.Pool, *Plan
 			load 'auto_explain';
 			set auto_explain.log_min_duration = 0;
 			set auto_explain.log_level = notice;
-			set plan_cache_mode = `+way)
+			set plan_cache_mode = `+way+`;
+			set session authorization `+RuntimeRole)
 		return err
 	}
 	cfg.ConnConfig.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { plans.add(n.Message) }
@@ -83,12 +85,13 @@ func (p *Plans) Check(t testing.TB, indexes ...string) {
 	}
 }
 
-// Fill runs statements that give tables a realistic size, and brings their
-// statistics up to date.
+// Fill runs statements that give tables a realistic size, and brings their statistics
+// up to date. It may do anything.
 func Fill(t testing.TB, pool *pgxpool.Pool, statements ...string) {
 	t.Helper()
+	admin := Admin(t, pool)
 	for _, sql := range append(statements, `vacuum analyze`) {
-		if _, err := pool.Exec(t.Context(), sql); err != nil {
+		if _, err := admin.Exec(t.Context(), sql); err != nil {
 			t.Fatalf("%s: %v", sql, err)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 
 // What BEGIN and COMMIT travel with has its effect as if each had come alone.
 func TestPipedTransactions(t *testing.T) {
-	pool := pgtest.Open(t, pgtest.None)
+	pool := pgtest.Owner(t, pgtest.Open(t, pgtest.None))
 	exec(t, pool, `create table note (n int primary key)`)
 	boom := errors.New("boom")
 	for name, tc := range map[string]struct {
@@ -65,7 +65,7 @@ func TestPipedTransactions(t *testing.T) {
 
 // A row that changed meanwhile runs the transaction again, which then succeeds.
 func TestPipedTransactionRunsAgain(t *testing.T) {
-	pool := pgtest.Open(t, pgtest.None)
+	pool := pgtest.Owner(t, pgtest.Open(t, pgtest.None))
 	exec(t, pool, `create table note (n int primary key)`)
 	runs := 0
 	err := pgtx.RunPiped(t.Context(), pool, func(_ context.Context, tx *pgtx.Tx) error {
@@ -124,7 +124,7 @@ func count(ctx context.Context, tx *pgtx.Tx, want int) error {
 // A migration that changes the type of a column outdates statements that are
 // prepared. Their transactions run again instead of failing.
 func TestOutdatedStatementsRunAgain(t *testing.T) {
-	pool := pgtest.Open(t, pgtest.None)
+	pool := pgtest.Owner(t, pgtest.Open(t, pgtest.None))
 	exec(t, pool, `create table note (n int primary key)`)
 	look := func(ctx context.Context, tx *pgtx.Tx) error {
 		rows, err := tx.Query(ctx, `select n from note`)

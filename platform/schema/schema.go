@@ -1,55 +1,80 @@
-// Package schema brings a service's database up to date: the kit's own tables
-// first, then the service's.
+// Package schema brings a service's database up to date, and checks that it is.
+// Migrate runs as the role that owns the database: first the kit's migrations, then
+// the service's, then the privileges of the role that the service runs as. Await is
+// for the service, which changes nothing.
 package schema
 
 import (
-	"context"
 	"embed"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/database"
-	"github.com/pressly/goose/v3/lock"
 )
 
 //go:embed migrations/*.sql
 var kit embed.FS
 
-// Up applies what is missing of the kit's migrations and of own, which holds a
-// folder "migrations". Replicas that start together wait for one another.
-func Up(ctx context.Context, pool *pgxpool.Pool, own fs.FS) error {
-	if err := apply(ctx, pool, "kit_migrations", kit); err != nil {
-		return fmt.Errorf("migrate kit tables: %w", err)
-	}
-	if err := apply(ctx, pool, "service_migrations", own); err != nil {
-		return fmt.Errorf("migrate service tables: %w", err)
-	}
-	return nil
+// A part of the schema has migrations of its own, numbered from 1.
+type part struct {
+	name     string // as in schema_floor
+	table    string // of the migrations that were applied
+	files    fs.FS
+	versions []int64 // that the code holds, ascending
 }
 
-func apply(ctx context.Context, pool *pgxpool.Pool, table string, files fs.FS) error {
-	dir, err := fs.Sub(files, "migrations")
-	if err != nil {
-		return err
+// parts returns the kit's part and the service's, whose migrations are in the folder
+// "migrations" of own.
+func parts(own fs.FS) ([]part, error) {
+	all := []part{{name: "kit", table: "kit_migrations"}, {name: "service", table: "service_migrations"}}
+	for i, files := range []fs.FS{kit, own} {
+		p := &all[i]
+		var err error
+		if p.files, err = fs.Sub(files, "migrations"); err != nil {
+			return nil, fmt.Errorf("read %s migrations: %w", p.name, err)
+		}
+		names, err := fs.Glob(p.files, "*.sql")
+		if err != nil {
+			return nil, fmt.Errorf("read %s migrations: %w", p.name, err)
+		}
+		for _, name := range names {
+			version, err := goose.NumericComponent(name)
+			if err != nil {
+				return nil, fmt.Errorf("%s migration %s: %w", p.name, name, err)
+			}
+			p.versions = append(p.versions, version)
+		}
+		slices.Sort(p.versions)
 	}
-	db := stdlib.OpenDBFromPool(pool)
-	defer db.Close() //nolint:errcheck // the pool is the caller's and stays open
-	store, err := database.NewStore(goose.DialectPostgres, table)
-	if err != nil {
-		return err
-	}
-	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60))
-	if err != nil {
-		return err
-	}
-	provider, err := goose.NewProvider("", db, dir,
-		goose.WithStore(store), goose.WithSessionLocker(locker), goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		return err
-	}
-	_, err = provider.Up(ctx)
-	return err
+	return all, nil
 }
+
+// version is the highest migration that the code holds, which is how code and schema
+// are compared.
+func (p part) version() int64 {
+	if len(p.versions) == 0 {
+		return 0
+	}
+	return p.versions[len(p.versions)-1]
+}
+
+// file returns name and text of one migration.
+func (p part) file(version int64) (name, text string, err error) {
+	names, err := fs.Glob(p.files, "*.sql")
+	if err != nil {
+		return "", "", err
+	}
+	for _, name := range names {
+		if v, err := goose.NumericComponent(name); err == nil && v == version {
+			b, err := fs.ReadFile(p.files, name)
+			return name, string(b), err
+		}
+	}
+	return "", "", fmt.Errorf("no %s migration has the number %d", p.name, version)
+}
+
+// withoutTransaction reports whether a migration runs outside a transaction, as
+// "create index concurrently" must.
+func withoutTransaction(text string) bool { return strings.Contains(text, "+goose NO TRANSACTION") }

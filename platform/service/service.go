@@ -1,5 +1,5 @@
-// Package service runs a service: it reads the settings, migrates the database,
-// starts outbox, inbox, listeners and the service's own work, and stops them in
+// Package service runs a service: it reads the settings, checks the database, starts
+// outbox, inbox, listeners and the service's own work, and stops them in
 // the order that loses nothing. A service's main only calls Main.
 package service
 
@@ -31,7 +31,6 @@ import (
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/pgtx"
 	"quadrille.internal/platform/rest"
-	"quadrille.internal/platform/schema"
 	"quadrille.internal/platform/sidecar"
 	"quadrille.internal/platform/subscriber"
 	"quadrille.internal/platform/telemetry"
@@ -62,6 +61,9 @@ type Spec struct {
 	Name string
 	// Migrations holds a folder "migrations".
 	Migrations fs.FS
+	// Grants are the privileges of the service's role by table, where they are not
+	// "select, insert, update, delete"; "" is none, and functions end in "()".
+	Grants map[string]string
 	// Topics the service subscribes to.
 	Topics []string
 	// Build reads the service's settings from kit.Config and wires it. It must not
@@ -106,6 +108,7 @@ type settings struct {
 
 	tokens      tokens
 	database    config.Secret
+	privileges  string
 	maxConns    int
 	sidecarAddr string
 	logLevel    string
@@ -122,6 +125,7 @@ func readSettings(r *config.Reader) settings {
 		healthAddr:  r.Addr("QUADRILLE_HEALTH_ADDR", "127.0.0.1:8083"),
 		tokens:      readTokens(r),
 		database:    r.Secret("QUADRILLE_DATABASE_URL"),
+		privileges:  readPrivileges(r),
 		maxConns:    r.Int("QUADRILLE_DATABASE_CONNS", 10, 3, 200),
 		sidecarAddr: net.JoinHostPort("127.0.0.1", strconv.Itoa(r.Int("DAPR_GRPC_PORT", 50001, 1, 65535))),
 		logLevel:    r.Choice("QUADRILLE_LOG_LEVEL", "info", "debug", "info", "warn", "error"),
@@ -136,8 +140,9 @@ func readSettings(r *config.Reader) settings {
 	}
 }
 
-// Main runs a service until SIGTERM or SIGINT and ends the process: 0 after a
-// whole stop, 1 otherwise.
+// Main does what the command line says: without arguments it runs the service until
+// SIGTERM or SIGINT, and `migrate` brings its database up to date. It ends the
+// process: 0 after a whole stop or a migration, 2 for a wrong command line, 1 otherwise.
 func Main(spec Spec) {
 	// Whoever reads our log may end before us (dapr run does when killed); the next
 	// line must not be our last.
@@ -152,11 +157,10 @@ func Main(spec Spec) {
 		debug.SetMemoryLimit(memoryLimit)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	err := Run(ctx, spec, os.LookupEnv, os.Stderr)
+	code := Command(ctx, spec, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr)
 	stop()
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", spec.Name, err)
-		os.Exit(1)
+	if code != 0 {
+		os.Exit(code)
 	}
 }
 
@@ -309,16 +313,6 @@ func (p *process) listen(ctx context.Context) error {
 		l.keep(ln)
 	}
 	return nil
-}
-
-// prepare waits for the database and migrates it.
-func (p *process) prepare(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	if err := pgtx.Await(ctx, p.pool); err != nil {
-		return err
-	}
-	return schema.Up(ctx, p.pool, p.spec.Migrations)
 }
 
 // layers lists what runs, bottom up.

@@ -16,7 +16,6 @@ import (
 	runtimev1 "github.com/dapr/dapr/pkg/proto/runtime/v1"
 
 	"quadrille.internal/events"
-	"quadrille.internal/platform/pgtest"
 	"quadrille.internal/platform/service"
 )
 
@@ -255,10 +254,10 @@ func TestStoppingWhileStarting(t *testing.T) {
 	}
 }
 
-// Replicas that start together migrate one after the other.
+// Replicas that start together all find the schema that they need.
 func TestReplicasStartTogether(t *testing.T) {
 	d := startDaprd(t)
-	database := pgtest.URL(t)
+	database := migrated(t)
 	var replicas []*running
 	for range 3 {
 		env := environment(t, d)

@@ -18,7 +18,7 @@ import (
 // them again. Taken back, they must leave nothing behind.
 func CheckMigrations(t testing.TB, own fs.FS) {
 	t.Helper()
-	pool := pgtest.Open(t, own)
+	pool := pgtest.Owner(t, pgtest.Open(t, own))
 	before := tables(t, pool)
 	dir, err := fs.Sub(own, "migrations")
 	if err != nil {

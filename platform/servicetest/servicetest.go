@@ -31,10 +31,11 @@ import (
 )
 
 // NewKit returns what the service called name is built with, on a database of
-// its own. The outbox is not running: what is emitted stays in its table.
-func NewKit(t testing.TB, name string, migrations fs.FS) *service.Kit {
+// its own, as a role that has no more than grants (those of the service's Spec) say.
+// The outbox is not running: what is emitted stays in its table.
+func NewKit(t testing.TB, name string, migrations fs.FS, grants ...map[string]string) *service.Kit {
 	t.Helper()
-	return kitOn(pgtest.Open(t, migrations), name)
+	return kitOn(pgtest.Open(t, migrations, grants...), name)
 }
 
 func kitOn(pool *pgxpool.Pool, name string) *service.Kit {

@@ -16,6 +16,7 @@ import (
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/outbox"
+	"quadrille.internal/platform/pgtest"
 	"quadrille.internal/platform/service"
 	"quadrille.internal/platform/servicetest"
 	"quadrille.internal/workflows/b2b/chain"
@@ -138,7 +139,7 @@ func (o *office) expectEmitted(id uuid.UUID, want ...string) {
 // exec runs a statement that nothing in the service would.
 func (o *office) exec(sql string, args ...any) {
 	o.Helper()
-	if _, err := o.Pool.Exec(o.Context(), sql, args...); err != nil {
+	if _, err := pgtest.Admin(o.T, o.Pool).Exec(o.Context(), sql, args...); err != nil {
 		o.Fatalf("%s: %v", sql, err)
 	}
 }

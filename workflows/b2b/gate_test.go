@@ -12,6 +12,7 @@ import (
 
 	"quadrille.internal/events"
 	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/pgtest"
 	"quadrille.internal/platform/servicetest"
 	"quadrille.internal/workflows/b2b/chain"
 )
@@ -301,8 +302,9 @@ func TestDecisionsAreAppendOnly(t *testing.T) {
 	if _, err := o.cast(o.gated("acme", 5_000).OrderID, yes("bob")); err != nil {
 		t.Fatal(err)
 	}
+	owner := pgtest.Owner(t, o.Pool)
 	for _, sql := range []string{`update decisions set verdict = 'reject', reason = 'x'`, `delete from decisions`, `truncate decisions`} {
-		if _, err := o.Pool.Exec(t.Context(), sql); err == nil || !strings.Contains(err.Error(), "append-only") {
+		if _, err := owner.Exec(t.Context(), sql); err == nil || !strings.Contains(err.Error(), "append-only") {
 			t.Errorf("%s: %v", sql, err)
 		}
 	}

@@ -175,9 +175,11 @@ type inventoryServer struct {
 func startInventory(t *testing.T) *inventoryServer {
 	t.Helper()
 	api, intake, admin, health := freeAddr(t), freeAddr(t), freeAddr(t), freeAddr(t)
+	database := pgtest.New(t)
+	database.Migrate(t, os.DirFS("../../services/inventory"))
 	run(t, "http://"+health+"/healthz", []string{
 		"QUADRILLE_HTTP_ADDR=" + api, "QUADRILLE_GRPC_ADDR=" + intake, "QUADRILLE_ADMIN_ADDR=" + admin, "QUADRILLE_HEALTH_ADDR=" + health,
-		"QUADRILLE_DATABASE_URL=" + pgtest.URL(t), "DAPR_GRPC_PORT=1",
+		"QUADRILLE_DATABASE_URL=" + database.Runtime, "DAPR_GRPC_PORT=1",
 		"APP_API_TOKEN=" + appToken, "DAPR_API_TOKEN=" + appToken, "QUADRILLE_ADMIN_TOKEN=" + erpKey, // which send sends
 	}, build(t, "../../services/inventory"))
 	conn, err := grpc.NewClient(intake, grpc.WithTransportCredentials(insecure.NewCredentials()))

@@ -390,7 +390,7 @@ func (w *world) sabotage() {
 	w.exec(`
 		create sequence sabotaged;
 		create table sabotage (company text, until bigint);
-		create function sabotage() returns trigger language plpgsql as $$
+		create function sabotage() returns trigger language plpgsql security definer set search_path = public as $$
 		begin
 			if new.held < old.held and nextval('sabotaged') <= (select until from sabotage where company = new.id) then
 				raise exception 'sabotaged';

@@ -18,7 +18,7 @@ const (
 // Fill adds n settled orders of the last year to the services' databases, and the
 // inbox rows that there would still be of them: to measure what a long history costs.
 // They are orders that were declined, so that the books of the payment provider,
-// which hold nothing of them, agree. url is that of a service's own role; told is
+// which hold nothing of them, agree. url is that of the role that owns a service's tables; told is
 // how many orders there are so far.
 func Fill(ctx context.Context, url func(service string) string, n int, told func(orders int)) error {
 	conns := make(map[string]*pgx.Conn, len(histories))

@@ -22,7 +22,7 @@ func (chargedNobody) Refunds(context.Context, string) ([]provider.Refund, error)
 func TestHistoryBalances(t *testing.T) {
 	pools := map[string]*pgxpool.Pool{}
 	for service := range histories {
-		pools[service] = pgtest.Open(t, os.DirFS("../../../services/"+service))
+		pools[service] = pgtest.Owner(t, pgtest.Open(t, os.DirFS("../../../services/"+service)))
 	}
 	const n = historyChunk + 3
 	told := 0

@@ -50,6 +50,11 @@ func (s *Stack) DatabaseURL(app string) string {
 	return s.databaseURL(app, s.passwords[app], app)
 }
 
+// OwnerURL connects as the role that owns the app's database and migrates it.
+func (s *Stack) OwnerURL(app string) string {
+	return s.databaseURL(ownerOf(app), s.passwords[ownerOf(app)], app)
+}
+
 // AuditorURL connects to the app's database to read only.
 func (s *Stack) AuditorURL(app string) string {
 	return s.databaseURL(auditor, s.passwords[auditor], app)

@@ -30,6 +30,8 @@ func sqlState(err error) string {
 	return ""
 }
 
+const insufficientPrivilege = "42501"
+
 func TestServers(t *testing.T) {
 	s, events := newStack(t)
 	if err := s.UpServers(t.Context()); err != nil {
@@ -38,11 +40,14 @@ func TestServers(t *testing.T) {
 
 	t.Run("each service has a database of its own", func(t *testing.T) {
 		for _, app := range s.Apps() {
-			if err := query(t, s.DatabaseURL(app), "CREATE TABLE kept (id int); INSERT INTO kept VALUES (1)"); err != nil {
+			kept := "CREATE TABLE kept (id int); INSERT INTO kept (id) VALUES (1); GRANT SELECT ON kept TO " + quote(app)
+			if err := query(t, s.OwnerURL(app), kept); err != nil {
 				t.Errorf("%s: %v", app, err)
 			}
+			if err := query(t, s.DatabaseURL(app), "CREATE TABLE other ()"); sqlState(err) != insufficientPrivilege {
+				t.Errorf("%s may create tables: %v", app, err)
+			}
 		}
-		const insufficientPrivilege = "42501"
 		foreign := s.databaseURL("payment", s.passwords["payment"], "order")
 		if err := query(t, foreign, "SELECT 1"); sqlState(err) != insufficientPrivilege {
 			t.Errorf("payment in the database of order: %v", err)

@@ -78,8 +78,8 @@ func (s *Stack) daprRun(ctx context.Context) error {
 
 // servicesCanStart finds the faults that would otherwise hide in the CLI's log.
 func (s *Stack) servicesCanStart() error {
-	if missing := s.Unbuilt(); len(missing) > 0 {
-		return &EnvironmentError{Problem: "not built: " + strings.Join(missing, ", "), Remedy: "run `quad build`"}
+	if err := s.allBuilt(); err != nil {
+		return err
 	}
 	for _, part := range s.serviceParts() {
 		if err := portFree(strings.TrimPrefix(s.listens(part), "http://")); err != nil {

@@ -72,6 +72,7 @@ const (
 	Stopped  State = "stopped"
 	Building State = "building" // repeated while it lasts
 	Built    State = "built"
+	Applied  State = "applied" // migrations
 	Note     State = "note"
 )
 
@@ -85,6 +86,7 @@ type Stack struct {
 	reporting sync.Mutex // Report is called by one goroutine at a time
 	run       *runFile
 	passwords map[string]string // by database role
+	migrated  map[string]string // the programs that migrated, by app
 	admin     map[string]string // operators' token, by service
 	tokens    struct{ app, dapr, psp, erp string }
 
@@ -213,8 +215,12 @@ func (s *Stack) readSecrets() error {
 			return err
 		}
 	}
-	s.passwords = map[string]string{}
-	for _, role := range append(s.Apps(), auditor, stateStore) {
+	s.passwords, s.migrated = map[string]string{}, map[string]string{}
+	roles := append(s.Apps(), auditor, stateStore)
+	for _, app := range s.Apps() {
+		roles = append(roles, ownerOf(app))
+	}
+	for _, role := range roles {
 		password, err := s.secret(role + ".password")
 		if err != nil {
 			return err

@@ -44,8 +44,8 @@ func (s *Stack) UpServers(ctx context.Context) error {
 	return s.startServers(ctx)
 }
 
-// UpInfra starts all that the services need but no service, for tests that start
-// those one by one.
+// UpInfra starts all that the services need but no service, and brings their databases
+// up to date, for tests that start services one by one.
 func (s *Stack) UpInfra(ctx context.Context) error {
 	unlock, err := s.lock()
 	if err != nil {
@@ -102,7 +102,7 @@ func (s *Stack) startInfra(ctx context.Context) error {
 		return err
 	}
 	for _, start := range []func(context.Context) error{
-		s.startServers, s.startSentry, s.startPlacement, s.startScheduler, s.startPSP, s.startERP,
+		s.startServers, s.startSentry, s.startPlacement, s.startScheduler, s.startPSP, s.startERP, s.migrate,
 	} {
 		if err := start(ctx); err != nil {
 			return err

@@ -51,7 +51,7 @@ func (e *erpOrders) add(id string, order uuid.UUID, total int64, status string) 
 }
 
 func newOffice(t *testing.T) *office {
-	o := &office{world: newWorld(t), b2b: pgtest.Open(t, os.DirFS("../../../workflows/b2b"))}
+	o := &office{world: newWorld(t), b2b: pgtest.Owner(t, pgtest.Open(t, os.DirFS("../../../workflows/b2b")))}
 	o.exec(o.b2b, `alter table decisions disable trigger user`) // what these tests do to it, nobody else can
 	o.flush()
 	return o
