@@ -99,18 +99,28 @@ func TestOpenAPIHasTheAdminAndHealthRoutes(t *testing.T) {
 	same(t, "health", routesOf(parse(t, "platform/service/*.go"), "healthHandler"), documentedRoutes(api, "health"))
 }
 
-// What is on the admin port wants the token, and nothing else does.
+// What is on the admin port wants the token, and nothing else does. What is on the
+// public port too may come without.
 func TestOpenAPISaysWhatIsForOperators(t *testing.T) {
-	code := adminRoutes(t)
+	code, public := adminRoutes(t), make(map[string]bool)
 	for _, s := range services {
-		maps.Copy(code, routesOf(parse(t, folder(s)+"/*.go"), "operatorRoutes"))
+		files := parse(t, folder(s)+"/*.go")
+		maps.Copy(code, routesOf(files, "operatorRoutes"))
+		maps.Copy(public, routesOf(files, "routes"))
 	}
 	doc := make(map[string]bool)
 	eachOperation(load(t), func(op node, method, path string) {
-		if op.child("security").value == nil {
+		if public[method+" "+path] && op.child("parameters").child("0").child("name").text() != "Quadrille-Caller" {
+			t.Errorf("%s %s does not name the caller", method, path)
+		}
+		ways := len(op.child("security").keys())
+		if ways == 0 {
 			return
 		}
 		doc[method+" "+path] = true
+		if both := ways == 2; both != public[method+" "+path] {
+			t.Errorf("%s %s may come without the token: %v", method, path, both)
+		}
 		if op.child("responses").child("401").value == nil {
 			t.Errorf("%s %s lacks the answer 401", method, path)
 		}

@@ -41,6 +41,7 @@ func (g *globals) connect(ctx context.Context, patience time.Duration) (*running
 			Checkout: s.HTTPURL("checkout"), Inventory: s.HTTPURL("inventory"), Order: s.HTTPURL("order"),
 			B2B:            s.HTTPURL("b2b"),
 			InventoryAdmin: api.AdminAccess{URL: s.AdminURL("inventory"), Token: s.AdminToken("inventory")},
+			OrderAdmin:     api.AdminAccess{URL: s.AdminURL("order"), Token: s.AdminToken("order")},
 			B2BAdmin:       api.AdminAccess{URL: s.AdminURL("b2b"), Token: s.AdminToken("b2b")},
 		}, patience),
 		provider: provider.New(s.PSPURL(), s.PSPKey()),

@@ -140,5 +140,6 @@ func (p *process) expose() {
 	m.Gauge("http_connections", "Connections of the public port.", func() int64 { return p.http.Stats().Open })
 	m.Counter("http_connections_refused_total", "Connections answered 503, since all were busy.", func() int64 { return p.http.Stats().Refused })
 	m.Counter("http_connections_evicted_total", "Idle connections closed for a newcomer.", func() int64 { return p.http.Stats().Evicted })
+	m.Counter("http_callers_refused_total", "Requests that named no caller, or not as the edge does.", p.callers.Refused)
 	m.Gauge("database_connections", "Connections of the pool in use.", func() int64 { return int64(p.pool.Stat().AcquiredConns()) })
 }

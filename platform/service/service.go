@@ -25,6 +25,7 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"google.golang.org/grpc"
 
+	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/config"
 	"quadrille.internal/platform/group"
 	"quadrille.internal/platform/inbox"
@@ -106,6 +107,7 @@ type Work struct {
 type settings struct {
 	httpAddr, grpcAddr, adminAddr, healthAddr string
 
+	behindEdge  bool
 	tokens      tokens
 	database    config.Secret
 	privileges  string
@@ -123,6 +125,7 @@ func readSettings(r *config.Reader) settings {
 		grpcAddr:    r.Addr("QUADRILLE_GRPC_ADDR", "127.0.0.1:8081"),
 		adminAddr:   r.Addr("QUADRILLE_ADMIN_ADDR", "127.0.0.1:8082"),
 		healthAddr:  r.Addr("QUADRILLE_HEALTH_ADDR", "127.0.0.1:8083"),
+		behindEdge:  r.Choice("QUADRILLE_BEHIND_EDGE", "off", "off", "on") == "on",
 		tokens:      readTokens(r),
 		database:    r.Secret("QUADRILLE_DATABASE_URL"),
 		privileges:  readPrivileges(r),
@@ -203,6 +206,7 @@ type process struct {
 	exports       bool // spans, to an OTLP endpoint
 	stopTracing   func(context.Context) error
 	intake        http.Handler
+	callers       caller.Guard
 	subscriptions *grpc.Server
 	recorder      *runtimetrace.FlightRecorder
 	closers       []func()
@@ -273,6 +277,8 @@ func (p *process) publicHandler() http.Handler {
 	r := chi.NewRouter()
 	r.Use(rest.Limit(maxRequests))
 	r.Use(p.traced)
+	p.callers.Required = p.set.behindEdge
+	r.Use(p.callers.Handler)
 	r.Use(rest.LimitBodies(maxBodies)) // innermost, since others wrap the body too
 	rest.Fallbacks(r)
 	if p.app.Routes != nil {

@@ -12,6 +12,7 @@ import (
 
 	"quadrille.internal/events"
 	"quadrille.internal/platform/aggregate"
+	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/rest"
@@ -68,6 +69,9 @@ func (s *server) post(w http.ResponseWriter, r *http.Request) error {
 	if err := req.validate(); err != nil {
 		return err
 	}
+	if err := caller.CheckIs(r.Context(), "customer_id", req.CustomerID); err != nil {
+		return err
+	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return fmt.Errorf("new checkout id: %w", err)
@@ -113,7 +117,7 @@ func (s *server) get(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	c := found[id]
-	if c == nil {
+	if c == nil || !caller.Is(r.Context(), c.CustomerID) { // others' are not even admitted to exist
 		return fault.New(fault.NotFound, "checkout_not_found", "There is no such checkout.")
 	}
 	return rest.Write(w, http.StatusOK, view{

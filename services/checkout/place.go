@@ -31,6 +31,12 @@ func hashOf(body []byte) hash {
 	return sum[:]
 }
 
+// orderKey tells requests apart: each customer's idempotency keys are his own. Where
+// the edge says who asks, that is the customer.
+type orderKey struct{ customer, key string }
+
+func keyOf(c *Checkout) orderKey { return orderKey{c.CustomerID, c.IdempotencyKey} }
+
 // placement is one request to place an order. Exactly one of placed and err is
 // set once it has been run.
 type placement struct {
@@ -49,11 +55,11 @@ type placer struct {
 	group  *group.Group[*placement]
 
 	mu       sync.Mutex
-	inFlight map[string]struct{} // idempotency keys
+	inFlight map[orderKey]struct{}
 }
 
 func newPlacer(o *outbox.Outbox) *placer {
-	p := &placer{outbox: o, inFlight: make(map[string]struct{})}
+	p := &placer{outbox: o, inFlight: make(map[orderKey]struct{})}
 	p.group = group.New(group.Config{Workers: 1}, p.placeAll)
 	return p
 }
@@ -63,7 +69,7 @@ func (p *placer) run(ctx context.Context) error { return p.group.Run(ctx) }
 // place records a checkout and returns it, or the one that bears its key
 // already. A key used for another request, or by one under way, is refused.
 func (p *placer) place(ctx context.Context, pl *placement) (*Checkout, error) {
-	key := pl.checkout.IdempotencyKey
+	key := keyOf(pl.checkout)
 	if !p.enter(key) {
 		return nil, fault.New(fault.Conflict, "idempotency_in_flight", "A request with this Idempotency-Key is under way; ask again shortly.")
 	}
@@ -83,7 +89,7 @@ func (p *placer) place(ctx context.Context, pl *placement) (*Checkout, error) {
 	return pl.placed, nil
 }
 
-func (p *placer) enter(key string) bool {
+func (p *placer) enter(key orderKey) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, ok := p.inFlight[key]; ok {
@@ -93,7 +99,7 @@ func (p *placer) enter(key string) bool {
 	return true
 }
 
-func (p *placer) leave(key string) {
+func (p *placer) leave(key orderKey) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.inFlight, key)
@@ -116,10 +122,9 @@ func (p *placer) placeAll(ctx context.Context, batch []*placement) {
 // key twice, since a caller who hung up may have asked again.
 func insertAll(ctx context.Context, tx *outbox.Tx, batch []*placement) error {
 	rows := make([]*Checkout, len(batch))
-	keys := make([]string, len(batch))
 	for i, pl := range batch {
 		pl.checkout.PlacedAt = tx.Now
-		rows[i], keys[i] = pl.checkout, pl.checkout.IdempotencyKey
+		rows[i] = pl.checkout
 	}
 	body, err := json.Marshal(rows)
 	if err != nil {
@@ -127,7 +132,7 @@ func insertAll(ctx context.Context, tx *outbox.Tx, batch []*placement) error {
 	}
 	added, err := tx.Query(ctx, `
 		insert into checkouts (`+checkouts.Columns("")+`)
-		select `+checkouts.Columns("")+` from json_populate_recordset(null::checkouts, $1) order by idempotency_key
+		select `+checkouts.Columns("")+` from json_populate_recordset(null::checkouts, $1) order by customer_id, idempotency_key
 		on conflict on constraint checkouts_once do nothing
 		returning id`, body)
 	if err != nil {
@@ -143,7 +148,7 @@ func insertAll(ctx context.Context, tx *outbox.Tx, batch []*placement) error {
 	if len(fresh) == len(batch) {
 		return nil
 	}
-	return findEarlier(ctx, tx, batch, keys)
+	return findEarlier(ctx, tx, batch)
 }
 
 func announce(tx *outbox.Tx, batch []*placement, added []uuid.UUID) error {
@@ -164,18 +169,26 @@ func announce(tx *outbox.Tx, batch []*placement, added []uuid.UUID) error {
 	return nil
 }
 
-func findEarlier(ctx context.Context, tx *outbox.Tx, batch []*placement, keys []string) error {
-	earlier, err := checkouts.Select(ctx, tx, "where idempotency_key = any($1)", keys)
+func findEarlier(ctx context.Context, tx *outbox.Tx, batch []*placement) error {
+	var customers, keys []string
+	for _, pl := range batch {
+		if pl.placed == nil {
+			customers, keys = append(customers, pl.checkout.CustomerID), append(keys, pl.checkout.IdempotencyKey)
+		}
+	}
+	earlier, err := checkouts.Select(ctx, tx, `
+		where (customer_id, idempotency_key) in (
+			select w.customer, w.key from unnest($1::text[], $2::text[]) as w(customer, key))`, customers, keys)
 	if err != nil {
 		return err
 	}
-	byKey := make(map[string]*Checkout, len(earlier))
+	byKey := make(map[orderKey]*Checkout, len(earlier))
 	for _, c := range earlier {
-		byKey[c.IdempotencyKey] = c
+		byKey[keyOf(c)] = c
 	}
 	for _, pl := range batch {
 		if pl.placed == nil {
-			pl.placed = byKey[pl.checkout.IdempotencyKey]
+			pl.placed = byKey[keyOf(pl.checkout)]
 		}
 	}
 	return nil

@@ -40,7 +40,7 @@ func TestIdempotencyKey(t *testing.T) {
 	if again.Status != http.StatusAccepted || again.Body != first.Body || again.Header.Get("Location") != first.Header.Get("Location") {
 		t.Errorf("again: %d %s, want the same answer, %s", again.Status, again.Body, first.Body)
 	}
-	other := post(strings.Replace(goodBody, "17850", "17851", 1), "Idempotency-Key", "k1")
+	other := post(strings.Replace(goodBody, "GBP", "EUR", 1), "Idempotency-Key", "k1")
 	if p := other.Problem(); other.Status != http.StatusUnprocessableEntity || p.Code != "idempotency_mismatch" || p.Field != "Idempotency-Key" {
 		t.Errorf("another body: %d %s", other.Status, other.Body)
 	}

@@ -30,6 +30,7 @@ func (s *server) routes(r chi.Router) {
 
 // operatorRoutes are on the admin port: who may set stock may give it away.
 func (s *server) operatorRoutes(r chi.Router) {
+	r.Get("/v1/stock/{sku}", s.api.Handle(s.get))
 	r.Put("/v1/stock/{sku}", s.api.Handle(s.put))
 }
 

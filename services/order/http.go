@@ -14,6 +14,7 @@ import (
 
 	"quadrille.internal/events"
 	"quadrille.internal/platform/aggregate"
+	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/outbox"
@@ -34,6 +35,12 @@ type server struct {
 
 func (s *server) routes(r chi.Router) {
 	r.Get("/v1/orders", s.api.Handle(s.list))
+	r.Get("/v1/orders/{id}", s.api.Handle(s.get))
+	r.Post("/v1/orders/{id}/cancel", s.api.Handle(s.cancel))
+}
+
+// operatorRoutes are on the admin port, where orders are everybody's.
+func (s *server) operatorRoutes(r chi.Router) {
 	r.Get("/v1/orders/{id}", s.api.Handle(s.get))
 	r.Post("/v1/orders/{id}/cancel", s.api.Handle(s.cancel))
 }
@@ -134,14 +141,15 @@ func (s *server) cancel(w http.ResponseWriter, r *http.Request) error {
 	return rest.Write(w, http.StatusOK, viewOf(o))
 }
 
-// find returns an order whose creation was heard of.
+// find returns an order whose creation was heard of. One of somebody else's is not
+// even admitted to exist.
 func (s *server) find(ctx context.Context, db aggregate.Querier, id uuid.UUID) (*Order, error) {
 	found, err := orders.Load(ctx, db, []uuid.UUID{id})
 	if err != nil {
 		return nil, err
 	}
 	o := found[id]
-	if o == nil || o.PlacedAt == nil {
+	if o == nil || o.PlacedAt == nil || !caller.Is(ctx, *o.CustomerID) {
 		return nil, fault.New(fault.NotFound, "order_not_found", "There is no such order; one just placed may take a moment to appear.")
 	}
 	return o, nil
@@ -152,6 +160,9 @@ func (s *server) list(w http.ResponseWriter, r *http.Request) error {
 	customer := q.Get("customer_id")
 	if customer == "" {
 		return fault.Field("customer_id", "required", "Say whose orders: ?customer_id=.")
+	}
+	if err := caller.CheckIs(r.Context(), "customer_id", customer); err != nil {
+		return err
 	}
 	limit, err := strconv.Atoi(cmp.Or(q.Get("limit"), strconv.Itoa(pageDefault)))
 	if err != nil || limit < 1 || limit > pageMost {

@@ -26,7 +26,7 @@ func spec() service.Spec {
 		},
 		Build: func(kit *service.Kit) service.App {
 			s := &server{pool: kit.Pool, outbox: kit.Outbox, api: kit.API}
-			return service.App{Handle: handle, Routes: s.routes}
+			return service.App{Handle: handle, Routes: s.routes, OperatorRoutes: s.operatorRoutes}
 		},
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"quadrille.internal/events"
 	"quadrille.internal/platform/aggregate"
+	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/outbox"
@@ -32,16 +33,20 @@ type server struct {
 
 func (s *server) routes(r chi.Router) {
 	r.Post("/v1/b2b/orders", s.api.Handle(s.submit))
-	r.Get("/v1/b2b/orders/{id}", s.api.Handle(s.get))
-	r.Post("/v1/b2b/orders/{id}/cancel", s.api.Handle(s.cancel))
-	r.Post("/v1/b2b/orders/{id}/approval", s.api.Handle(s.vote))
+	r.Get("/v1/b2b/orders/{id}", s.api.Handle(s.ofCaller(s.get)))
+	r.Post("/v1/b2b/orders/{id}/cancel", s.api.Handle(s.ofCaller(s.cancel)))
+	r.Post("/v1/b2b/orders/{id}/approval", s.api.Handle(s.ofCaller(s.vote)))
 	r.Get("/v1/b2b/approvals", s.api.Handle(s.approvals))
-	r.Get("/v1/b2b/companies/{company}", s.api.Handle(s.getCompany))
+	r.Get("/v1/b2b/companies/{company}", s.api.Handle(s.callersCompany))
 }
 
 // operatorRoutes are on the admin port: they set credit and who may approve, and show
 // orders of every company.
 func (s *server) operatorRoutes(r chi.Router) {
+	r.Get("/v1/b2b/orders/{id}", s.api.Handle(s.get))
+	r.Post("/v1/b2b/orders/{id}/cancel", s.api.Handle(s.cancel))
+	r.Get("/v1/b2b/approvals", s.api.Handle(s.approvals))
+	r.Get("/v1/b2b/companies/{company}", s.api.Handle(s.getCompany))
 	r.Put("/v1/b2b/companies/{company}", s.api.Handle(s.putCompany))
 	r.Post("/v1/b2b/orders/{id}/resume", s.api.Handle(s.resume))
 	r.Get("/v1/b2b/stuck", s.api.Handle(s.stuck))
@@ -63,6 +68,9 @@ func (s *server) submit(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if err := checkOrder(&req); err != nil {
+		return err
+	}
+	if err := checkBuyer(r.Context(), &req); err != nil {
 		return err
 	}
 	sum := sha256.Sum256(body)
@@ -238,6 +246,9 @@ func (s *server) vote(w http.ResponseWriter, r *http.Request) error {
 	}
 	var v Vote
 	if _, err := rest.Decode(w, r, &v); err != nil {
+		return err
+	}
+	if err := caller.CheckIs(r.Context(), "approver", v.Approver); err != nil {
 		return err
 	}
 	var b *ballot

@@ -9,6 +9,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"quadrille.internal/events"
+	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/outbox"
@@ -29,12 +30,16 @@ func (s *server) approvals(w http.ResponseWriter, r *http.Request) error {
 		return fault.Field("approver", "required", "Say whose queue: ?approver=.")
 	}
 	ctx := r.Context()
+	if err := caller.CheckIs(ctx, "approver", approver); err != nil {
+		return err
+	}
+	by, known := caller.From(ctx) // who may have a namesake at another company
 	open, err := gates.Select(ctx, s.pool, `
-		where state = 'open' and company_id in (
+		where state = 'open' and (not $3 or company_id = $4) and company_id in (
 			select id from companies
 			where policy->'approvers' @> jsonb_build_array(jsonb_build_object('id', $1::text))
 			   or policy->'delegations' @> jsonb_build_array(jsonb_build_object('to', $1::text)))
-		order by expire_at limit $2`, approver, queueMost)
+		order by expire_at limit $2`, approver, queueMost, known, by.Company)
 	if err != nil {
 		return err
 	}

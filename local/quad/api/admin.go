@@ -13,12 +13,12 @@ import (
 // Admin calls the admin port of one service.
 type Admin struct {
 	url    string
-	caller caller
+	sender sender
 }
 
 // NewAdmin returns a client; token is the operators' of that service.
 func NewAdmin(url, token string) *Admin {
-	return &Admin{url: url, caller: newCaller(0, bearer(token))}
+	return &Admin{url: url, sender: newSender(0, bearer(token))}
 }
 
 func bearer(token string) map[string]string {
@@ -54,23 +54,23 @@ func (a *Admin) Parked(ctx context.Context, after string, limit int) (ParkedPage
 	if after != "" {
 		query.Set("after", after)
 	}
-	return call[ParkedPage](ctx, a.caller, request{method: http.MethodGet, url: a.url + "/parked?" + query.Encode()})
+	return call[ParkedPage](ctx, a.sender, request{method: http.MethodGet, url: a.url + "/parked?" + query.Encode()})
 }
 
 // ParkedEvent returns one of them.
 func (a *Admin) ParkedEvent(ctx context.Context, id uuid.UUID) (Parked, error) {
-	return call[Parked](ctx, a.caller, request{method: http.MethodGet, url: a.url + "/parked/" + id.String()})
+	return call[Parked](ctx, a.sender, request{method: http.MethodGet, url: a.url + "/parked/" + id.String()})
 }
 
 // Replay has the service handle a parked event once more.
 func (a *Admin) Replay(ctx context.Context, id uuid.UUID) error {
-	_, err := call[struct{}](ctx, a.caller, request{method: http.MethodPost, url: a.url + "/parked/" + id.String() + "/replay"})
+	_, err := call[struct{}](ctx, a.sender, request{method: http.MethodPost, url: a.url + "/parked/" + id.String() + "/replay"})
 	return err
 }
 
 // Discard gives a parked event up. It is kept with who did so and why.
 func (a *Admin) Discard(ctx context.Context, id uuid.UUID, by, reason string) error {
-	_, err := call[struct{}](ctx, a.caller, request{
+	_, err := call[struct{}](ctx, a.sender, request{
 		method: http.MethodPost, url: a.url + "/parked/" + id.String() + "/discard",
 		body: map[string]string{"by": by, "reason": reason},
 	})
@@ -82,6 +82,6 @@ func (a *Admin) Discard(ctx context.Context, id uuid.UUID, by, reason string) er
 func (a *Admin) AcceptParking(ctx context.Context, limit int) (int, error) {
 	answer, err := call[struct {
 		Accepted int `json:"accepted"`
-	}](ctx, a.caller, request{method: http.MethodPost, url: a.url + "/parked/accept?limit=" + strconv.Itoa(limit)})
+	}](ctx, a.sender, request{method: http.MethodPost, url: a.url + "/parked/accept?limit=" + strconv.Itoa(limit)})
 	return answer.Accepted, err
 }

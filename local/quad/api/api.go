@@ -6,12 +6,14 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/platform/caller"
 )
 
 // URLs are where the services' public APIs are, and the admin ports of those that
@@ -19,27 +21,46 @@ import (
 type URLs struct {
 	Checkout, Inventory, Order, B2B string
 
-	InventoryAdmin, B2BAdmin AdminAccess
+	InventoryAdmin, OrderAdmin, B2BAdmin AdminAccess
 }
 
 // AdminAccess is the admin port of a service and the token it wants.
 type AdminAccess struct{ URL, Token string }
 
-// Client calls the public APIs, and what operators may set. Every call may be repeated: what changes
+func (a AdminAccess) request(method, path string) request {
+	return request{method: method, url: a.URL + path, header: bearer(a.Token)}
+}
+
+// Client calls the public APIs as the edge does: where a request is somebody's, it
+// says so in the header that services take the caller from. What an operator may do
+// for anybody goes to the admin ports. Every call may be repeated: what changes
 // something carries its own identity.
 type Client struct {
 	urls   URLs
-	caller caller
+	sender sender
 }
 
 // New returns a client. patience is how long a call is repeated while a service is
 // overloaded or away; 0 makes one attempt.
 func New(urls URLs, patience time.Duration) *Client {
-	return &Client{urls: urls, caller: newCaller(patience, nil)}
+	return &Client{urls: urls, sender: newSender(patience, nil)}
+}
+
+// as is a header that names the caller, with more names and values. What cannot be a
+// name is left to the service, which says which field holds it.
+func as(c caller.Caller, more ...string) map[string]string {
+	header := make(map[string]string)
+	if _, _, err := caller.Parse(http.Header{caller.Header: {c.String()}}); err == nil {
+		header[caller.Header] = c.String()
+	}
+	for pair := range slices.Chunk(more, 2) {
+		header[pair[0]] = pair[1]
+	}
+	return header
 }
 
 // Close ends the client's idle connections.
-func (c *Client) Close() { c.caller.http.CloseIdleConnections() }
+func (c *Client) Close() { c.sender.http.CloseIdleConnections() }
 
 // NewOrder is what a customer wants to buy.
 type NewOrder struct {
@@ -58,9 +79,9 @@ type Receipt struct {
 
 // Place places an order. The same idempotency key never places two.
 func (c *Client) Place(ctx context.Context, key string, o NewOrder) (Receipt, error) {
-	return call[Receipt](ctx, c.caller, request{
+	return call[Receipt](ctx, c.sender, request{
 		method: http.MethodPost, url: c.urls.Checkout + "/v1/checkouts",
-		header: map[string]string{"Idempotency-Key": key}, body: o,
+		header: as(caller.Caller{ID: o.CustomerID}, "Idempotency-Key", key), body: o,
 	})
 }
 
@@ -84,12 +105,12 @@ type Moment struct {
 
 // Order returns one order. One just placed may not be known for a moment.
 func (c *Client) Order(ctx context.Context, id uuid.UUID) (Order, error) {
-	return call[Order](ctx, c.caller, request{method: http.MethodGet, url: c.urls.Order + "/v1/orders/" + id.String()})
+	return call[Order](ctx, c.sender, c.urls.OrderAdmin.request(http.MethodGet, "/v1/orders/"+id.String()))
 }
 
 // Cancel asks for an order to be cancelled and returns what came of it.
 func (c *Client) Cancel(ctx context.Context, id uuid.UUID) (Order, error) {
-	return call[Order](ctx, c.caller, request{method: http.MethodPost, url: c.urls.Order + "/v1/orders/" + id.String() + "/cancel"})
+	return call[Order](ctx, c.sender, c.urls.OrderAdmin.request(http.MethodPost, "/v1/orders/"+id.String()+"/cancel"))
 }
 
 const pageSize = 200
@@ -103,7 +124,9 @@ func (c *Client) Orders(ctx context.Context, customer string, limit int) ([]Orde
 		page, err := call[struct {
 			Orders []Order `json:"orders"`
 			Next   string  `json:"next_cursor"`
-		}](ctx, c.caller, request{method: http.MethodGet, url: c.urls.Order + "/v1/orders?" + query.Encode()})
+		}](ctx, c.sender, request{
+			method: http.MethodGet, url: c.urls.Order + "/v1/orders?" + query.Encode(), header: as(caller.Caller{ID: customer}),
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -140,15 +163,14 @@ type Count struct {
 
 // Stock returns a SKU's stock.
 func (c *Client) Stock(ctx context.Context, sku string) (Stock, error) {
-	return call[Stock](ctx, c.caller, request{method: http.MethodGet, url: c.urls.Inventory + stockPath(sku)})
+	return call[Stock](ctx, c.sender, c.urls.InventoryAdmin.request(http.MethodGet, stockPath(sku)))
 }
 
 // SetStock sets what lies in some warehouses; the others stay as they are.
 func (c *Client) SetStock(ctx context.Context, sku string, counts []Count) (Stock, error) {
-	return call[Stock](ctx, c.caller, request{
-		method: http.MethodPut, url: c.urls.InventoryAdmin.URL + stockPath(sku), header: bearer(c.urls.InventoryAdmin.Token),
-		body: map[string]any{"warehouses": counts},
-	})
+	r := c.urls.InventoryAdmin.request(http.MethodPut, stockPath(sku))
+	r.body = map[string]any{"warehouses": counts}
+	return call[Stock](ctx, c.sender, r)
 }
 
 func stockPath(sku string) string { return "/v1/stock/" + url.PathEscape(sku) }

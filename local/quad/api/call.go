@@ -46,15 +46,15 @@ const (
 	connections = 64 // kept open to one service
 )
 
-// caller sends requests, again and again while that may help.
-type caller struct {
+// sender sends requests, again and again while that may help.
+type sender struct {
 	http     *http.Client
 	patience time.Duration
 	header   map[string]string
 }
 
-func newCaller(patience time.Duration, header map[string]string) caller {
-	return caller{
+func newSender(patience time.Duration, header map[string]string) sender {
+	return sender{
 		http: &http.Client{
 			Timeout:   callTimeout,
 			Transport: &http.Transport{MaxIdleConnsPerHost: connections, IdleConnTimeout: 10 * time.Second},
@@ -69,9 +69,9 @@ type request struct {
 	body        any // sent as JSON unless nil
 }
 
-// call sends a request, repeats it for as long as the caller is patient and the
+// call sends a request, repeats it for as long as the sender is patient and the
 // trouble may pass, and decodes the answer.
-func call[T any](ctx context.Context, c caller, r request) (T, error) {
+func call[T any](ctx context.Context, c sender, r request) (T, error) {
 	var answer T
 	var body []byte
 	if r.body != nil {
@@ -120,7 +120,7 @@ func passes(err error, pause time.Duration) (time.Duration, bool) {
 }
 
 // send makes one attempt.
-func (c caller) send(ctx context.Context, r request, body []byte) ([]byte, error) {
+func (c sender) send(ctx context.Context, r request, body []byte) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, r.method, r.url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
