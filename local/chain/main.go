@@ -59,7 +59,6 @@ func run(ctx context.Context, cfg config, log *slog.Logger) error {
 	defer daprd.Close() //nolint:errcheck // nothing is to be saved
 	out := newForwarder(daprd, topic(cfg.hop), log)
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /ready", readiness(daprd))
 
 	before := cfg.hop - 1
 	var handler subscriber.Handler = hop{out}
@@ -69,6 +68,7 @@ func run(ctx context.Context, cfg config, log *slog.Logger) error {
 		mux.HandleFunc("POST /run", d.serve)
 		handler = d
 	}
+	mux.HandleFunc("GET /ready", readiness(daprd, subscriber.Subscribed(app(cfg.hop), []string{topic(before)})))
 	deliveries := subscriber.NewGRPC(subscriber.Config{
 		App: app(cfg.hop), Topics: []string{topic(before)}, Token: os.Getenv("APP_API_TOKEN"), Handler: handler, Log: log,
 	})
@@ -95,11 +95,10 @@ func run(ctx context.Context, cfg config, log *slog.Logger) error {
 	return parts.Wait()
 }
 
-// readiness answers 200 once the sidecar has subscribed to the topic and the
-// dead letters.
-func readiness(daprd *sidecar.Sidecar) http.HandlerFunc {
+// readiness answers 200 once the sidecar has subscribed to the topics.
+func readiness(daprd *sidecar.Sidecar, topics []string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if err := daprd.Ready(r.Context(), 2); err != nil {
+		if err := daprd.Ready(r.Context(), topics); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		}
 	}

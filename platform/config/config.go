@@ -58,6 +58,17 @@ func (r *Reader) Duration(name string, fallback time.Duration) time.Duration {
 	return d
 }
 
+// Pause returns a duration such as "5s", which may be 0 and is where name is not set.
+func (r *Reader) Pause(name string) time.Duration {
+	v := r.String(name, "0s")
+	d, err := time.ParseDuration(v)
+	if err != nil || d < 0 {
+		r.fault(name, "is %q, want a duration such as 5s, or 0", v)
+		return 0
+	}
+	return d
+}
+
 // Int returns a number within lowest and highest.
 func (r *Reader) Int(name string, fallback, lowest, highest int) int {
 	v := r.String(name, strconv.Itoa(fallback))

@@ -30,7 +30,7 @@ func file(t *testing.T, content string) string {
 
 func TestValuesAndFallbacks(t *testing.T) {
 	r := reader(map[string]string{
-		"NAME": "quad", "EMPTY": "", "ADDR": ":8080", "TTL": "90s", "CONNS": "12", "LEVEL": "warn",
+		"NAME": "quad", "EMPTY": "", "ADDR": ":8080", "TTL": "90s", "ZERO": "0", "CONNS": "12", "LEVEL": "warn",
 	})
 	for _, c := range []struct{ got, want any }{
 		{r.String("NAME", "x"), "quad"},
@@ -40,6 +40,9 @@ func TestValuesAndFallbacks(t *testing.T) {
 		{r.Addr("MISSING", "127.0.0.1:1"), "127.0.0.1:1"},
 		{r.Duration("TTL", time.Minute), 90 * time.Second},
 		{r.Duration("MISSING", time.Minute), time.Minute},
+		{r.Pause("TTL"), 90 * time.Second},
+		{r.Pause("ZERO"), time.Duration(0)},
+		{r.Pause("MISSING"), time.Duration(0)},
 		{r.Int("CONNS", 10, 1, 20), 12},
 		{r.Int("MISSING", 10, 1, 20), 10},
 		{r.Choice("LEVEL", "info", "info", "warn"), "warn"},
@@ -57,7 +60,7 @@ func TestValuesAndFallbacks(t *testing.T) {
 
 func TestEveryFaultIsNamed(t *testing.T) {
 	r := reader(map[string]string{
-		"ADDR": "nowhere", "PORTLESS": "host:", "TTL": "soon", "NEGATIVE": "-1s", "CONNS": "1e3", "MANY": "201", "LEVEL": "loud",
+		"ADDR": "nowhere", "PORTLESS": "host:", "TTL": "soon", "NEGATIVE": "-1s", "CONNS": "1e3", "MANY": "201", "LEVEL": "loud", "PAUSE": "-1s",
 		"LOST_FILE": "/no/such/file", "BLANK_FILE": file(t, " \n"),
 	})
 	r.Addr("ADDR", ":1")
@@ -72,6 +75,9 @@ func TestEveryFaultIsNamed(t *testing.T) {
 			t.Errorf("%s = %d beside its fault, want the fallback", name, n)
 		}
 	}
+	if d := r.Pause("PAUSE"); d != 0 {
+		t.Errorf("PAUSE = %v beside its fault", d)
+	}
 	r.Choice("LEVEL", "info", "info", "warn")
 	r.Secret("LOST")
 	r.Secret("BLANK")
@@ -83,7 +89,7 @@ func TestEveryFaultIsNamed(t *testing.T) {
 	}
 	for _, want := range []string{
 		`ADDR is "nowhere", want host:port`, `PORTLESS is "host:"`, `TTL is "soon", want a positive duration such as 1m0s`,
-		`NEGATIVE is "-1s"`, `CONNS is "1e3", want a whole number from 1 to 200`, `MANY is "201"`,
+		`NEGATIVE is "-1s"`, `CONNS is "1e3", want a whole number from 1 to 200`, `MANY is "201"`, `PAUSE is "-1s", want a duration such as 5s, or 0`,
 		`LEVEL is "loud", want one of info, warn`, "LOST_FILE cannot be read", "BLANK_FILE names an empty file",
 		"UNSET is not set; set it, or UNSET_FILE to a file that holds it", "URL: cannot be parsed",
 	} {
@@ -91,8 +97,8 @@ func TestEveryFaultIsNamed(t *testing.T) {
 			t.Errorf("the error does not say %q:\n%v", want, err)
 		}
 	}
-	if n := strings.Count(err.Error(), "\n") + 1; n != 11 {
-		t.Errorf("%d faults, want 11:\n%v", n, err)
+	if n := strings.Count(err.Error(), "\n") + 1; n != 12 {
+		t.Errorf("%d faults, want 12:\n%v", n, err)
 	}
 }
 

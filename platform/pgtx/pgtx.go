@@ -87,7 +87,7 @@ func Await(ctx context.Context, pool *pgxpool.Pool) error {
 		if err == nil {
 			return nil
 		}
-		if !Transient(err) || ctx.Err() != nil {
+		if !transient(err) || ctx.Err() != nil { // what a start meets with a wrong password or database, lasts
 			c := pool.Config().ConnConfig
 			return fmt.Errorf("database %q at %s:%d does not answer: %w", c.Database, c.Host, c.Port, err)
 		}
@@ -163,8 +163,16 @@ func outdated(err error) bool {
 }
 
 // Transient reports whether the same work may succeed later without anyone
-// mending anything: the server is away, overloaded or someone is in the way.
+// mending anything: the server is away, overloaded or someone is in the way. Every
+// failure to open a new connection passes: of a service that has worked, a refused
+// login is a password that is just being changed, a missing database one that is
+// being restored.
 func Transient(err error) bool {
+	_, connecting := errors.AsType[*pgconn.ConnectError](err)
+	return connecting || transient(err)
+}
+
+func transient(err error) bool {
 	if err == nil {
 		return false
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/pgtx"
 )
 
 // Handler answers a request, or returns an error that becomes a problem.
@@ -41,12 +42,30 @@ func (a API) Handle(h Handler) http.HandlerFunc {
 			}
 		}()
 		if err := h(w, r); err != nil {
-			f := fault.Of(err)
-			if f.Kind == fault.Internal && caller.Err() == nil {
-				a.Log.ErrorContext(ctx, "request failed", "method", r.Method, "path", r.URL.Path, "err", err)
-			}
-			WriteProblem(w, r, f)
+			WriteProblem(w, r, a.faultOf(caller, r, err))
 		}
+	}
+}
+
+// faultOf returns the fault of a request that failed, and logs it where it is ours.
+// What passes by itself, as a database that is away or restarting does, is to be
+// tried again; a caller that went away is no error.
+func (a API) faultOf(caller context.Context, r *http.Request, err error) *fault.Fault {
+	f := fault.Of(err)
+	switch {
+	case f.Kind != fault.Internal:
+		return f
+	case caller.Err() != nil:
+		return &fault.Fault{Kind: fault.Unavailable, Code: "cancelled", Message: "The caller went away.", Cause: err}
+	case pgtx.Transient(err):
+		a.Log.WarnContext(r.Context(), "request cannot be served now", "method", r.Method, "path", r.URL.Path, "err", err)
+		return &fault.Fault{
+			Kind: fault.Unavailable, Code: "unavailable", Cause: err,
+			Message: "Something that this needs does not answer now; try again shortly.",
+		}
+	default:
+		a.Log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+		return f
 	}
 }
 

@@ -2,10 +2,12 @@ package rest_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/goleak"
 
 	"quadrille.internal/platform/fault"
@@ -172,6 +175,44 @@ func TestOnlyOurFaultsAreLogged(t *testing.T) {
 	problem(t, api.Handle(func(http.ResponseWriter, *http.Request) error { return errors.New("secret cause") }), post("", ""))
 	if !strings.Contains(log.String(), "secret cause") {
 		t.Error("our own fault was not logged")
+	}
+}
+
+// Trouble that passes is to be tried again; the caller learns no more of it.
+func TestTransientTroubleIsUnavailable(t *testing.T) {
+	state := func(code string) error { return &pgconn.PgError{Severity: "FATAL", Code: code, Message: "secret"} }
+	for name, err := range map[string]error{
+		"the pool is exhausted":     fmt.Errorf("begin: %w", context.DeadlineExceeded),
+		"the server is restarted":   fmt.Errorf("save: %w", state("57P01")),
+		"too many connections":      fmt.Errorf("begin: %w", state("53300")),
+		"the server is starting":    state("57P03"),
+		"the lock was not got":      state("55P03"),
+		"the connection is refused": &net.OpError{Op: "dial", Err: errors.New("secret")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			api := rest.API{Log: slog.New(slog.NewTextHandler(&log, nil))}
+			p, w := problem(t, api.Handle(func(http.ResponseWriter, *http.Request) error { return err }), post("", ""))
+			if w.Code != 503 || p.Code != "unavailable" || w.Header().Get("Retry-After") == "" || strings.Contains(w.Body.String(), "secret") {
+				t.Errorf("status %d, Retry-After %q: %s", w.Code, w.Header().Get("Retry-After"), w.Body)
+			}
+			if !strings.Contains(log.String(), "level=WARN") || !strings.Contains(log.String(), "err=") {
+				t.Errorf("logged %q", &log)
+			}
+		})
+	}
+}
+
+func TestACallerThatWentAwayIsNoError(t *testing.T) {
+	var log bytes.Buffer
+	api := rest.API{Log: slog.New(slog.NewTextHandler(&log, nil))}
+	ctx, leave := context.WithCancel(t.Context())
+	_, w := problem(t, api.Handle(func(_ http.ResponseWriter, r *http.Request) error {
+		leave()
+		return fmt.Errorf("load: %w", r.Context().Err())
+	}), post("", "").WithContext(ctx))
+	if w.Code == 500 || log.Len() != 0 {
+		t.Errorf("status %d, logged %q", w.Code, &log)
 	}
 }
 

@@ -1,7 +1,6 @@
 package service
 
 import (
-	"context"
 	"crypto/subtle"
 	"fmt"
 	"net/http"
@@ -17,7 +16,6 @@ import (
 )
 
 const (
-	readyTimeout = time.Second
 	flightWindow = 10 * time.Second
 	flightBytes  = 16 << 20
 )
@@ -83,25 +81,6 @@ func bearer(h http.Header) string {
 		return ""
 	}
 	return token
-}
-
-// ready answers 200 when both the database and the sidecar can be reached and no
-// events fail for a fault of ours.
-func (p *process) ready(w http.ResponseWriter, r *http.Request) error {
-	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
-	defer cancel()
-	if err := p.pool.Ping(ctx); err != nil {
-		return &fault.Fault{Kind: fault.Unavailable, Code: "database", Message: "The database does not answer.", Cause: err}
-	}
-	if err := p.sidecar.Ready(ctx, len(p.spec.Topics)); err != nil {
-		return &fault.Fault{Kind: fault.Unavailable, Code: "sidecar", Message: err.Error(), Cause: err}
-	}
-	if err := p.inbox.Alarm(); err != nil {
-		return &fault.Fault{Kind: fault.Unavailable, Code: "parking_stopped", Cause: err,
-			Message: "Events fail for what seems to be a fault of the service; its log names the cause."}
-	}
-	w.WriteHeader(http.StatusOK)
-	return nil
 }
 
 // flight sends an execution trace of the last seconds, for go tool trace.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,6 +41,8 @@ type daprd struct {
 	port   string
 	stop   func()
 	events chan *runtimev1.BulkPublishRequestEntry
+	// subscribed lists the topics; nil stands for all that the service wants.
+	subscribed atomic.Pointer[[]string]
 }
 
 func startDaprd(t testing.TB) *daprd {
@@ -60,7 +63,15 @@ func startDaprd(t testing.TB) *daprd {
 }
 
 func (d *daprd) GetMetadata(context.Context, *runtimev1.GetMetadataRequest) (*runtimev1.GetMetadataResponse, error) {
-	return &runtimev1.GetMetadataResponse{Subscriptions: make([]*runtimev1.PubsubSubscription, 2)}, nil
+	topics := []string{topic, "order.deadletter"}
+	if some := d.subscribed.Load(); some != nil {
+		topics = *some
+	}
+	resp := &runtimev1.GetMetadataResponse{}
+	for _, t := range topics {
+		resp.Subscriptions = append(resp.Subscriptions, &runtimev1.PubsubSubscription{PubsubName: "pubsub", Topic: t})
+	}
+	return resp, nil
 }
 
 func (d *daprd) BulkPublishEvent(_ context.Context, req *runtimev1.BulkPublishRequest) (*runtimev1.BulkPublishResponse, error) {

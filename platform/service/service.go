@@ -17,6 +17,7 @@ import (
 	"runtime/debug"
 	runtimetrace "runtime/trace"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -117,6 +118,7 @@ type settings struct {
 	traceRatio  int
 	group       group.Config
 	flight      string
+	drain       time.Duration
 }
 
 func readSettings(r *config.Reader) settings {
@@ -134,6 +136,7 @@ func readSettings(r *config.Reader) settings {
 		logLevel:    r.Choice("QUADRILLE_LOG_LEVEL", "info", "debug", "info", "warn", "error"),
 		traceRatio:  r.Int("QUADRILLE_TRACE_PERCENT", 100, 0, 100),
 		flight:      r.Choice("QUADRILLE_FLIGHT", "off", "off", "on"),
+		drain:       r.Pause("QUADRILLE_DRAIN"),
 		// One worker: events of one order come close together, and two transactions that
 		// change the same order or the same stock only make each other wait or repeat.
 		group: group.Config{
@@ -183,7 +186,9 @@ func Run(ctx context.Context, spec Spec, lookup func(string) (string, bool), w i
 	}
 	set.tokens.warn(ctx, p.log)
 	p.log.InfoContext(ctx, "started", "http", set.httpAddr, "grpc", set.grpcAddr, "admin", set.adminAddr, "health", set.healthAddr)
-	err := runLayers(ctx, stopTimeout, p.layers())
+	running, cancel := p.drain(ctx)
+	defer cancel()
+	err := runLayers(running, stopTimeout, p.layers())
 	p.log.InfoContext(context.WithoutCancel(ctx), "stopped", "err", err)
 	return err
 }
@@ -205,6 +210,7 @@ type process struct {
 	grpc          net.Listener
 	exports       bool // spans, to an OTLP endpoint
 	stopTracing   func(context.Context) error
+	stopping      atomic.Bool
 	intake        http.Handler
 	callers       caller.Guard
 	subscriptions *grpc.Server
@@ -275,6 +281,7 @@ func (p *process) record() error {
 
 func (p *process) publicHandler() http.Handler {
 	r := chi.NewRouter()
+	r.Use(p.closeWhenStopping)
 	r.Use(rest.Limit(maxRequests))
 	r.Use(p.traced)
 	p.callers.Required = p.set.behindEdge

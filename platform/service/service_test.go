@@ -190,7 +190,7 @@ func TestEveryBadSettingIsNamedAtOnce(t *testing.T) {
 		"QUADRILLE_HTTP_ADDR": "x", "QUADRILLE_GRPC_ADDR": "y", "QUADRILLE_ADMIN_ADDR": "z", "QUADRILLE_HEALTH_ADDR": "h",
 		"QUADRILLE_DATABASE_URL": "postgres://quad:hunter2@host:port/db", "QUADRILLE_DATABASE_CONNS": "-1",
 		"DAPR_GRPC_PORT": "grpc", "APP_API_TOKEN_FILE": "/no/such/file", "QUADRILLE_LOG_LEVEL": "loud",
-		"QUADRILLE_TRACE_PERCENT": "101", "QUADRILLE_FLIGHT": "yes", "QUADRILLE_LINGER": "-2ms",
+		"QUADRILLE_TRACE_PERCENT": "101", "QUADRILLE_FLIGHT": "yes", "QUADRILLE_LINGER": "-2ms", "QUADRILLE_DRAIN": "a while",
 		"ORDER_TTL": "soon", // the service's own
 	})
 	if err == nil {
@@ -199,7 +199,7 @@ func TestEveryBadSettingIsNamedAtOnce(t *testing.T) {
 	for _, name := range []string{
 		"QUADRILLE_HTTP_ADDR", "QUADRILLE_GRPC_ADDR", "QUADRILLE_ADMIN_ADDR", "QUADRILLE_HEALTH_ADDR", "QUADRILLE_DATABASE_URL", "QUADRILLE_DATABASE_CONNS",
 		"DAPR_GRPC_PORT", "APP_API_TOKEN_FILE", "QUADRILLE_LOG_LEVEL", "QUADRILLE_TRACE_PERCENT", "QUADRILLE_FLIGHT",
-		"QUADRILLE_LINGER", "ORDER_TTL",
+		"QUADRILLE_LINGER", "QUADRILLE_DRAIN", "ORDER_TTL",
 	} {
 		if !strings.Contains(err.Error(), name) {
 			t.Errorf("%s is not named in:\n%v", name, err)

@@ -4,6 +4,7 @@ package sidecar
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	runtimev1 "github.com/dapr/dapr/pkg/proto/runtime/v1"
@@ -88,16 +89,27 @@ func (r route) NewStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 // Close ends the connection.
 func (s *Sidecar) Close() error { return s.conn.Close() }
 
-// Ready reports whether daprd answers and has subscribed to as many topics as
-// the service asked for. One that could not read the list from the app only
-// warns, and would never deliver anything.
-func (s *Sidecar) Ready(ctx context.Context, topics int) error {
+// Ready reports whether daprd answers and has subscribed to the topics. One that
+// could not read the list from the app only warns, and would never deliver anything.
+func (s *Sidecar) Ready(ctx context.Context, topics []string) error {
 	about, err := s.client.GetMetadata(s.authenticated(ctx), &runtimev1.GetMetadataRequest{})
 	if err != nil {
 		return fmt.Errorf("sidecar at %s: %w", s.conn.Target(), err)
 	}
-	if n := len(about.GetSubscriptions()); n < topics {
-		return fmt.Errorf("sidecar at %s has subscribed to %d of %d topics", s.conn.Target(), n, topics)
+	subscribed := make(map[string]bool, len(topics))
+	for _, sub := range about.GetSubscriptions() {
+		if sub.GetPubsubName() == pubsub {
+			subscribed[sub.GetTopic()] = true
+		}
+	}
+	var missing []string
+	for _, topic := range topics {
+		if !subscribed[topic] {
+			missing = append(missing, topic)
+		}
+	}
+	if missing != nil {
+		return fmt.Errorf("sidecar at %s has not subscribed to %s", s.conn.Target(), strings.Join(missing, ", "))
 	}
 	return nil
 }

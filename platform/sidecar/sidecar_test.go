@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -29,7 +30,7 @@ type daprd struct {
 	got           *runtimev1.BulkPublishRequest
 	failed        []string // entry ids to refuse
 	err           error
-	subscriptions int
+	subscriptions []string // pubsub/topic
 }
 
 func (d *daprd) BulkPublishEvent(ctx context.Context, req *runtimev1.BulkPublishRequest) (*runtimev1.BulkPublishResponse, error) {
@@ -45,7 +46,12 @@ func (d *daprd) BulkPublishEvent(ctx context.Context, req *runtimev1.BulkPublish
 }
 
 func (d *daprd) GetMetadata(context.Context, *runtimev1.GetMetadataRequest) (*runtimev1.GetMetadataResponse, error) {
-	return &runtimev1.GetMetadataResponse{Subscriptions: make([]*runtimev1.PubsubSubscription, d.subscriptions)}, d.err
+	resp := &runtimev1.GetMetadataResponse{}
+	for _, s := range d.subscriptions {
+		pubsub, topic, _ := strings.Cut(s, "/")
+		resp.Subscriptions = append(resp.Subscriptions, &runtimev1.PubsubSubscription{PubsubName: pubsub, Topic: topic})
+	}
+	return resp, d.err
 }
 
 func serve(t *testing.T, d *daprd) *sidecar.Sidecar {
@@ -113,13 +119,20 @@ func TestPublishReportsWhatWasNotTaken(t *testing.T) {
 }
 
 func TestReady(t *testing.T) {
-	if err := serve(t, &daprd{subscriptions: 3}).Ready(t.Context(), 3); err != nil {
-		t.Error(err)
+	wanted := []string{"a", "b", "app.deadletter"}
+	for _, c := range []struct{ subscribed, missing string }{
+		{"pubsub/a pubsub/b pubsub/app.deadletter", ""},
+		{"pubsub/other pubsub/app.deadletter pubsub/b pubsub/a", ""},
+		{"pubsub/a pubsub/a pubsub/c", "b, app.deadletter"}, // as many as wanted
+		{"pubsub/a other/b pubsub/app.deadletter", "b"},
+		{"", "a, b, app.deadletter"},
+	} {
+		err := serve(t, &daprd{subscriptions: strings.Fields(c.subscribed)}).Ready(t.Context(), wanted)
+		if (err == nil) != (c.missing == "") || err != nil && !strings.HasSuffix(err.Error(), " has not subscribed to "+c.missing) {
+			t.Errorf("subscribed to %q: %v, want %q to be missing", c.subscribed, err, c.missing)
+		}
 	}
-	if err := serve(t, &daprd{subscriptions: 2}).Ready(t.Context(), 3); err == nil {
-		t.Error("ready with 2 of 3 subscriptions")
-	}
-	if err := serve(t, &daprd{err: status.Error(codes.Unavailable, "x")}).Ready(t.Context(), 0); err == nil {
+	if err := serve(t, &daprd{err: status.Error(codes.Unavailable, "x")}).Ready(t.Context(), nil); err == nil {
 		t.Error("ready though daprd answers with an error")
 	}
 	nobody, err := sidecar.Dial("127.0.0.1:1", "")
@@ -127,7 +140,7 @@ func TestReady(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nobody.Close()
-	if err := nobody.Ready(t.Context(), 0); err == nil {
+	if err := nobody.Ready(t.Context(), nil); err == nil {
 		t.Error("ready without a daprd")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"log/slog"
+	"slices"
 
 	runtimev1 "github.com/dapr/dapr/pkg/proto/runtime/v1"
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
@@ -103,7 +104,18 @@ func (s *Server) authentic(ctx context.Context) bool {
 	return false
 }
 
-func (s *Server) deadLetter() string { return s.cfg.App + ".deadletter" }
+func (s *Server) deadLetter() string { return deadLetterOf(s.cfg.App) }
+
+func deadLetterOf(app string) string { return app + ".deadletter" }
+
+// Subscribed returns all topics that daprd is told to subscribe to for an app that
+// handles topics.
+func Subscribed(app string, topics []string) []string {
+	if len(topics) == 0 {
+		return nil
+	}
+	return append(slices.Clone(topics), deadLetterOf(app))
+}
 
 // ListTopicSubscriptions tells daprd what to subscribe to. Payloads are raw,
 // since they are complete CloudEvents that the inbox decodes once.
@@ -118,11 +130,12 @@ func (s *Server) ListTopicSubscriptions(context.Context, *emptypb.Empty) (*runti
 			},
 		})
 	}
-	for _, topic := range s.cfg.Topics {
-		add(topic, s.deadLetter())
-	}
-	if len(s.cfg.Topics) > 0 {
-		add(s.deadLetter(), "")
+	for _, topic := range Subscribed(s.cfg.App, s.cfg.Topics) {
+		if topic == s.deadLetter() {
+			add(topic, "")
+		} else {
+			add(topic, s.deadLetter())
+		}
 	}
 	return &runtimev1.ListTopicSubscriptionsResponse{Subscriptions: subs}, nil
 }
