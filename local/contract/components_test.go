@@ -121,6 +121,20 @@ func TestAccessControlAllowsTheCallsThatAreMade(t *testing.T) {
 	}
 }
 
+// b2b runs the only workflows, and commands them alone: it needs no rule for that.
+func TestNobodyElseCommandsWorkflows(t *testing.T) {
+	for _, folder := range []string{"local", "kafka"} {
+		policy := component(t, filepath.Join("components", folder, "workflows.yaml"))
+		if kind := policy.child("kind").text(); kind != "WorkflowAccessPolicy" {
+			t.Errorf("%s: kind %q", folder, kind)
+		}
+		same(t, folder, texts(policy.child("scopes")), set("b2b"))
+		if n := len(policy.child("spec").child("rules").keys()); n > 0 {
+			t.Errorf("%s: %d rules let others in", folder, n)
+		}
+	}
+}
+
 // rpcMethods are all methods of our own gRPC services, as they are called.
 func rpcMethods(t *testing.T) (methods []string) {
 	t.Helper()

@@ -1,0 +1,130 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"quadrille.internal/local/quad/stack"
+)
+
+// Whoever reads a service's environment, or its sidecar's, or asks the sidecar, gets
+// no password of the broker or of the workflows' store.
+func TestAccess_NobodyIsGivenTheBrokersPassword(t *testing.T) {
+	s := sys
+	var passwords []string
+	for _, name := range []string{"redis", "workflow.password", "postgres"} {
+		text, err := os.ReadFile(filepath.Join(s.Dir, "secrets", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		passwords = append(passwords, strings.TrimSpace(string(text)))
+	}
+	for _, app := range s.Apps() {
+		for _, part := range []string{app, stack.Sidecar(app)} {
+			pid := s.running(t, part).PID
+			for _, file := range []string{"environ", "cmdline"} {
+				for _, value := range procStrings(t, pid, file) {
+					if slices.ContainsFunc(passwords, func(p string) bool { return strings.Contains(value, p) }) {
+						name, _, _ := strings.Cut(value, "=")
+						t.Errorf("%s has a password in its %s: %s", part, file, name)
+					}
+				}
+			}
+		}
+		for _, path := range []string{"bulk", "redis-password", "state-url"} {
+			a := s.ask(t, http.MethodGet, s.DaprURL(app)+"/v1.0/secrets/secrets/"+path,
+				map[string]string{"dapr-api-token": s.DaprAPIToken()}, nil)
+			if body := string(a.body); slices.ContainsFunc(passwords, func(p string) bool { return strings.Contains(body, p) }) {
+				t.Errorf("the sidecar of %s tells secrets: %d", app, a.status)
+			}
+		}
+	}
+}
+
+// An app that nobody thought of gets neither the broker nor the store, and if it is
+// let in to the broker by mistake, it may still neither publish nor subscribe.
+func TestAccess_StrangersGetNothing(t *testing.T) {
+	s := sys
+	// Even credentials that somebody gave it by mistake do not help.
+	own, err := os.ReadFile(filepath.Join(s.Dir, "secrets", "sidecar", "checkout.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	given := filepath.Join(s.Dir, "secrets", "sidecar", "stranger.json")
+	if err := os.WriteFile(given, own, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Remove(given) })
+	for _, c := range []struct {
+		name       string
+		components string
+		want       int
+	}{
+		{"kept out", s.components(), http.StatusNotFound},
+		{"let in by mistake", s.unscoped(t), http.StatusForbidden},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			sidecar := s.stranger(t, c.components)
+			a := s.ask(t, http.MethodPost, sidecar+"/v1.0/publish/pubsub/order.confirmed",
+				map[string]string{"dapr-api-token": s.DaprAPIToken()}, "{}")
+			if a.status != c.want {
+				t.Errorf("publishes: %d %s, want %d", a.status, a.body, c.want)
+			}
+		})
+	}
+}
+
+func (s *system) components() string {
+	broker := stack.Redis
+	if onKafka {
+		broker = stack.Kafka
+	}
+	return filepath.Join(s.Root, "components", broker)
+}
+
+// unscoped is a copy of the components that any app may load.
+func (s *system) unscoped(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, file := range []string{"pubsub.yaml", "secrets.yaml"} {
+		text, err := os.ReadFile(filepath.Join(s.components(), file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _, _ = bytes.Cut(text, []byte("\nscopes:"))
+		if err := os.WriteFile(filepath.Join(dir, file), append(text, '\n'), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// stranger starts a sidecar of an app that nobody knows, until the test ends.
+func (s *system) stranger(t *testing.T, components string) (url string) {
+	t.Helper()
+	const raise = 50
+	cmd := s.twin(t, stack.Sidecar("checkout"), raise)
+	for flag, value := range map[string]string{"--app-id": "stranger", "--resources-path": components} {
+		cmd.Args[slices.Index(cmd.Args, flag)+1] = value
+	}
+	// It has no app, so it waits for none.
+	i := slices.Index(cmd.Args, "--app-port")
+	cmd.Args = slices.Delete(cmd.Args, i, i+2)
+	startTwin(t, cmd)
+	url = raised(s.DaprURL("checkout"), raise)
+	eventually(t, readyTimeout, "stranger's sidecar", func(ctx context.Context) error {
+		a, err := s.send(ctx, http.MethodGet, url+"/v1.0/healthz/outbound", nil, nil)
+		if err == nil && a.status/100 != 2 {
+			err = fmt.Errorf("%d %s", a.status, a.body)
+		}
+		return err
+	})
+	return url
+}
