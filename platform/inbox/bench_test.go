@@ -11,7 +11,12 @@ import (
 )
 
 // A batch of 100 events, each with an effect and an event that it causes.
-func BenchmarkHandle100(b *testing.B) {
+func BenchmarkHandle100(b *testing.B) { benchmarkHandle(b, 100) }
+
+// One event alone, as a quiet system has it.
+func BenchmarkHandle1(b *testing.B) { benchmarkHandle(b, 1) }
+
+func benchmarkHandle(b *testing.B, size int) {
 	pool := pgtest.Open(b, effects)
 	log := slog.New(slog.DiscardHandler)
 	o := outbox.New(outbox.Config{Source: consumer, Pool: pool, Publisher: new(broker), Log: log})
@@ -31,7 +36,7 @@ func BenchmarkHandle100(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		b.StopTimer()
-		payloads := make([][]byte, 100)
+		payloads := make([][]byte, size)
 		for i := range payloads {
 			_, payloads[i] = event(b)
 		}
@@ -41,5 +46,5 @@ func BenchmarkHandle100(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(100*float64(b.N)/b.Elapsed().Seconds(), "events/s")
+	b.ReportMetric(float64(size)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }

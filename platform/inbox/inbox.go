@@ -21,7 +21,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
 	"quadrille.internal/events"
@@ -32,11 +31,6 @@ import (
 )
 
 const (
-	handleTimeout = 12 * time.Second
-	// tries of an event on its own before it is parked: a cause that mends itself
-	// within moments is seldom, and others wait meanwhile.
-	tries     = 3
-	tryPause  = 20 * time.Millisecond
 	retention = 15 * 24 * time.Hour // longer than any broker keeps a message
 )
 
@@ -111,6 +105,8 @@ type Inbox struct {
 	count counters
 	// breaker decides what is parked.
 	breaker *breaker
+	// suspects are tried apart from others.
+	suspects suspects
 	// stored counts the parked events; changed asks for another count.
 	stored  atomic.Int64
 	changed chan struct{}
@@ -188,66 +184,6 @@ func (in *Inbox) open(ctx context.Context, m *Message) error {
 	return nil
 }
 
-// handle is the group's run function.
-func (in *Inbox) handle(ctx context.Context, batch []*Message) {
-	ctx, cancel := context.WithTimeout(ctx, handleTimeout)
-	defer cancel()
-	in.divide(ctx, batch)
-	for _, m := range batch {
-		m.span.End()
-	}
-}
-
-// divide handles a batch, in halves where it fails as a whole.
-func (in *Inbox) divide(ctx context.Context, batch []*Message) {
-	err := in.apply(ctx, batch, in.wary.Load())
-	switch {
-	case err == nil:
-		in.count.batches.Add(1)
-		in.settle(batch, Done)
-	case pgtx.Transient(err), pgtx.Unreachable(err):
-		if pgtx.Defect(err) {
-			in.breaker.refuse(ctx, batch[0].id(), batch[0].Topic, err, time.Now()) // for the alarm
-		}
-		in.cfg.Log.WarnContext(ctx, "events will be delivered again", "events", len(batch), "err", err)
-		in.settle(batch, Again)
-	case len(batch) == 1:
-		in.persist(ctx, batch[0], err)
-	default:
-		half := len(batch) / 2
-		in.divide(ctx, batch[:half])
-		in.divide(ctx, batch[half:])
-	}
-}
-
-func (in *Inbox) settle(batch []*Message, v Verdict) {
-	for _, m := range batch {
-		m.Verdict = v
-	}
-	in.count.add(v, len(batch))
-}
-
-// persist tries an event that failed on its own a few times more, then gives it up.
-func (in *Inbox) persist(ctx context.Context, m *Message, err error) {
-	for m.attempts = 1; m.attempts < tries && !in.breaker.hopeless(m.Topic, err); m.attempts++ {
-		if pgtx.Sleep(ctx, tryPause) != nil {
-			break
-		}
-		if err = in.apply(ctx, []*Message{m}, true); err == nil || pgtx.Transient(err) {
-			break
-		}
-	}
-	switch {
-	case err == nil:
-		in.settle([]*Message{m}, Done)
-	case pgtx.Transient(err) || ctx.Err() != nil:
-		in.settle([]*Message{m}, Again)
-	default:
-		m.span.SetStatus(codes.Error, "given up")
-		in.giveUp(ctx, m, err)
-	}
-}
-
 // giveUp parks an event that failed for good, or has it delivered again while that
 // may be our fault.
 func (in *Inbox) giveUp(ctx context.Context, m *Message, cause error) {
@@ -259,12 +195,19 @@ func (in *Inbox) giveUp(ctx context.Context, m *Message, cause error) {
 	in.park(ctx, m, cause)
 }
 
+func (in *Inbox) settle(batch []*Message, v Verdict) {
+	for _, m := range batch {
+		m.Verdict = v
+	}
+	in.count.add(v, len(batch))
+}
+
 // apply handles a batch in one transaction. As a rule all of a batch is new, which
 // one that does not ask takes for granted: its inbox rows travel with the commit. If
 // one of them is there already, the transaction runs again, and asks.
-func (in *Inbox) apply(ctx context.Context, batch []*Message, ask bool) error {
+func (in *Inbox) apply(ctx context.Context, batch []*Message, ask bool, limits pgtx.Limits) error {
 	var fresh []Delivery
-	err := in.cfg.Outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) (err error) {
+	err := in.cfg.Outbox.InTxWithin(ctx, limits, func(ctx context.Context, tx *outbox.Tx) (err error) {
 		fresh, err = in.effect(ctx, tx, batch, ask)
 		ask = true
 		return err
@@ -274,6 +217,7 @@ func (in *Inbox) apply(ctx context.Context, batch []*Message, ask bool) error {
 		in.count.duplicates.Add(int64(duplicates))
 		in.wary.Store(duplicates > 0)
 		in.breaker.succeeded(ctx, fresh, time.Now())
+		in.suspects.clear(batch)
 	}
 	return err
 }

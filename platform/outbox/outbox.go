@@ -127,8 +127,13 @@ func (tx *Tx) Emit(traceParent string, e events.Event) error {
 // InTx runs fn in a transaction, commits it together with the events fn emits
 // and hands these on for publishing. fn may run several times (see pgtx.Run).
 func (o *Outbox) InTx(ctx context.Context, fn func(context.Context, *Tx) error) error {
+	return o.InTxWithin(ctx, pgtx.Limits{}, fn)
+}
+
+// InTxWithin is InTx with limits.
+func (o *Outbox) InTxWithin(ctx context.Context, limits pgtx.Limits, fn func(context.Context, *Tx) error) error {
 	var done *Tx
-	err := pgtx.RunPiped(ctx, o.cfg.Pool, func(ctx context.Context, tx *pgtx.Tx) error {
+	err := pgtx.RunWithin(ctx, o.cfg.Pool, limits, func(ctx context.Context, tx *pgtx.Tx) error {
 		t := &Tx{Tx: tx, Now: time.Now().UTC().Truncate(time.Microsecond), source: o.cfg.Source}
 		if err := fn(ctx, t); err != nil {
 			return err

@@ -275,3 +275,19 @@ func (p *proxy) cut() {
 	}
 	p.open = nil
 }
+
+func TestContended(t *testing.T) {
+	state := func(code string) error { return fmt.Errorf("step: %w", &pgconn.PgError{Code: code}) }
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{nil, false}, {errors.New("x"), false}, {context.DeadlineExceeded, false}, {io.ErrUnexpectedEOF, false},
+		{state("55P03"), true}, {state("57014"), true}, {state("40001"), true}, {state("40P01"), true}, {pgtx.ErrStale, true},
+		{state("57P01"), false}, {state("53300"), false}, {state("08006"), false}, {state("42P01"), false}, {state("23505"), false},
+	} {
+		if got := pgtx.Contended(c.err); got != c.want {
+			t.Errorf("Contended(%v) = %v, want %v", c.err, got, c.want)
+		}
+	}
+}

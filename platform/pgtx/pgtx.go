@@ -198,6 +198,14 @@ func transient(err error) bool {
 	}
 }
 
+// Contended reports whether others are in the way of the work: a lock was not got,
+// or a statement not ended, in time, or transactions collided again and again. What
+// is left of the work may well succeed without the part that they are in the way of.
+func Contended(err error) bool {
+	s := state(err)
+	return s == "55P03" || s == "57014" || again(err)
+}
+
 // Violates reports whether err breaks the named constraint.
 func Violates(err error, constraint string) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -13,23 +14,35 @@ import (
 // Tx is a transaction that saves round trips: BEGIN travels with its first
 // statement, and what is given to Last with COMMIT.
 type Tx struct {
-	conn  *pgxpool.Conn
-	begun bool
-	last  pgx.Batch
+	conn   *pgxpool.Conn
+	limits Limits
+	begun  bool
+	last   pgx.Batch
+}
+
+// Limits bound the waits of one transaction; 0 is what the pool says.
+type Limits struct {
+	// Lock is for a lock that somebody else has, Statement for a statement's end.
+	Lock, Statement time.Duration
 }
 
 // RunPiped is Run with a Tx.
 func RunPiped(ctx context.Context, pool *pgxpool.Pool, fn func(context.Context, *Tx) error) error {
-	return repeat(ctx, func() error { return piped(ctx, pool, fn) })
+	return RunWithin(ctx, pool, Limits{}, fn)
 }
 
-func piped(ctx context.Context, pool *pgxpool.Pool, fn func(context.Context, *Tx) error) error {
+// RunWithin is RunPiped with limits. They travel with BEGIN.
+func RunWithin(ctx context.Context, pool *pgxpool.Pool, limits Limits, fn func(context.Context, *Tx) error) error {
+	return repeat(ctx, func() error { return piped(ctx, pool, limits, fn) })
+}
+
+func piped(ctx context.Context, pool *pgxpool.Pool, limits Limits, fn func(context.Context, *Tx) error) error {
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
 	defer conn.Release()
-	tx := &Tx{conn: conn}
+	tx := &Tx{conn: conn, limits: limits}
 	defer tx.end(ctx)
 	if err := fn(ctx, tx); err != nil {
 		return err
@@ -83,14 +96,28 @@ func (tx *Tx) Exec(ctx context.Context, sql string, args ...any) (pgconn.Command
 func (tx *Tx) beginWith(ctx context.Context, sql string, args []any) (pgx.BatchResults, error) {
 	tx.begun = true
 	var first pgx.Batch
-	first.Queue("begin")
+	tx.begin(&first)
+	ahead := first.Len()
 	first.Queue(sql, args...)
 	results := tx.conn.SendBatch(ctx, &first)
-	if _, err := results.Exec(); err != nil {
-		_ = results.Close() // it is the first error that counts
-		return nil, fmt.Errorf("begin: %w", err)
+	for range ahead {
+		if _, err := results.Exec(); err != nil {
+			_ = results.Close() // it is the first error that counts
+			return nil, fmt.Errorf("begin: %w", err)
+		}
 	}
 	return results, nil
+}
+
+// begin adds to a batch what begins the transaction.
+func (tx *Tx) begin(b *pgx.Batch) {
+	b.Queue("begin")
+	if d := tx.limits.Lock; d > 0 {
+		b.Queue(fmt.Sprintf("set local lock_timeout = %d", d.Milliseconds()))
+	}
+	if d := tx.limits.Statement; d > 0 {
+		b.Queue(fmt.Sprintf("set local statement_timeout = %d", d.Milliseconds()))
+	}
 }
 
 // Last queues a statement that is run with the commit, after those queued before.
@@ -105,7 +132,7 @@ func (tx *Tx) commit(ctx context.Context) error {
 	batch := &tx.last
 	if !tx.begun {
 		batch = &pgx.Batch{}
-		batch.Queue("begin")
+		tx.begin(batch)
 		batch.QueuedQueries = append(batch.QueuedQueries, tx.last.QueuedQueries...)
 	}
 	var outcome pgconn.CommandTag

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -143,6 +144,45 @@ func TestOutdatedStatementsRunAgain(t *testing.T) {
 		exec(t, pool, `alter table note alter n type `+[]string{"bigint", "int", "bigint"}[i])
 		if err := pgtx.RunPiped(t.Context(), pool, fn); err != nil {
 			t.Errorf("statement %d: %v", i, err)
+		}
+	}
+}
+
+// Limits hold for their transaction, whatever travels with BEGIN, and no longer.
+func TestLimits(t *testing.T) {
+	pool := pgtest.Open(t, pgtest.None)
+	show := func(ctx context.Context, tx *pgtx.Tx) (got [2]string, err error) {
+		rows, err := tx.Query(ctx, `select current_setting('lock_timeout'), current_setting('statement_timeout')`)
+		if err != nil {
+			return got, err
+		}
+		return pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) ([2]string, error) {
+			return got, row.Scan(&got[0], &got[1])
+		})
+	}
+	for _, c := range []struct {
+		limits pgtx.Limits
+		want   [2]string
+	}{
+		{pgtx.Limits{Lock: 20 * time.Millisecond, Statement: time.Second}, [2]string{"20ms", "1s"}},
+		{pgtx.Limits{Lock: 500 * time.Millisecond}, [2]string{"500ms", "10s"}},
+		{pgtx.Limits{}, [2]string{"5s", "10s"}},
+	} {
+		var got [2]string
+		err := pgtx.RunWithin(t.Context(), pool, c.limits, func(ctx context.Context, tx *pgtx.Tx) (err error) {
+			got, err = show(ctx, tx)
+			return err
+		})
+		if err != nil || got != c.want {
+			t.Errorf("%+v: the limits are %v (%v), want %v", c.limits, got, err, c.want)
+		}
+		tooLong := pgtx.Limits{Lock: c.limits.Lock, Statement: 10 * time.Millisecond}
+		err = pgtx.RunWithin(t.Context(), pool, tooLong, func(_ context.Context, tx *pgtx.Tx) error {
+			tx.Last(`select pg_sleep(30)`)
+			return nil
+		})
+		if !pgtx.Contended(err) {
+			t.Errorf("a statement that took too long: %v", err)
 		}
 	}
 }

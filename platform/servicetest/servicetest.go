@@ -121,6 +121,20 @@ func (i *Inbox) Deliver(messages ...inbox.Message) {
 // DeliverAny is Deliver where messages may be parked. It returns all that are.
 func (i *Inbox) DeliverAny(messages ...inbox.Message) []inbox.Parked {
 	i.t.Helper()
+	for _, m := range i.Try(messages...) {
+		i.t.Errorf("deliver %s: to be delivered again", m.Topic)
+	}
+	parked, _, err := i.in.ListParked(context.Background(), inbox.Cursor{}, 100)
+	if err != nil {
+		i.t.Errorf("list parked: %v", err)
+	}
+	return parked
+}
+
+// Try hands messages over as one batch and returns those that are to be delivered
+// again.
+func (i *Inbox) Try(messages ...inbox.Message) (again []inbox.Message) {
+	i.t.Helper()
 	batch := make([]*inbox.Message, len(messages))
 	for n := range messages {
 		m := messages[n]
@@ -130,16 +144,12 @@ func (i *Inbox) DeliverAny(messages ...inbox.Message) []inbox.Parked {
 		i.t.Errorf("deliver: %v", err)
 		return nil
 	}
-	for _, m := range batch {
+	for n, m := range batch {
 		if m.Verdict != inbox.Done {
-			i.t.Errorf("deliver %s: to be delivered again", m.Topic)
+			again = append(again, messages[n])
 		}
 	}
-	parked, _, err := i.in.ListParked(context.Background(), inbox.Cursor{}, 100)
-	if err != nil {
-		i.t.Errorf("list parked: %v", err)
-	}
-	return parked
+	return again
 }
 
 // Emitted returns the events that the outbox holds, by order, oldest first.

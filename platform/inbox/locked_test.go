@@ -1,0 +1,124 @@
+package inbox_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"quadrille.internal/platform/group"
+	"quadrille.internal/platform/inbox"
+	"quadrille.internal/platform/outbox"
+)
+
+// lockable is a service of one worker whose events each change a row of their own.
+type lockable struct {
+	*world
+}
+
+func newLockable(t *testing.T) *lockable {
+	l := &lockable{newWorld(t, note)}
+	l.exec(`create table row_of (event_id uuid primary key, changes int not null default 0)`)
+	l.inbox = inbox.New(inbox.Config{
+		Consumer: consumer, Pool: l.pool, Outbox: l.outbox, Log: slog.New(slog.DiscardHandler),
+		Group: group.Config{Workers: 1, Max: 400},
+		Handler: func(ctx context.Context, tx *outbox.Tx, batch []inbox.Delivery) error {
+			ids := make([]uuid.UUID, len(batch))
+			for i, d := range batch {
+				ids[i] = d.ID
+			}
+			if _, err := tx.Exec(ctx, `
+				update row_of r set changes = changes + 1
+				from (select event_id from row_of where event_id = any($1) order by event_id for update) l
+				where r.event_id = l.event_id`, ids); err != nil {
+				return err
+			}
+			return note(ctx, tx, batch)
+		},
+	})
+	run(t, l.inbox)
+	return l
+}
+
+// events makes events that have rows.
+func (l *lockable) events(n int) (ids []uuid.UUID, raw [][]byte) {
+	l.Helper()
+	for range n {
+		id, payload := event(l)
+		ids, raw = append(ids, id), append(raw, payload)
+	}
+	l.exec(`insert into row_of (event_id) select unnest($1::uuid[])`, ids)
+	return ids, raw
+}
+
+// lock keeps an event's row locked, as a session that was left open does.
+func (l *lockable) lock(id uuid.UUID) (release func()) {
+	l.Helper()
+	tx, err := l.pool.Begin(context.Background())
+	if err != nil {
+		l.Fatal(err)
+	}
+	release = func() {
+		if err := tx.Rollback(context.Background()); err != nil && !errors.Is(err, pgx.ErrTxClosed) {
+			l.Error(err)
+		}
+	}
+	l.Cleanup(release)
+	if _, err := tx.Exec(context.Background(), `select from row_of where event_id = $1 for update`, id); err != nil {
+		l.Fatal(err)
+	}
+	return release
+}
+
+// handle hands events over and returns those that are to come again.
+func (l *lockable) handle(raw [][]byte, within time.Duration) (again [][]byte) {
+	l.Helper()
+	batch := messages(raw...)
+	began := time.Now()
+	if err := l.inbox.Handle(context.Background(), batch); err != nil {
+		l.Fatal(err)
+	}
+	if took := time.Since(began); took > within {
+		l.Errorf("%d events took %s, want less than %s", len(raw), took, within)
+	}
+	for _, m := range batch {
+		if m.Verdict == inbox.Again {
+			again = append(again, m.Payload)
+		}
+	}
+	return again
+}
+
+// A row that somebody keeps locked holds up the one event that needs it, not those
+// beside it nor those behind it.
+func TestALockedRowHoldsUpItsEventAlone(t *testing.T) {
+	l := newLockable(t)
+	ids, raw := l.events(100)
+	release := l.lock(ids[41])
+	again := l.handle(raw, 3*time.Second)
+	if len(again) != 1 || string(again[0]) != string(raw[41]) {
+		t.Fatalf("%d of 100 events are to come again, want the one whose row is locked", len(again))
+	}
+	// While it stays so, the one comes again and again amid fresh ones.
+	handled := append(ids[:41:41], ids[42:]...)
+	for range 10 {
+		fresh, payloads := l.events(50)
+		handled = append(handled, fresh...)
+		if left := l.handle(append(again, payloads...), time.Second); len(left) != 1 {
+			t.Errorf("%d events are to come again, want one", len(left))
+		}
+	}
+	l.wantEffects(handled...)
+	if n := l.count("parked"); n != 0 || l.inbox.Alarm() != nil {
+		t.Errorf("%d are parked, alarm %v: a lock is no fault", n, l.inbox.Alarm())
+	}
+	release()
+	if left := l.handle(again, time.Second); len(left) != 0 {
+		t.Error("it is still to come again, though the lock has ended")
+	}
+	l.wantEffects(append(handled, ids[41])...)
+}
