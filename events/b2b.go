@@ -65,11 +65,21 @@ type Approval struct {
 	DecidedAt  time.Time `json:"decided_at"`
 }
 
+// Anchor lets whoever keeps the event tell whether the record of the decisions, or
+// the order they were made on, was changed afterwards.
+type Anchor struct {
+	// OrderHash is the hash of the order as it was decided on.
+	OrderHash string `json:"order_hash,omitempty"`
+	// DecisionsHead is the hash of the last decision, which includes those before.
+	DecisionsHead string `json:"decisions_head,omitempty"`
+}
+
 // B2BOrderApproved: as many as are needed have consented.
 type B2BOrderApproved struct {
 	Subject
 	CompanyID string     `json:"company_id"`
 	Approvals []Approval `json:"approvals"`
+	Anchor
 }
 
 // B2BOrderRejected: a rule, an approver or a shortage stands against the order;
@@ -78,6 +88,8 @@ type B2BOrderRejected struct {
 	Subject
 	CompanyID string `json:"company_id"`
 	Reason    Reason `json:"reason"`
+	// Anchor is set where approvers decided on the order.
+	Anchor
 }
 
 // B2BOrderAllocated: stock is held. Backorders are to follow later.

@@ -114,13 +114,39 @@ func TestAsyncAPIDescribesTheGoldenEvents(t *testing.T) {
 	}
 }
 
+// What events have gained within their version is described, too.
+func TestAsyncAPIDescribesTheAnchoredEvents(t *testing.T) {
+	channels := asyncAPI(t).child("channels")
+	for _, topic := range []string{"b2b.order.approved", "b2b.order.rejected"} {
+		payload := channels.child(topic).child("messages").child("event").child("payload")
+		event, ok := goldenOf(t, topic, ".v1.anchored.json").(map[string]any)
+		if err := payload.check(event); err != nil || !ok {
+			t.Fatal(err)
+		}
+		data, _ := event["data"].(map[string]any)
+		for _, field := range []string{"order_hash", "decisions_head"} {
+			kept := data[field]
+			data[field] = "not a hash"
+			if kept == nil || payload.check(event) == nil {
+				t.Errorf("%s: the schema allows any %s", topic, field)
+			}
+			data[field] = kept
+		}
+	}
+}
+
 func golden(t *testing.T, eventType string) any {
+	t.Helper()
+	return goldenOf(t, eventType, ".v1.json")
+}
+
+func goldenOf(t *testing.T, eventType, version string) any {
 	t.Helper()
 	root, err := findRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := os.ReadFile(filepath.Join(root, "events", "testdata", eventType+".v1.json"))
+	b, err := os.ReadFile(filepath.Join(root, "events", "testdata", eventType+version))
 	if err != nil {
 		t.Fatal(err)
 	}
