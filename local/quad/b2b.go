@@ -85,7 +85,7 @@ func newResume(g *globals) *cobra.Command {
 		Use:   "resume ID",
 		Short: "Try a compensation that kept failing once more",
 		Long: `resume is for orders that are compensation_failed: what was done for them could not be
-undone. Mend the cause first; quad b2b show names it.`,
+undone. Mend the cause first; quad b2b stuck names it.`,
 		Example: "  quad b2b resume 019aa0c2-6f0e-7d51-b1a7-1e1e4c0e9d3a",
 		Args:    exactly("ID"),
 		RunE:    g.withCompanyOrder("resume", (*api.Client).Resume),
@@ -94,13 +94,14 @@ undone. Mend the cause first; quad b2b show names it.`,
 
 func newApprovals(g *globals) *cobra.Command {
 	var approver string
+	var most int
 	cmd := &cobra.Command{
 		Use:     "approvals --approver ID",
 		Short:   "List the orders that wait for an approver, soonest to expire first",
 		Example: "  quad b2b approvals --approver alice",
 		Args:    noArgs,
 		RunE: g.withRunning(func(cmd *cobra.Command, r *running, _ []string) error {
-			pending, err := r.client.Approvals(cmd.Context(), approver)
+			pending, err := r.client.Approvals(cmd.Context(), approver, most)
 			if err != nil {
 				return fmt.Errorf("list what waits for %s: %w", approver, err)
 			}
@@ -112,6 +113,7 @@ func newApprovals(g *globals) *cobra.Command {
 		}),
 	}
 	cmd.Flags().StringVar(&approver, "approver", "", "whose queue")
+	cmd.Flags().IntVar(&most, "most", 0, "list no more than these (default: all)")
 	return cmd
 }
 

@@ -115,8 +115,8 @@ func stepMoments(o *wire.Order, s *wire.Step) []sagaMoment {
 	tries := fmt.Sprint(s.Attempts)
 	if s.EndedAt == nil {
 		detail := "under way"
-		if s.Error != "" {
-			detail = paint(os.Stdout, red, firstLine(s.Error))
+		if s.Message != "" {
+			detail = paint(os.Stdout, red, s.Message)
 		}
 		return []sagaMoment{{s.StartedAt, s.Name + " begun", tries, detail}}
 	}
@@ -131,8 +131,8 @@ func stepMoments(o *wire.Order, s *wire.Step) []sagaMoment {
 			detail = s.Verdict.Reason.Message
 		}
 	}
-	if s.Error != "" {
-		detail = strings.TrimSpace(detail + paint(os.Stdout, faint, " last failure: "+firstLine(s.Error)))
+	if s.Message != "" && (s.Verdict == nil || s.Verdict.Reason == nil || s.Verdict.Reason.Message != s.Message) {
+		detail = strings.TrimSpace(detail + paint(os.Stdout, faint, " last failure: "+s.Message))
 	}
 	return append(moments, sagaMoment{*s.EndedAt, what, tries, detail})
 }

@@ -67,7 +67,7 @@ func TestSagaMoments(t *testing.T) {
 			{Name: "approval", Attempts: 1, StartedAt: at(2), EndedAt: ended(5), Verdict: &wire.Verdict{OK: true}},
 			{Name: "allocate", Attempts: 1, StartedAt: at(6), EndedAt: ended(6), Verdict: &wire.Verdict{OK: true}},
 			{Name: "erp", Attempts: 1, StartedAt: at(7), EndedAt: ended(7), Verdict: &wire.Verdict{Reason: &events.Reason{Message: "No."}}},
-			{Name: "undo.erp", Attempts: 2, StartedAt: at(8), Error: "status 500\nand more"},
+			{Name: "undo.erp", Attempts: 2, StartedAt: at(8), ErrorCode: "erp_failed", Message: "The ERP failed."},
 		},
 		Decisions: []chain.Decision{{Approver: "erin", OnBehalfOf: "bob", Verdict: "approve", Reason: "ok", DecidedAt: at(4)}},
 	})
@@ -79,7 +79,7 @@ func TestSagaMoments(t *testing.T) {
 		{at(5), "approval", "1", ""},
 		{at(6), "allocate", "1", "3 TEA in leeds"},
 		{at(7), "erp", "1", "No."},
-		{at(8), "undo.erp begun", "2", "status 500"},
+		{at(8), "undo.erp begun", "2", "The ERP failed."},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("moments\n got %v\nwant %v", got, want)

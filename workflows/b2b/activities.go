@@ -110,6 +110,7 @@ func (w *worker) update(ctx context.Context, id uuid.UUID, change func(context.C
 		if err := change(ctx, tx, o); err != nil {
 			return err
 		}
+		o.checkAgain(nil)
 		return orders.Save(tx, map[uuid.UUID]*Order{id: o})
 	})
 }

@@ -15,7 +15,7 @@ import (
 )
 
 func loadCompany(ctx context.Context, db aggregate.Querier, id string) (*wire.Company, error) {
-	rows, err := db.Query(ctx, `select * from companies where id = $1`, id)
+	rows, err := db.Query(ctx, `select `+aggregate.ColumnsOf[wire.Company]("")+` from companies where id = $1`, id)
 	if err != nil {
 		return nil, fmt.Errorf("load company: %w", err)
 	}

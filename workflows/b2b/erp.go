@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"quadrille.internal/platform/config"
+	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/telemetry"
 )
 
@@ -55,15 +56,20 @@ func (e *erp) create(ctx context.Context, o *Order) (string, error) {
 		return "", err
 	case status == http.StatusCreated, status == http.StatusPreconditionFailed:
 		if made.ID == "" {
-			return "", fmt.Errorf("ERP: status %d without an id", status)
+			return "", erpFault(codeERPFailed, fmt.Errorf("ERP: status %d without an id", status))
 		}
 		return made.ID, nil
 	case status == http.StatusUnprocessableEntity, status == http.StatusBadRequest, status == http.StatusRequestEntityTooLarge:
 		// The same request will never be welcome; it is no use repeating it.
 		return "", &rejectedError{made.Error.Message}
 	default:
-		return "", fmt.Errorf("ERP: status %d: %s", status, made.Error.Message)
+		return "", erpFault(codeERPFailed, fmt.Errorf("ERP: status %d: %s", status, made.Error.Message))
 	}
+}
+
+// erpFault is trouble at the ERP: a code for everybody, the cause for operators.
+func erpFault(code string, cause error) error {
+	return &fault.Fault{Kind: fault.Unavailable, Code: code, Message: words[code], Cause: cause}
 }
 
 type shipment struct {
@@ -99,7 +105,7 @@ func (e *erp) cancel(ctx context.Context, o *Order) error {
 	id := o.ERPOrderID
 	if id == "" {
 		var err error
-		if id, err = e.create(ctx, o); err != nil {
+		if id, err = e.create(ctx, pin(o)); err != nil {
 			if _, rejected := errors.AsType[*rejectedError](err); rejected {
 				return nil
 			}
@@ -108,9 +114,20 @@ func (e *erp) cancel(ctx context.Context, o *Order) error {
 	}
 	status, err := e.call(ctx, http.MethodPost, "/v1/orders/"+url.PathEscape(id)+"/cancel", struct{}{}, &struct{}{})
 	if err == nil && status != http.StatusOK {
-		err = fmt.Errorf("ERP: cancel %s: status %d", id, status)
+		err = erpFault(codeERPFailed, fmt.Errorf("ERP: cancel %s: status %d", id, status))
 	}
 	return err
+}
+
+// pin is what is created at the ERP only to be cancelled. Of an order that is no
+// longer what was approved, nothing is to leave a warehouse even in between.
+func pin(o *Order) *Order {
+	if v, _ := o.Ended(stepERP); v.Reason == nil || v.Reason.Code != reasonAltered {
+		return o
+	}
+	empty := *o
+	empty.Allocations = nil
+	return &empty
 }
 
 // call sends a request and decodes the answer, whatever its status.
@@ -133,15 +150,15 @@ func (e *erp) call(ctx context.Context, method, path string, body, answer any) (
 	}
 	res, err := e.client.Do(req)
 	if err != nil {
-		return 0, fmt.Errorf("ERP: %w", err)
+		return 0, erpFault(codeERPAway, fmt.Errorf("ERP: %w", err))
 	}
 	defer res.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
-		return 0, fmt.Errorf("ERP: read answer: %w", err)
+		return 0, erpFault(codeERPAway, fmt.Errorf("ERP: read answer: %w", err))
 	}
 	if json.Unmarshal(b, answer) != nil && res.StatusCode < http.StatusInternalServerError {
-		return 0, fmt.Errorf("ERP: status %d with an answer that is no JSON", res.StatusCode)
+		return 0, erpFault(codeERPFailed, fmt.Errorf("ERP: status %d with an answer that is no JSON", res.StatusCode))
 	}
 	return res.StatusCode, nil
 }

@@ -2,12 +2,17 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-chi/chi/v5"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
@@ -37,7 +42,7 @@ type office struct {
 
 func newOffice(t *testing.T) *office {
 	t.Helper()
-	kit := servicetest.NewKit(t, "b2b", migrations)
+	kit := servicetest.NewKit(t, "b2b", migrations, grants)
 	alone := &faulty{before: failing("", math.MaxInt64)}
 	return &office{T: t, Kit: kit, worker: &worker{pool: kit.Pool, outbox: kit.Outbox, log: kit.Log, inventory: newInventory(alone)}}
 }
@@ -141,6 +146,47 @@ func (o *office) exec(sql string, args ...any) {
 	o.Helper()
 	if _, err := pgtest.Admin(o.T, o.Pool).Exec(o.Context(), sql, args...); err != nil {
 		o.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// tamper runs a statement as somebody who has the whole server: no trigger fires.
+func (o *office) tamper(sql string, args ...any) {
+	o.Helper()
+	conn := pgtest.Admin(o.T, o.Pool)
+	if _, err := conn.Exec(o.Context(), `set session_replication_role = replica`); err != nil {
+		o.Fatal(err)
+	}
+	if _, err := conn.Exec(o.Context(), sql, args...); err != nil {
+		o.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// request answers a request as the service does, on either port.
+func (o *office) request(method, path, key, body string) *httptest.ResponseRecorder {
+	o.Helper()
+	routes := chi.NewRouter()
+	s := &server{pool: o.Pool, outbox: o.Outbox, relay: newRelay(o.Pool, nil, o.Log, 3), api: o.API}
+	s.routes(routes)
+	s.operatorRoutes(routes)
+	req := httptest.NewRequestWithContext(o.Context(), method, path, strings.NewReader(body))
+	req.Header.Set("Content-Type", "application/json")
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
+	}
+	answer := httptest.NewRecorder()
+	routes.ServeHTTP(answer, req)
+	return answer
+}
+
+// ask is request for an answer that is 200.
+func (o *office) ask(path string, answer any) {
+	o.Helper()
+	got := o.request(http.MethodGet, path, "", "")
+	if got.Code != http.StatusOK {
+		o.Fatalf("%s: %d %s", path, got.Code, got.Body)
+	}
+	if err := json.Unmarshal(got.Body.Bytes(), answer); err != nil {
+		o.Fatal(err)
 	}
 }
 

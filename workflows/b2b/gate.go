@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	"quadrille.internal/events"
 	"quadrille.internal/platform/aggregate"
@@ -105,6 +104,14 @@ func (g *Gate) next() time.Time {
 	return until
 }
 
+// check returns when the relay looks at a workflow that waits at the gate.
+func (g *Gate) check() time.Time {
+	if g.State == GateOpen {
+		return g.next().Add(lostAfter)
+	}
+	return g.DecidedAt.Add(relayAfter)
+}
+
 // decide closes the gate.
 func (g *Gate) decide(s GateState, reason *events.Reason, now time.Time) {
 	g.State, g.Reason, g.DecidedAt = s, reason, &now
@@ -187,7 +194,7 @@ func cast(ctx context.Context, tx *outbox.Tx, id uuid.UUID, v Vote, source strin
 	}
 	b.earlier = append(b.earlier, chain.Append(b.earlier, chain.Decision{
 		OrderID: b.order.ID, Approver: v.Approver, OnBehalfOf: principal,
-		Verdict: v.Decision, Reason: v.Reason, OrderHash: b.order.RequestHash, Source: source, DecidedAt: tx.Now,
+		Verdict: v.Decision, Reason: v.Reason, OrderHash: b.order.decided().Hash(), Source: source, DecidedAt: tx.Now,
 	}))
 	if err := b.conclude(tx, v); err != nil {
 		return nil, err
@@ -197,7 +204,11 @@ func cast(ctx context.Context, tx *outbox.Tx, id uuid.UUID, v Vote, source strin
 		return nil, err
 	}
 	record(tx, b.earlier[len(b.earlier)-1])
-	return b, nil
+	if b.gate.State == GateOpen {
+		return b, nil
+	}
+	b.order.checkAgain(b.gate)
+	return b, orders.Save(tx, map[uuid.UUID]*Order{id: b.order})
 }
 
 func (b *ballot) repeats(v Vote) (bool, error) {
@@ -237,13 +248,6 @@ func (b *ballot) principals() []string {
 	return taken
 }
 
-func record(tx *outbox.Tx, d chain.Decision) {
-	tx.Last(`
-		insert into decisions (order_id, seq, approver, on_behalf_of, verdict, reason, order_hash, source, decided_at, prev_hash, hash)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-		d.OrderID, d.Seq, d.Approver, d.OnBehalfOf, d.Verdict, d.Reason, d.OrderHash, d.Source, d.DecidedAt, d.PrevHash, d.Hash)
-}
-
 // conclude decides the gate if the decisions so far do.
 func (b *ballot) conclude(tx *outbox.Tx, v Vote) error {
 	if v.Decision == Reject {
@@ -254,7 +258,7 @@ func (b *ballot) conclude(tx *outbox.Tx, v Vote) error {
 		return nil
 	}
 	b.gate.decide(GateApproved, nil, tx.Now)
-	approved := &events.B2BOrderApproved{Subject: b.order.subject(), CompanyID: b.order.CompanyID}
+	approved := &events.B2BOrderApproved{Subject: b.order.subject(), CompanyID: b.order.CompanyID, Anchor: anchor(b.earlier)}
 	for _, d := range b.earlier {
 		approved.Approvals = append(approved.Approvals, events.Approval{Approver: d.Approver, OnBehalfOf: d.OnBehalfOf, DecidedAt: d.DecidedAt})
 	}
@@ -270,7 +274,11 @@ func advance(ctx context.Context, tx *outbox.Tx, id uuid.UUID) error {
 	if err := b.pass(tx); err != nil {
 		return err
 	}
-	return gates.Save(tx, map[uuid.UUID]*Gate{id: b.gate})
+	b.order.checkAgain(b.gate)
+	if err := gates.Save(tx, map[uuid.UUID]*Gate{id: b.gate}); err != nil {
+		return err
+	}
+	return orders.Save(tx, map[uuid.UUID]*Order{id: b.order})
 }
 
 func (b *ballot) pass(tx *outbox.Tx) error {
@@ -310,16 +318,4 @@ func (b *ballot) request(reminder bool) *events.B2BApprovalRequested {
 		Subject: b.order.subject(), CompanyID: b.order.CompanyID, Total: b.order.total(), Need: b.gate.Need,
 		Approvers: b.approvers(), ExpiresAt: b.gate.ExpireAt, Reminder: reminder,
 	}
-}
-
-func listDecisions(ctx context.Context, db aggregate.Querier, id uuid.UUID) ([]chain.Decision, error) {
-	rows, err := db.Query(ctx, `select * from decisions where order_id = $1 order by seq`, id)
-	if err != nil {
-		return nil, fmt.Errorf("list decisions: %w", err)
-	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByName[chain.Decision])
-	if err != nil {
-		return nil, fmt.Errorf("list decisions: %w", err)
-	}
-	return list, nil
 }

@@ -20,7 +20,6 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"quadrille.internal/events"
-	"quadrille.internal/platform/servicetest"
 )
 
 // recording adds histories as today's code makes them. It never changes one that is
@@ -349,6 +348,7 @@ func TestALostWorkflowIsStartedAgain(t *testing.T) {
 	}
 	b.vote(yes("bob"), http.StatusOK)
 	b.exec(`update gates set decided_at = decided_at - interval '1 minute', version = version + 1 where id = $1`, b.id)
+	b.exec(`update orders set told_count = 1, next_check_at = now() where id = $1`, b.id)
 	b.ends(Completed, "")
 	b.expectEmitted(b.id, events.TypeB2BOrderSubmitted, events.TypeB2BApprovalRequested, events.TypeB2BOrderApproved,
 		events.TypeB2BOrderAllocated, events.TypeOrderConfirmed, events.TypeB2BOrderCompleted)
@@ -379,14 +379,12 @@ func TestAWedgedWorkflowIsBegunAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.engine.workAs(t, w.worker, r)
-	calm := newRelay(w.Pool, w.engine.client, w.Log, 3)
-	calm.calm = time.Now().Add(-time.Hour)
-	servicetest.Run(t, calm.run)
 	b := w.in(t, "", board())
 	b.submit(2, 1_000, "")
 	b.await(AwaitingApproval)
 	b.vote(yes("bob"), http.StatusOK)
 	b.exec(`update gates set decided_at = decided_at - interval '3 minutes', version = version + 1 where id = $1`, b.id)
+	b.exec(`update orders set told_count = $2, next_check_at = now() where id = $1`, b.id, wedgedTold)
 	b.ends(Completed, "")
 }
 

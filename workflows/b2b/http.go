@@ -90,7 +90,7 @@ func (s *server) place(ctx context.Context, req *wire.NewOrder, key, hash string
 	}
 	var placed *Order
 	err = s.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
-		earlier, err := orders.Select(ctx, tx, `where idempotency_key = $1`, key)
+		earlier, err := orders.Select(ctx, tx, `where company_id = $1 and idempotency_key = $2`, req.CompanyID, key)
 		if err != nil {
 			return err
 		}
@@ -113,6 +113,7 @@ func (s *server) place(ctx context.Context, req *wire.NewOrder, key, hash string
 		}); err != nil {
 			return err
 		}
+		placed.checkAgain(nil)
 		return orders.Save(tx, map[uuid.UUID]*Order{id: placed})
 	})
 	if pgtx.Violates(err, "orders_once") {
@@ -151,44 +152,6 @@ func (s *server) answer(ctx context.Context, w http.ResponseWriter, id uuid.UUID
 	return rest.Write(w, http.StatusOK, v)
 }
 
-func viewOf(o *Order, g *Gate) wire.Order {
-	v := wire.Order{
-		ID: o.ID, CompanyID: o.CompanyID, OrderedBy: o.OrderedBy, Status: string(o.Status), Reason: o.Reason, Total: o.total(),
-		Lines: o.Lines, Allocations: o.Allocations, Backorders: o.Shortages, ERPOrderID: o.ERPOrderID, Steps: o.Steps,
-		SubmittedAt: o.SubmittedAt, EndedAt: o.EndedAt,
-	}
-	if o.Final() {
-		return v
-	}
-	v.WaitsFor, v.WaitingSince = waitsFor(o), &o.MovedAt
-	if o.Status == AwaitingApproval && g != nil {
-		v.WaitsUntil = &g.ExpireAt
-	}
-	return v
-}
-
-// waitsFor names what an order that is under way waits for.
-func waitsFor(o *Order) string {
-	switch o.Status {
-	case Submitted:
-		return "the workflow to start"
-	case AwaitingApproval:
-		return "approval"
-	case Approved:
-		return "inventory"
-	case Allocated:
-		return "the ERP"
-	case Synced:
-		return "confirmation"
-	case Undoing:
-		return "compensation"
-	case CompensationFailed:
-		return "an operator: quad b2b resume"
-	case Completed, Rejected, Cancelled, Failed:
-	}
-	return ""
-}
-
 // cancel stops an order that is not completed. What was done for it is undone.
 func (s *server) cancel(w http.ResponseWriter, r *http.Request) error {
 	id, err := intake.OrderID(r)
@@ -205,7 +168,7 @@ func (s *server) cancel(w http.ResponseWriter, r *http.Request) error {
 			return endedFault(o)
 		}
 		o.CancelAsked = true
-		if err := s.closeGate(ctx, tx, id); err != nil {
+		if err := s.closeGate(ctx, tx, o); err != nil {
 			return err
 		}
 		return orders.Save(tx, map[uuid.UUID]*Order{id: o})
@@ -224,17 +187,18 @@ func endedFault(o *Order) error {
 }
 
 // closeGate decides an open gate as cancelled.
-func (s *server) closeGate(ctx context.Context, tx *outbox.Tx, id uuid.UUID) error {
-	found, err := gates.Load(ctx, tx, []uuid.UUID{id})
+func (s *server) closeGate(ctx context.Context, tx *outbox.Tx, o *Order) error {
+	found, err := gates.Load(ctx, tx, []uuid.UUID{o.ID})
 	if err != nil {
 		return err
 	}
-	g := found[id]
+	g := found[o.ID]
 	if g == nil || g.State != GateOpen {
 		return nil
 	}
 	g.decide(GateCancelled, cancelledByCustomer.Reason, tx.Now)
-	tx.AfterCommit(func() { s.relay.poke(id, eventApproval) })
+	o.checkAgain(g)
+	tx.AfterCommit(func() { s.relay.poke(o.ID, eventApproval) })
 	return gates.Save(tx, found)
 }
 
@@ -283,7 +247,9 @@ func (s *server) resume(w http.ResponseWriter, r *http.Request) error {
 		if o.Status != CompensationFailed {
 			return fault.New(fault.Conflict, "not_stuck", "The order is %s; only compensation_failed can be resumed.", o.Status)
 		}
-		o.Status, o.Reason, o.MovedAt = Undoing, nil, tx.Now // the reason was that it is stuck
+		o.Status, o.Reason = Undoing, nil // the reason was that it is stuck
+		o.move(tx.Now)
+		o.checkAgain(nil)
 		tx.AfterCommit(func() { s.relay.poke(id, eventResume) })
 		return orders.Save(tx, map[uuid.UUID]*Order{id: o})
 	})

@@ -8,6 +8,7 @@ import (
 
 	"quadrille.internal/events"
 	inventoryv1 "quadrille.internal/events/proto/inventory/v1"
+	"quadrille.internal/platform/fault"
 )
 
 // inventory calls the inventory service, by gRPC through the sidecars.
@@ -25,7 +26,7 @@ func (i *inventory) allocate(ctx context.Context, o *Order, nearest []string) ([
 	}
 	answer, err := i.client.Allocate(ctx, req)
 	if err != nil {
-		return nil, nil, fmt.Errorf("inventory: %w", err)
+		return nil, nil, inventoryFault(err)
 	}
 	var allocations []events.Allocation
 	for _, a := range answer.GetAllocations() {
@@ -41,5 +42,12 @@ func (i *inventory) allocate(ctx context.Context, o *Order, nearest []string) ([
 // release gives back what the order holds, if anything.
 func (i *inventory) release(ctx context.Context, o *Order) error {
 	_, err := i.client.Release(ctx, &inventoryv1.ReleaseRequest{OrderId: o.ID.String()})
-	return wrap("inventory", err)
+	return inventoryFault(err)
+}
+
+func inventoryFault(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fault.Fault{Kind: fault.Unavailable, Code: codeInventory, Message: words[codeInventory], Cause: fmt.Errorf("inventory: %w", err)}
 }

@@ -14,12 +14,20 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
+// grants are what the service may do with its tables. Decisions it may only add, and
+// the key that seals them is not for it to see. Nothing is deleted.
+var grants = map[string]string{
+	"companies": "select, insert, update", "orders": "select, insert, update", "gates": "select, insert, update",
+	"decisions": "select, insert", "decision_key": "", "relay_leader": "select, update",
+}
+
 func main() { service.Main(spec()) }
 
 func spec() service.Spec {
 	return service.Spec{
 		Name:       "b2b",
 		Migrations: migrations,
+		Grants:     grants,
 		Build: func(kit *service.Kit) service.App {
 			conn := kit.Sidecar.To("")
 			client := workflow.NewClientWithLogger(conn, engineLog{kit.Log})
@@ -32,6 +40,7 @@ func spec() service.Spec {
 					kit.Config.Secret("QUADRILLE_ERP_KEY")),
 			}
 			r := newRelay(kit.Pool, client, kit.Log, attempts)
+			r.expose(kit.Metrics)
 			s := &server{pool: kit.Pool, outbox: kit.Outbox, relay: r, api: kit.API}
 			return service.App{Routes: s.routes, OperatorRoutes: s.operatorRoutes, Work: []service.Work{
 				{Name: "workflow worker", Run: func(ctx context.Context) error { return w.run(ctx, conn) }},

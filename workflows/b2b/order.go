@@ -5,6 +5,7 @@ import (
 
 	"quadrille.internal/events"
 	"quadrille.internal/platform/aggregate"
+	"quadrille.internal/workflows/b2b/chain"
 	"quadrille.internal/workflows/b2b/wire"
 )
 
@@ -56,21 +57,43 @@ type Order struct {
 	Shortages      []events.Shortage   `json:"shortages"`
 	ERPOrderID     string              `json:"erp_order_id"`
 	Credit         Credit              `json:"credit"`
-	CancelAsked    bool                `json:"cancel_asked"`
-	Steps          []*Step             `json:"steps"`
-	TraceParent    string              `json:"traceparent"`
-	SubmittedAt    time.Time           `json:"submitted_at"`
-	StartedAt      *time.Time          `json:"started_at"`
-	EndedAt        *time.Time          `json:"ended_at"`
+	// CreditAmount is what was held of the company's credit; nil in orders older than
+	// it, where it is Amount.
+	CreditAmount *int64     `json:"credit_amount"`
+	CancelAsked  bool       `json:"cancel_asked"`
+	Steps        []*Step    `json:"steps"`
+	TraceParent  string     `json:"traceparent"`
+	SubmittedAt  time.Time  `json:"submitted_at"`
+	StartedAt    *time.Time `json:"started_at"`
+	EndedAt      *time.Time `json:"ended_at"`
 	// MovedAt is when something last happened.
 	MovedAt time.Time `json:"moved_at"`
+	// NextCheckAt is when the relay looks at the order if nothing happens before; nil
+	// where the order waits for nothing, or for an operator.
+	NextCheckAt *time.Time `json:"next_check_at"`
+	// ToldCount counts how often the relay told the workflow since the order last moved
+	// or the workflow was ended, ToldAt is when it last did, and EndsCount how often it
+	// ended the workflow since the order last moved.
+	ToldCount int        `json:"told_count"`
+	ToldAt    *time.Time `json:"told_at"`
+	EndsCount int        `json:"ends_count"`
 }
 
-// What an order keeps of its saga is also what the API shows of it.
-type (
-	Step    = wire.Step
-	Verdict = wire.Verdict
-)
+// Verdict of a step is also what the API shows of it.
+type Verdict = wire.Verdict
+
+// Step is one step of the saga as it is stored. The API shows no Cause.
+type Step struct {
+	Name string `json:"name"`
+	// Attempts that have ended, and how the last unsuccessful one did: Code and, for
+	// operators only, Cause.
+	Attempts  int        `json:"attempts"`
+	Code      string     `json:"error_code,omitempty"`
+	Cause     string     `json:"error,omitempty"`
+	StartedAt time.Time  `json:"started_at"`
+	EndedAt   *time.Time `json:"ended_at,omitempty"`
+	Verdict   *Verdict   `json:"verdict,omitempty"`
+}
 
 var fine = Verdict{OK: true}
 
@@ -86,6 +109,7 @@ const (
 	reasonExpired    = "approval_expired"
 	reasonERP        = "erp_rejected"
 	reasonStep       = "step_failed"
+	reasonAltered    = "order_altered"
 )
 
 var cancelledByCustomer = refused(Cancelled, events.ReasonCustomerRequest, "Cancelled at your request.")
@@ -99,8 +123,31 @@ func (o *Order) step(name string, now time.Time) *Step {
 	}
 	s := &Step{Name: name, StartedAt: now}
 	o.Steps = append(o.Steps, s)
-	o.MovedAt = now
+	o.move(now)
 	return s
+}
+
+// move notes that something happened.
+func (o *Order) move(now time.Time) {
+	o.MovedAt, o.ToldCount, o.ToldAt, o.EndsCount = now, 0, nil, 0
+}
+
+// checkAgain sets when the relay looks at the order, as it is now, if nothing
+// happens before. Where it waits at a gate, that is given or the time stays.
+func (o *Order) checkAgain(g *Gate) {
+	at := o.MovedAt.Add(lostAfter)
+	switch {
+	case o.Final(), o.Status == CompensationFailed:
+		o.NextCheckAt = nil
+		return
+	case o.Status == AwaitingApproval && g == nil:
+		return
+	case o.Status == AwaitingApproval:
+		at = g.check()
+	case o.StartedAt == nil:
+		at = o.MovedAt.Add(relayAfter)
+	}
+	o.NextCheckAt = &at
 }
 
 // Ended returns the verdict of a step that has ended.
@@ -128,7 +175,8 @@ func (o *Order) Outcome(steps ...string) (v Verdict, ended bool) {
 func (o *Order) End(name string, v Verdict, began, now time.Time) {
 	s := o.step(name, began)
 	s.Attempts++
-	s.EndedAt, s.Verdict, o.MovedAt = &now, &v, now
+	s.EndedAt, s.Verdict = &now, &v
+	o.move(now)
 }
 
 // Abandon ends a step that is about to be undone, unless it has ended: an attempt
@@ -147,12 +195,29 @@ func (o *Order) Stumble(name string, cause error, began, now time.Time) {
 	}
 	s := o.step(name, began)
 	s.Attempts++
-	s.Error, o.MovedAt = cause.Error(), now
+	s.Code, s.Cause = codeOf(cause), causeOf(cause)
+	o.move(now)
 }
 
 // Final reports whether the order's fate is settled.
 func (o *Order) Final() bool { return o.EndedAt != nil }
 
 func (o *Order) subject() events.Subject { return events.Subject{OrderID: o.ID} }
+
+// held is what the order holds or uses of its company's credit.
+func (o *Order) held() int64 {
+	if o.CreditAmount != nil {
+		return *o.CreditAmount
+	}
+	return o.Amount
+}
+
+// decided is what approvers decide on.
+func (o *Order) decided() *chain.Order {
+	return &chain.Order{
+		ID: o.ID, CompanyID: o.CompanyID, OrderedBy: o.OrderedBy, Currency: o.Currency, Amount: o.Amount,
+		AllowBackorder: o.AllowBackorder, Lines: o.Lines,
+	}
+}
 
 func (o *Order) total() events.Money { return events.Money{Amount: o.Amount, Currency: o.Currency} }

@@ -5,31 +5,30 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
+	"sync/atomic"
 	"time"
 
 	"github.com/dapr/durabletask-go/api"
 	"github.com/dapr/durabletask-go/workflow"
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"quadrille.internal/platform/pgtx"
+	"quadrille.internal/platform/telemetry"
 )
 
 const (
 	relayers     = 16
+	enders       = 2
 	relayQueue   = 1_000
-	relayMost    = 200 // found by a sweep at once
+	dueQueue     = 200 // found by sweeps and not told yet
+	endsQueue    = 4
 	relayEvery   = 500 * time.Millisecond
+	endEvery     = time.Second // between two ends of workflows, of all replicas together
 	relayTimeout = 10 * time.Second
-	relayAfter   = 2 * time.Second  // before what was told counts as unheard
-	relayAgain   = 5 * time.Second  // before it is told once more
-	lostAfter    = 30 * time.Second // before a workflow in which nothing moves counts as lost
-	wedgedAfter  = time.Minute      // before one that telling does not move is ended, to be begun anew
 )
 
 // relay tells Dapr what PostgreSQL knows: which orders want a workflow, which
@@ -37,38 +36,36 @@ const (
 // be lost, and a workflow too, so it is told again until the order shows that it
 // was heard. Hearing it twice does no harm: a workflow that runs is not started,
 // one begun anew finds every step's verdict, and an event only says "look".
+//
+// Each replica tells at once what its own requests changed. To tell it again is the
+// leader's alone; see leader.go.
 type relay struct {
 	pool     *pgxpool.Pool
 	client   *workflow.Client
 	log      *slog.Logger
 	attempts int
+	holder   string // names this replica's relay
 	queue    chan news
-	told     map[news]time.Time // by the sweep, until it may be told again
-	calm     time.Time          // since when sweeps have succeeded
+	due      chan dueOrder
+	ends     chan dueOrder
+	endEvery time.Duration
+	count    relayStats
 }
 
-// news is one thing to tell: a start, or else an event or endWedged.
+type relayStats struct{ told, failed, ended, leads atomic.Int64 }
+
+// news is one thing to tell: a start, or else an event.
 type news struct {
 	order uuid.UUID
 	trace string
 	event string
 }
 
-// endWedged tells Dapr to end a workflow.
-const endWedged = "terminate"
-
-// again is how long the sweep waits before it tells the same once more.
-func (t news) again() time.Duration {
-	if t.event == endWedged {
-		return wedgedAfter // the next one gets as long as this one
-	}
-	return relayAgain
-}
-
 func newRelay(pool *pgxpool.Pool, c *workflow.Client, log *slog.Logger, attempts int) *relay {
 	return &relay{
-		pool: pool, client: c, log: log, attempts: attempts,
-		queue: make(chan news, relayQueue), told: make(map[news]time.Time), calm: time.Now(),
+		pool: pool, client: c, log: log, attempts: attempts, holder: uuid.NewString(),
+		queue: make(chan news, relayQueue), due: make(chan dueOrder, dueQueue), ends: make(chan dueOrder, endsQueue),
+		endEvery: endEvery,
 	}
 }
 
@@ -84,19 +81,26 @@ func (r *relay) offer(t news) {
 	}
 }
 
-// run tells until ctx ends.
+// run tells until ctx ends. Ends have goroutines of their own: a start never waits
+// behind one.
 func (r *relay) run(ctx context.Context) error {
 	var all errgroup.Group
 	for range relayers {
 		all.Go(func() error { r.serve(ctx); return nil })
 	}
+	turn := time.NewTicker(r.endEvery)
+	defer turn.Stop()
+	for range enders {
+		all.Go(func() error { r.serveEnds(ctx, turn.C); return nil })
+	}
 	for pgtx.Sleep(ctx, relayEvery) == nil {
 		if err := r.sweep(ctx, time.Now()); err != nil && ctx.Err() == nil {
 			r.log.WarnContext(ctx, "relay sweep failed, will try again", "err", err)
-			r.calm = time.Now()
 		}
 	}
-	return all.Wait()
+	err := all.Wait()
+	r.resign(ctx)
+	return err
 }
 
 func (r *relay) serve(ctx context.Context) {
@@ -108,6 +112,23 @@ func (r *relay) serve(ctx context.Context) {
 			if err := r.tell(ctx, t); err != nil && ctx.Err() == nil {
 				r.log.WarnContext(ctx, "workflow not told, will try again", "order_id", t.order, "event", t.event, "err", err)
 			}
+		case d := <-r.due:
+			r.tellAgain(ctx, d)
+		}
+	}
+}
+
+func (r *relay) serveEnds(ctx context.Context, turn <-chan time.Time) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-turn:
+		}
+		select {
+		case d := <-r.ends:
+			r.endWedged(ctx, d)
+		default:
 		}
 	}
 }
@@ -115,117 +136,90 @@ func (r *relay) serve(ctx context.Context) {
 func (r *relay) tell(ctx context.Context, t news) error {
 	ctx, cancel := context.WithTimeout(ctx, relayTimeout)
 	defer cancel()
-	switch t.event {
-	case "":
-	case endWedged:
-		return r.end(ctx, t.order.String())
-	default:
-		return r.client.RaiseEvent(ctx, t.order.String(), t.event, workflow.WithEventPayload(struct{}{}))
+	err := r.send(ctx, t)
+	if err != nil {
+		r.count.failed.Add(1)
+		return err
+	}
+	r.count.told.Add(1)
+	return nil
+}
+
+func (r *relay) send(ctx context.Context, t news) error {
+	if t.event != "" {
+		return wrap("raise "+t.event, r.client.RaiseEvent(ctx, t.order.String(), t.event, workflow.WithEventPayload(struct{}{})))
 	}
 	_, err := r.client.ScheduleWorkflow(ctx, workflowName,
 		workflow.WithInstanceID(t.order.String()),
 		workflow.WithInput(Input{OrderID: t.order, TraceParent: t.trace, Attempts: r.attempts}),
 		workflow.WithStartTime(time.Now())) // or the call would wait for a worker
 	if err != nil && !alreadyRuns(err) {
-		return err
+		return fmt.Errorf("start workflow: %w", err)
 	}
 	return nil
-}
-
-// end ends a workflow and forgets its history, which the next one must not follow.
-func (r *relay) end(ctx context.Context, id string) error {
-	if err := r.client.TerminateWorkflow(ctx, id); err != nil {
-		return fmt.Errorf("terminate: %w", err)
-	}
-	if _, err := r.client.WaitForWorkflowCompletion(ctx, id); err != nil {
-		return fmt.Errorf("wait for its end: %w", err)
-	}
-	return wrap("purge", r.client.PurgeWorkflowState(ctx, id))
 }
 
 func alreadyRuns(err error) bool {
 	return errors.Is(err, api.ErrDuplicateInstance) || status.Code(err) == codes.AlreadyExists
 }
 
-// sweep takes up what was not heard of.
-func (r *relay) sweep(ctx context.Context, now time.Time) error {
+// tellAgain tells a workflow all there is to tell, and notes when to look again.
+func (r *relay) tellAgain(ctx context.Context, d dueOrder) {
+	for _, t := range d.news() {
+		if err := r.tell(ctx, t); err != nil {
+			if ctx.Err() == nil {
+				r.log.WarnContext(ctx, "workflow not told, will try again", "order_id", d.id, "event", t.event, "told_count", d.told, "err", err)
+			}
+			r.note(ctx, d, untold)
+			return
+		}
+	}
+	r.note(ctx, d, told)
+}
+
+// endWedged ends a workflow, forgets its history, which the next one must not
+// follow, and starts that. If this replica leads no more, or the order has moved
+// since, it does nothing.
+func (r *relay) endWedged(ctx context.Context, d dueOrder) {
+	mine, err := r.confirm(ctx, d)
+	if err != nil || !mine {
+		if err != nil && ctx.Err() == nil {
+			r.log.WarnContext(ctx, "workflow not ended, will try again", "order_id", d.id, "err", err)
+		}
+		return
+	}
+	if err := r.end(ctx, d); err != nil {
+		if ctx.Err() == nil {
+			r.log.WarnContext(ctx, "workflow not ended, will be told again", "order_id", d.id, "err", err)
+		}
+		r.note(ctx, d, notEnded)
+		return
+	}
+	r.count.ended.Add(1)
+	r.log.WarnContext(ctx, "workflow ended and begun anew: telling it did not move its order",
+		"order_id", d.id, "status", d.status, "told_count", d.told, "ends_count", d.ends+1)
+	r.note(ctx, d, ended)
+}
+
+func (r *relay) end(ctx context.Context, d dueOrder) error {
 	ctx, cancel := context.WithTimeout(ctx, relayTimeout)
 	defer cancel()
-	maps.DeleteFunc(r.told, func(t news, at time.Time) bool { return now.Sub(at) > t.again() })
-	for _, find := range []func(context.Context, time.Time) ([]news, error){r.unstarted, r.unheard, r.lost, r.wedged} {
-		found, err := find(ctx, now)
-		if err != nil {
-			return err
-		}
-		for _, t := range found {
-			if _, lately := r.told[t]; !lately {
-				r.told[t] = now
-				r.offer(t)
-			}
-		}
+	id := d.id.String()
+	if err := r.client.TerminateWorkflow(ctx, id); err != nil {
+		return fmt.Errorf("terminate: %w", err)
 	}
-	return nil
-}
-
-// unstarted finds orders whose workflow has not begun.
-func (r *relay) unstarted(ctx context.Context, now time.Time) ([]news, error) {
-	return r.find(ctx, `
-		select id, traceparent, '' from orders
-		where ended_at is null and started_at is null and moved_at < $1
-		order by moved_at limit $2`, now.Add(-relayAfter), relayMost)
-}
-
-// unheard finds gates whose decision the workflow has not seen.
-func (r *relay) unheard(ctx context.Context, now time.Time) ([]news, error) {
-	return r.find(ctx, `
-		select id, '', $3 from gates
-		where state <> 'open' and observed_at is null and decided_at < $1
-		order by decided_at limit $2`, now.Add(-relayAfter), relayMost, eventApproval)
-}
-
-// late are the orders that should have moved by themselves before a time.
-const late = `
-	with late as (
-		select o.id, o.traceparent, o.status
-		from orders o left join gates g on g.id = o.id
-		where o.ended_at is null and o.status <> 'compensation_failed'
-		  and case o.status
-			when 'awaiting_approval' then least(g.remind_at, g.escalate_at, g.expire_at, g.decided_at)
-			else o.moved_at end < $1
-		order by o.moved_at limit $2)`
-
-// lost finds late orders. Their workflow is started, in case it is gone or has
-// failed, and told to look, in case it waits.
-func (r *relay) lost(ctx context.Context, now time.Time) ([]news, error) {
-	return r.find(ctx, late+`
-		select id, traceparent, '' from late
-		union all
-		select id, '', case status when 'awaiting_approval' then $3 else $4 end from late`,
-		now.Add(-lostAfter), relayMost, eventApproval, eventResume)
-}
-
-// wedged finds those that all this has not moved. Dapr dispatches an activity before
-// it saves that it did: should its store die in between, the activity's answer comes
-// to a workflow that has not asked yet, which then waits for it for ever. Ended, such
-// a workflow counts as lost, and is begun anew. After an outage all are late, and get
-// the time to go on by themselves.
-func (r *relay) wedged(ctx context.Context, now time.Time) ([]news, error) {
-	if now.Sub(r.calm) < wedgedAfter {
-		return nil, nil
+	if _, err := r.client.WaitForWorkflowCompletion(ctx, id); err != nil {
+		return fmt.Errorf("wait for its end: %w", err)
 	}
-	return r.find(ctx, late+` select id, '', $3 from late`, now.Add(-wedgedAfter), relayMost, endWedged)
+	if err := r.client.PurgeWorkflowState(ctx, id); err != nil {
+		return fmt.Errorf("purge: %w", err)
+	}
+	return r.send(ctx, news{order: d.id, trace: d.trace})
 }
 
-func (r *relay) find(ctx context.Context, sql string, args ...any) ([]news, error) {
-	rows, err := r.pool.Query(ctx, sql, args...)
-	if err != nil {
-		return nil, fmt.Errorf("find untold: %w", err)
-	}
-	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t news, err error) {
-		return t, row.Scan(&t.order, &t.trace, &t.event)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("find untold: %w", err)
-	}
-	return list, nil
+func (r *relay) expose(m *telemetry.Metrics) {
+	m.Gauge("relay_leads", "1 where this replica looks for what workflows did not hear.", r.count.leads.Load)
+	m.Counter("relay_told_total", "Starts and events that Dapr took.", r.count.told.Load)
+	m.Counter("relay_failed_total", "Starts and events that Dapr did not take at an attempt.", r.count.failed.Load)
+	m.Counter("relay_ended_total", "Workflows ended and begun anew, since telling them did not move their orders.", r.count.ended.Load)
 }

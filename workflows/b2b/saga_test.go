@@ -68,7 +68,7 @@ func (w *world) in(t *testing.T, prefix string, p Policy) *branch {
 	inner.office = &office{T: t, Kit: w.Kit, worker: w.worker}
 	inner.erp = &erpServer{T: t, url: w.erp.url}
 	inner.inventory = &inventoryServer{T: t, url: w.inventory.url, admin: w.inventory.admin, conn: w.inventory.conn}
-	name := prefix + strings.ToLower(rand())
+	name := prefix + strings.ToLower(short())
 	b := &branch{world: &inner, T: t, company: name, sku: "sku-" + name}
 	b.office.company(name, 100_000, p)
 	b.inventory.stock(b.sku, map[string]int64{"york": 6, "leeds": 10})
@@ -79,7 +79,7 @@ func (w *world) in(t *testing.T, prefix string, p Policy) *branch {
 	return b
 }
 
-func rand() string { return uuid.NewString()[:8] }
+func short() string { return uuid.NewString()[:8] }
 
 // quick is board with deadlines that a test can wait for.
 func quick(remind, escalate, expire time.Duration) Policy {
@@ -408,7 +408,7 @@ func (b *branch) stuckIn(step string) {
 	b.await(CompensationFailed)
 	var v wire.Order
 	b.ask(http.MethodGet, b.path(""), "", http.StatusOK, &v)
-	if v.Reason == nil || v.Reason.Code != string(CompensationFailed) || !strings.Contains(v.Reason.Message, step) || v.WaitsFor == "" {
+	if v.Reason == nil || v.Reason.Code != string(CompensationFailed) || v.Reason.Message != words[v.Reason.Code] || v.WaitsFor == "" {
 		b.T.Errorf("the operator sees %+v and waits for %q", v.Reason, v.WaitsFor)
 	}
 	var list wire.StuckOrders

@@ -37,14 +37,15 @@ func decideCredit(ctx context.Context, tx *outbox.Tx, o *Order) (Verdict, error)
 	if o.CancelAsked {
 		return cancelledByCustomer, nil
 	}
-	held, err := holdCredit(ctx, tx, o.CompanyID, o.Amount)
+	amount := o.Amount
+	held, err := holdCredit(ctx, tx, o.CompanyID, amount)
 	if err != nil {
 		return Verdict{}, err
 	}
 	if !held {
 		return refused(Rejected, reasonCredit, "The order would exceed the company's credit limit."), nil
 	}
-	o.Credit = CreditHeld
+	o.Credit, o.CreditAmount = CreditHeld, &amount
 	return fine, nil
 }
 
@@ -115,12 +116,14 @@ func openGate(ctx context.Context, tx *outbox.Tx, o *Order) (GateView, error) {
 	}
 	o.Status = AwaitingApproval
 	o.step(stepApproval, tx.Now)
+	o.checkAgain(b.gate)
 	return b.gate.view(tx.Now), gates.Save(tx, map[uuid.UUID]*Gate{o.ID: b.gate})
 }
 
 // closeStep ends the approval step if the gate is decided.
 func closeStep(tx *outbox.Tx, o *Order, g *Gate) (GateView, error) {
 	view := g.view(tx.Now)
+	o.checkAgain(g)
 	if view.Verdict == nil {
 		return view, nil
 	}
@@ -166,6 +169,9 @@ func (w *worker) allocate(ctx context.Context, req Request) (Verdict, error) {
 	o, v, err := w.begin(ctx, req, stepAllocate)
 	if v != nil || err != nil {
 		return deref(v), err
+	}
+	if altered, err := w.altered(ctx, o); err != nil || altered {
+		return w.refuseAltered(ctx, req, stepAllocate, began, err)
 	}
 	company, err := loadCompany(ctx, w.pool, o.CompanyID)
 	if err != nil {
@@ -216,6 +222,9 @@ func (w *worker) syncERP(ctx context.Context, req Request) (Verdict, error) {
 	if v != nil || err != nil {
 		return deref(v), err
 	}
+	if altered, err := w.altered(ctx, o); err != nil || altered {
+		return w.refuseAltered(ctx, req, stepERP, began, err)
+	}
 	id, err := w.erp.create(ctx, o)
 	rejected, isRejected := errors.AsType[*rejectedError](err)
 	if err != nil && !isRejected {
@@ -223,9 +232,9 @@ func (w *worker) syncERP(ctx context.Context, req Request) (Verdict, error) {
 	}
 	var verdict Verdict
 	err = w.update(ctx, req.OrderID, func(ctx context.Context, tx *outbox.Tx, o *Order) (err error) {
-		verdict, err = settle(ctx, tx, o, stepERP, began, func(context.Context, *outbox.Tx, *Order) (Verdict, error) {
+		verdict, err = settle(ctx, tx, o, stepERP, began, func(_ context.Context, _ *outbox.Tx, o *Order) (Verdict, error) {
 			if isRejected {
-				return refused(Failed, reasonERP, rejected.message), nil
+				return refusedByERP(o, rejected, began), nil
 			}
 			o.ERPOrderID, o.Status = id, Synced
 			return fine, nil
@@ -243,7 +252,7 @@ func decideConfirm(ctx context.Context, tx *outbox.Tx, o *Order) (Verdict, error
 	if o.CancelAsked {
 		return cancelledByCustomer, nil
 	}
-	if err := useCredit(ctx, tx, o.CompanyID, o.Amount); err != nil {
+	if err := useCredit(ctx, tx, o.CompanyID, o.held()); err != nil {
 		return Verdict{}, err
 	}
 	o.Status, o.Credit, o.EndedAt = Completed, CreditUsed, &tx.Now

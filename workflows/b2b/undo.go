@@ -55,7 +55,7 @@ func (w *worker) undoCredit(ctx context.Context, req Request) (Verdict, error) {
 			return fine, nil
 		}
 		o.Status, o.Credit = Undoing, CreditReleased
-		return fine, releaseCredit(ctx, tx, o.CompanyID, o.Amount)
+		return fine, releaseCredit(ctx, tx, o.CompanyID, o.held())
 	})
 }
 
@@ -65,8 +65,9 @@ func (w *worker) stuck(ctx context.Context, req Request) (Verdict, error) {
 		if _, undone := o.Ended(req.Step); undone {
 			return nil // told late
 		}
-		o.Status, o.MovedAt = CompensationFailed, tx.Now
-		o.Reason = &events.Reason{Code: string(CompensationFailed), Message: req.Step + " keeps failing: " + req.Cause}
+		o.Status = CompensationFailed
+		o.move(tx.Now)
+		o.Reason = &events.Reason{Code: string(CompensationFailed), Message: words[string(CompensationFailed)]}
 		return nil
 	})
 	return fine, err
@@ -74,11 +75,15 @@ func (w *worker) stuck(ctx context.Context, req Request) (Verdict, error) {
 
 // end notifies of an order that did not go through, with the reason.
 func (w *worker) end(ctx context.Context, req Request) (Verdict, error) {
-	why := *req.Verdict
-	return w.settle(ctx, req, activityEnd, time.Now(), func(_ context.Context, tx *outbox.Tx, o *Order) (Verdict, error) {
+	why := safeVerdict(*req.Verdict) // a workflow that began before may carry an ERP's own words
+	return w.settle(ctx, req, activityEnd, time.Now(), func(ctx context.Context, tx *outbox.Tx, o *Order) (Verdict, error) {
+		given, err := listDecisions(ctx, tx, o.ID)
+		if err != nil {
+			return Verdict{}, err
+		}
 		o.Status, o.Reason, o.EndedAt = Status(why.Final), why.Reason, &tx.Now
 		if o.Status == Rejected {
-			return why, tx.Emit(o.TraceParent, &events.B2BOrderRejected{Subject: o.subject(), CompanyID: o.CompanyID, Reason: *why.Reason})
+			return why, tx.Emit(o.TraceParent, &events.B2BOrderRejected{Subject: o.subject(), CompanyID: o.CompanyID, Reason: *why.Reason, Anchor: anchor(given)})
 		}
 		return why, tx.Emit(o.TraceParent, &events.B2BOrderFailed{Subject: o.subject(), CompanyID: o.CompanyID, Status: why.Final, Reason: *why.Reason})
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/google/uuid"
 
@@ -65,11 +66,26 @@ func (c *Client) Decide(ctx context.Context, id uuid.UUID, v wire.Vote) (wire.Po
 	})
 }
 
-// Approvals lists what waits for an approver, soonest to expire first.
-func (c *Client) Approvals(ctx context.Context, approver string) ([]wire.Pending, error) {
-	list, err := call[wire.Approvals](ctx, c.sender,
-		c.urls.B2BAdmin.request(http.MethodGet, "/v1/b2b/approvals?"+url.Values{"approver": {approver}}.Encode()))
-	return list.Approvals, err
+// Approvals lists what waits for an approver, soonest to expire first: up to
+// most, or all where that is 0.
+func (c *Client) Approvals(ctx context.Context, approver string, most int) ([]wire.Pending, error) {
+	all := []wire.Pending{}
+	query := url.Values{"approver": {approver}}
+	for most == 0 || len(all) < most {
+		if most > 0 {
+			query.Set("limit", strconv.Itoa(min(pageSize, most-len(all))))
+		}
+		page, err := call[wire.Approvals](ctx, c.sender, c.urls.B2BAdmin.request(http.MethodGet, "/v1/b2b/approvals?"+query.Encode()))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page.Approvals...)
+		if page.Next == "" {
+			break
+		}
+		query.Set("cursor", page.Next)
+	}
+	return all, nil
 }
 
 // StuckOrders lists them, the longest stuck first.

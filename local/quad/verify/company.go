@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"quadrille.internal/events"
 	"quadrille.internal/local/quad/provider"
 	"quadrille.internal/workflows/b2b/chain"
 )
@@ -31,15 +32,34 @@ type companyRow struct {
 	Need       int
 	ExpireAt   *time.Time
 	Decisions  []chain.Decision
+	// What approvers decided on, beside ID, Amount and Currency.
+	CompanyID      string
+	OrderedBy      string
+	AllowBackorder bool
+	Lines          []events.Line
+	RequestHash    string
+	// The key that seals decisions.
+	InnerPad, OuterPad []byte
+	KeySince           time.Time
 }
 
 const companyOrdersSQL = `
-	select * from (
-		select o.id, o.status, coalesce(o.reason ->> 'message', ''), o.credit, o.amount, o.currency, o.erp_order_id,
-			coalesce((select sum((a ->> 'quantity')::bigint) from jsonb_array_elements(nullif(o.allocations, 'null')) a), 0)::bigint,
-			o.ended_at is not null, o.moved_at, coalesce(g.state, ''), coalesce(g.need, 0), g.expire_at,
-			coalesce((select jsonb_agg(to_jsonb(d) order by d.seq) from decisions d where d.order_id = o.id), '[]')
-		from orders o left join gates g on g.id = o.id) as o` + only
+	select id, status, reason, credit, amount, currency, erp_order_id, units, ended, moved_at, state, need, expire_at, decisions,
+		company_id, ordered_by, allow_backorder, lines, request_hash, inner_pad, outer_pad, since
+	from (
+		select o.id, o.status, coalesce(o.reason ->> 'message', '') as reason, o.credit, o.amount, o.currency, o.erp_order_id,
+			coalesce((select sum((a ->> 'quantity')::bigint) from jsonb_array_elements(nullif(o.allocations, 'null')) a), 0)::bigint as units,
+			o.ended_at is not null as ended, o.moved_at, coalesce(g.state, '') as state, coalesce(g.need, 0) as need, g.expire_at,
+			coalesce((
+				select jsonb_agg(jsonb_build_object(
+					'order_id', d.order_id, 'seq', d.seq, 'approver', d.approver, 'on_behalf_of', d.on_behalf_of,
+					'verdict', d.verdict, 'reason', d.reason, 'order_hash', d.order_hash, 'source', d.source,
+					'decided_at', d.decided_at, 'prev_hash', d.prev_hash, 'hash', d.hash,
+					'recorded_at', d.recorded_at, 'mac', d.mac) order by d.seq)
+				from decisions d where d.order_id = o.id), '[]') as decisions,
+			o.company_id, o.ordered_by, o.allow_backorder, o.lines, o.request_hash,
+			coalesce(k.inner_pad, '') as inner_pad, coalesce(k.outer_pad, '') as outer_pad, coalesce(k.since, 'epoch') as since
+		from orders o left join gates g on g.id = o.id left join decision_key k on true) as o` + only
 
 func openCompanies(ctx context.Context, pool *pgxpool.Pool, ids []uuid.UUID) (*book[companyRow], error) {
 	if pool == nil {
@@ -151,7 +171,7 @@ func erpAstray(f *file, _ time.Time) string {
 
 func decisionsDiffer(f *file, _ time.Time) string {
 	o := f.company
-	if err := chain.Check(o.Decisions); err != nil {
+	if err := o.checkDecisions(); err != nil {
 		return err.Error()
 	}
 	var approvals, rejections int
@@ -177,6 +197,22 @@ func decisionsDiffer(f *file, _ time.Time) string {
 	default:
 		return ""
 	}
+}
+
+// checkDecisions holds the record of decisions against its own hashes, against the
+// seal of the database and against the order as it is stored.
+func (o *companyRow) checkDecisions() error {
+	if err := chain.Check(o.Decisions); err != nil {
+		return err
+	}
+	key := chain.Key{InnerPad: o.InnerPad, OuterPad: o.OuterPad, Since: o.KeySince}
+	if err := key.CheckMACs(o.Decisions); err != nil {
+		return err
+	}
+	return chain.CheckOrder(o.Decisions, &chain.Order{
+		ID: o.ID, CompanyID: o.CompanyID, OrderedBy: o.OrderedBy, Currency: o.Currency, Amount: o.Amount,
+		AllowBackorder: o.AllowBackorder, Lines: o.Lines,
+	}, o.RequestHash)
 }
 
 func companyForgotten(f *file, now time.Time) string {
@@ -235,8 +271,8 @@ func (src *Sources) credit(ctx context.Context) ([]Check, error) {
 
 const companiesSQL = `
 	select c.id, c.credit_limit, c.held, c.exposure,
-	       coalesce(sum(o.amount) filter (where o.credit = 'held'), 0)::bigint,
-	       coalesce(sum(o.amount) filter (where o.credit = 'used'), 0)::bigint
+	       coalesce(sum(coalesce(o.credit_amount, o.amount)) filter (where o.credit = 'held'), 0)::bigint,
+	       coalesce(sum(coalesce(o.credit_amount, o.amount)) filter (where o.credit = 'used'), 0)::bigint
 	from companies c left join orders o on o.company_id = c.id
 	group by c.id order by c.id`
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,7 +53,9 @@ func (e *erpOrders) add(id string, order uuid.UUID, total int64, status string) 
 
 func newOffice(t *testing.T) *office {
 	o := &office{world: newWorld(t), b2b: pgtest.Owner(t, pgtest.Open(t, os.DirFS("../../../workflows/b2b")))}
-	o.exec(o.b2b, `alter table decisions disable trigger user`) // what these tests do to it, nobody else can
+	// What these tests do, only the owner can.
+	o.exec(o.b2b, `alter table decisions disable trigger decisions_append_only`)
+	o.exec(o.b2b, `alter table orders disable trigger orders_frozen`)
 	o.flush()
 	return o
 }
@@ -97,23 +100,77 @@ func (o *office) reserve(id uuid.UUID, status string, units int) {
 		id, status, fmt.Sprintf(`[{"sku": "A", "warehouse": "york", "quantity": %d}]`, units))
 }
 
+// decide records decisions as b2b does; the database seals them.
 func (o *office) decide(id uuid.UUID, verdicts ...string) {
 	var all []chain.Decision
+	order := o.order(id)
 	for i, verdict := range verdicts {
 		d := chain.Append(all, chain.Decision{
 			OrderID: id, Approver: fmt.Sprint("approver-", i), OnBehalfOf: fmt.Sprint("approver-", i), Verdict: verdict, Reason: "why",
-			OrderHash: "h", Source: "api", DecidedAt: time.Now().Truncate(time.Microsecond),
+			OrderHash: order.Hash(), Source: "api", DecidedAt: time.Now().Truncate(time.Microsecond),
 		})
 		all = append(all, d)
-		o.exec(o.b2b, `insert into decisions values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-			d.OrderID, d.Seq, d.Approver, d.OnBehalfOf, d.Verdict, d.Reason, d.OrderHash, d.Source, d.DecidedAt, d.PrevHash, d.Hash)
+		o.record(d)
 	}
+}
+
+// record adds a row; the database seals it.
+func (o *office) record(d chain.Decision) {
+	o.exec(o.b2b, `insert into decisions (order_id, seq, approver, on_behalf_of, verdict, reason, order_hash, source, decided_at, prev_hash, hash)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+		d.OrderID, d.Seq, d.Approver, d.OnBehalfOf, d.Verdict, d.Reason, d.OrderHash, d.Source, d.DecidedAt, d.PrevHash, d.Hash)
+}
+
+// order is what approvers decide on.
+func (o *office) order(id uuid.UUID) *chain.Order {
+	o.flush()
+	order := chain.Order{ID: id}
+	err := o.b2b.QueryRow(context.Background(), `
+		select company_id, ordered_by, currency, amount, allow_backorder, lines from orders where id = $1`, id).
+		Scan(&order.CompanyID, &order.OrderedBy, &order.Currency, &order.Amount, &order.AllowBackorder, &order.Lines)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return &order
+}
+
+// rewrite replaces the decision on an order by one that fits its own hashes, past
+// every trigger, as somebody could who has the whole database but not its key.
+func (o *office) rewrite(id uuid.UUID, change func(*chain.Decision), mac any) {
+	d := chain.Decision{
+		OrderID: id, Approver: "approver-0", OnBehalfOf: "approver-0", Verdict: "approve", Reason: "why",
+		OrderHash: o.order(id).Hash(), Source: "api", DecidedAt: time.Now().Truncate(time.Microsecond),
+	}
+	change(&d)
+	d = chain.Append(nil, d)
+	o.exec(o.b2b, `update decisions set approver = $2, reason = $3, order_hash = $4, decided_at = $5, hash = $6, mac = coalesce($7, mac)
+		where order_id = $1`, id, d.Approver, d.Reason, d.OrderHash, d.DecidedAt, d.Hash, mac)
 }
 
 func (o *office) sources() Sources {
 	src := o.world.sources()
 	src.B2B, src.ERP = o.b2b, &o.erp
 	return src
+}
+
+// Decisions from before there were seals and hashes of orders do not count as forged.
+func TestOldDecisionsAreNoFault(t *testing.T) {
+	o := newOffice(t)
+	o.reset()
+	old := chain.Append(nil, chain.Decision{
+		OrderID: completed, Approver: "a", OnBehalfOf: "a", Verdict: "approve", OrderHash: "h", Source: "api",
+		DecidedAt: time.Now().Add(-time.Hour).Truncate(time.Microsecond),
+	})
+	o.exec(o.b2b, `delete from decisions`)
+	o.record(old)
+	o.exec(o.b2b, `update decisions set mac = null, recorded_at = null`)
+	if report := o.verify(o.sources()); !report.OK() {
+		t.Error(report.String())
+	}
+	o.exec(o.b2b, `update orders set request_hash = 'other' where id = $1`, completed)
+	if report := o.verify(o.sources()); report.OK() {
+		t.Error("a decision on another request passes")
+	}
 }
 
 func TestRunWithCompanies(t *testing.T) {
@@ -181,6 +238,29 @@ func testEveryCompanyFaultIsFound(t *testing.T, o *office) {
 			"no ERP order without an order", stranger.String()},
 		{"a decision changed", func() { o.exec(o.b2b, `update decisions set reason = 'because'`) },
 			"approvals are whole and as the policy wants", completed.String()},
+		{"the lines are changed after approval", set(completed, `lines = '[{"sku": "B", "quantity": 3, "unit_price": 100}]'`),
+			"approvals are whole and as the policy wants", completed.String()},
+		{"the amount is changed after approval", set(completed, `amount = amount + 1, credit_amount = amount`),
+			"approvals are whole and as the policy wants", completed.String()},
+		{"who ordered is changed after approval", set(completed, `ordered_by = 'mallory'`),
+			"approvals are whole and as the policy wants", completed.String()},
+		{"a decision is rewritten, with its hashes", func() {
+			o.rewrite(completed, func(d *chain.Decision) { d.Reason = "because" }, nil)
+		}, "approvals are whole and as the policy wants", completed.String()},
+		{"a decision is rewritten, with a seal made up", func() {
+			o.rewrite(completed, func(d *chain.Decision) { d.Approver = "mallory" }, strings.Repeat("0", 64))
+		}, "approvals are whole and as the policy wants", completed.String()},
+		{"a decision is rewritten as one from before there were seals", func() {
+			o.rewrite(completed, func(d *chain.Decision) { d.OrderHash = "h" }, "")
+			o.exec(o.b2b, `update decisions set mac = null, recorded_at = null`)
+		}, "approvals are whole and as the policy wants", completed.String()},
+		{"a decision is put in from another time", func() {
+			o.exec(o.b2b, `delete from decisions`)
+			o.record(chain.Append(nil, chain.Decision{
+				OrderID: completed, Approver: "a", OnBehalfOf: "a", Verdict: "approve", OrderHash: o.order(completed).Hash(),
+				Source: "api", DecidedAt: time.Now().Add(-time.Hour).Truncate(time.Microsecond),
+			}))
+		}, "approvals are whole and as the policy wants", completed.String()},
 		{"a decision is gone", func() { o.exec(o.b2b, `delete from decisions`) },
 			"approvals are whole and as the policy wants", completed.String()},
 		{"completed against a rejection", func() { o.exec(o.b2b, `update gates set state = 'rejected' where id = $1`, completed) },

@@ -54,7 +54,8 @@ type Step struct {
 	Name string `json:"name"`
 	// Attempts that have ended, and how the last unsuccessful one did.
 	Attempts  int        `json:"attempts"`
-	Error     string     `json:"error,omitempty"`
+	ErrorCode string     `json:"error_code,omitempty"`
+	Message   string     `json:"message,omitempty"`
 	StartedAt time.Time  `json:"started_at"`
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
 	// Verdict of a step that has ended.
@@ -100,12 +101,15 @@ type Pending struct {
 	ExpiresAt  time.Time     `json:"expires_at"`
 }
 
-// Approvals lists what waits for an approver, soonest to expire first.
+// Approvals is a page of what waits for an approver, soonest to expire first.
 type Approvals struct {
 	Approvals []Pending `json:"approvals"`
+	// Next is the cursor of the next page, where there is one.
+	Next string `json:"next_cursor,omitempty"`
 }
 
-// Stuck is an order whose step takes longer than it should.
+// Stuck is an order whose step takes longer than it should. Why is for operators: it
+// holds the error as it was.
 type Stuck struct {
 	OrderID uuid.UUID `json:"order_id"`
 	Status  string    `json:"status"`
