@@ -45,7 +45,6 @@ const (
 	intakeTimeout = 4 * time.Second
 	closeTimeout  = 500 * time.Millisecond
 	gcPercent     = 200
-	memoryLimit   = 72 << 20
 
 	// Some hundred requests under way fill every batch; more would only wait longer.
 	// Connections cost memory for as long as they are open, some 20 kB each.
@@ -157,11 +156,8 @@ func Main(spec Spec) {
 		// Half as many collections for a third more of a small heap.
 		debug.SetGCPercent(gcPercent)
 	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		// A burst fills connections and outbox, which are bounded; twice as much again
-		// is not to lie about as garbage.
-		debug.SetMemoryLimit(memoryLimit)
-	}
+	limit, _ := memoryLimit(os.DirFS("/"), os.Getenv)
+	debug.SetMemoryLimit(limit)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	code := Command(ctx, spec, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr)
 	stop()
@@ -185,7 +181,8 @@ func Run(ctx context.Context, spec Spec, lookup func(string) (string, bool), w i
 		return err
 	}
 	set.tokens.warn(ctx, p.log)
-	p.log.InfoContext(ctx, "started", "http", set.httpAddr, "grpc", set.grpcAddr, "admin", set.adminAddr, "health", set.healthAddr)
+	limit, from := memoryLimit(os.DirFS("/"), os.Getenv)
+	p.log.InfoContext(ctx, "started", "memory_limit", limit, "memory_limit_from", from, "http", set.httpAddr, "grpc", set.grpcAddr, "admin", set.adminAddr, "health", set.healthAddr)
 	running, cancel := p.drain(ctx)
 	defer cancel()
 	err := runLayers(running, stopTimeout, p.layers())

@@ -4,10 +4,13 @@
 package subscriber
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"log/slog"
 	"slices"
+	"sync/atomic"
+	"time"
 
 	runtimev1 "github.com/dapr/dapr/pkg/proto/runtime/v1"
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
@@ -27,6 +30,15 @@ const (
 	// at once takes the first alone; for the others the wait is a timer.
 	bulkSize = 200
 	bulkWait = 5 // milliseconds
+
+	// maxMessage is what one delivery may hold, maxInFlight what all deliveries under
+	// way may: several topics deliver at once.
+	maxMessage  = 32 << 20
+	maxInFlight = 32 << 20
+	// Bounds for a port that one sidecar uses, with a connection or two.
+	maxStreams     = 128
+	maxHeader      = 64 << 10
+	connectTimeout = 5 * time.Second
 )
 
 // Handler has the effects of delivered messages: an inbox.Inbox.
@@ -44,6 +56,9 @@ type Config struct {
 	// Token is what daprd proves itself with, or "" for no check.
 	Token   string
 	Handler Handler
+	// MaxBytes bounds the payloads under way; beyond it deliveries are refused, which
+	// has daprd deliver them again. 0 means 32 MiB.
+	MaxBytes int64
 	// Register adds the app's own gRPC services, which other apps call through the
 	// sidecars, or is nil.
 	Register func(grpc.ServiceRegistrar)
@@ -54,15 +69,17 @@ type Config struct {
 type Server struct {
 	runtimev1.UnimplementedAppCallbackServer
 	runtimev1.UnimplementedAppCallbackHealthCheckServer
-	cfg Config
+	cfg   Config
+	bytes byteBudget
 }
 
 // NewGRPC returns a gRPC server with the callbacks registered.
 func NewGRPC(cfg Config) *grpc.Server {
-	s := &Server{cfg: cfg}
+	s := &Server{cfg: cfg, bytes: byteBudget{max: cmp.Or(cfg.MaxBytes, maxInFlight)}}
 	g := grpc.NewServer(grpc.UnaryInterceptor(s.guard),
 		grpc.StatsHandler(otelgrpc.NewServerHandler(otelgrpc.WithFilter(filters.Not(filters.ServicePrefix("dapr."))))),
-		grpc.MaxRecvMsgSize(32<<20))
+		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxHeaderListSize(maxHeader), grpc.ConnectionTimeout(connectTimeout))
 	runtimev1.RegisterAppCallbackServer(g, s)
 	runtimev1.RegisterAppCallbackHealthCheckServer(g, s)
 	if cfg.Register != nil {
@@ -168,6 +185,16 @@ func (s *Server) OnTopicEvent(ctx context.Context, req *runtimev1.TopicEventRequ
 
 // deliver returns an error only with a code that daprd retries.
 func (s *Server) deliver(ctx context.Context, topic string, batch []*inbox.Message) error {
+	var size int64
+	for _, m := range batch {
+		size += int64(len(m.Payload))
+	}
+	if !s.bytes.take(size) {
+		s.cfg.Log.WarnContext(ctx, "too many bytes of events under way, daprd will deliver again",
+			"topic", topic, "events", len(batch), "bytes", size)
+		return status.Error(codes.Unavailable, "too many bytes of events are under way; deliver again")
+	}
+	defer s.bytes.give(size)
 	if topic == s.deadLetter() {
 		s.cfg.Handler.HandleDead(ctx, batch)
 		return nil
@@ -189,3 +216,25 @@ func answer(m *inbox.Message) runtimev1.TopicEventResponse_TopicEventResponseSta
 func (s *Server) HealthCheck(context.Context, *emptypb.Empty) (*runtimev1.HealthCheckResponse, error) {
 	return &runtimev1.HealthCheckResponse{}, nil
 }
+
+// byteBudget bounds the bytes of deliveries under way.
+type byteBudget struct {
+	max  int64
+	used atomic.Int64
+}
+
+// take takes n bytes where there is room. When nothing else is under way there is
+// room for a delivery of any size: it would come again for ever otherwise.
+func (b *byteBudget) take(n int64) bool {
+	for {
+		used := b.used.Load()
+		if used > 0 && used+n > b.max {
+			return false
+		}
+		if b.used.CompareAndSwap(used, used+n) {
+			return true
+		}
+	}
+}
+
+func (b *byteBudget) give(n int64) { b.used.Add(-n) }

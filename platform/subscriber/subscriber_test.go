@@ -235,7 +235,7 @@ func TestDeadLettersAreParked(t *testing.T) {
 // Whatever goes wrong, the answer must be one that daprd delivers again after:
 // it takes Unimplemented for an acknowledgement.
 func TestFailuresAreNeverAcknowledged(t *testing.T) {
-	ended := inbox.New(inbox.Config{Handler: accept})
+	ended := inbox.New(inbox.Config{Consumer: "order", Pool: pgtest.Open(t, pgtest.None), Handler: accept, Log: slog.New(slog.DiscardHandler)})
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
 	if err := ended.Run(stopped); err != nil {
