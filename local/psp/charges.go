@@ -35,6 +35,9 @@ func (p chargeParams) check() error {
 	if !standin.IsCurrency(p.Currency) {
 		return standin.BadRequest("parameter_invalid", "currency", "Must be a three-letter ISO 4217 code in capitals.")
 	}
+	if !currencies[p.Currency] {
+		return standin.BadRequest("currency_unsupported", "currency", "Your account cannot be paid in this currency.")
+	}
 	if _, ok := tokens[p.Source]; !ok {
 		return standin.BadRequest("resource_missing", "source", "No such token.")
 	}
@@ -42,8 +45,11 @@ func (p chargeParams) check() error {
 }
 
 func checkAmount(amount int64) error {
-	if amount < 1 || amount > maxAmount {
-		return standin.BadRequest("parameter_invalid_integer", "amount", fmt.Sprintf("Must be between 1 and %d minor units.", maxAmount))
+	switch {
+	case amount < 1:
+		return standin.BadRequest("amount_too_small", "amount", "Must be at least 1 minor unit.")
+	case amount > maxAmount:
+		return standin.BadRequest("amount_too_large", "amount", fmt.Sprintf("Must be at most %d minor units.", maxAmount))
 	}
 	return nil
 }
@@ -90,6 +96,31 @@ func (s *server) createCharge(w http.ResponseWriter, r *http.Request) error {
 		standin.Cut()
 	}
 	return writeOutcome(w, outcome)
+}
+
+type cancelParams struct {
+	Key string `json:"idempotency_key"`
+}
+
+// cancelCharge sees to it that a charge whose fate the caller does not know is not
+// made later. What was made or declined before is answered as it was.
+func (s *server) cancelCharge(w http.ResponseWriter, r *http.Request) error {
+	var p cancelParams
+	if err := standin.Decode(w, r, &p, "idempotency_key"); err != nil {
+		return err
+	}
+	if err := checkKey(p.Key, "idempotency_key"); err != nil {
+		return err
+	}
+	outcome, err := s.ledger.Cancel(p.Key)
+	switch {
+	case err != nil:
+		return fromLedger(err)
+	case outcome.Cancellation != nil:
+		return standin.WriteJSON(w, http.StatusOK, outcome.Cancellation)
+	default:
+		return writeOutcome(w, outcome)
+	}
 }
 
 func settleCharge(claim *ledger.Claim, token token, p chargeParams) (*ledger.Outcome, error) {

@@ -24,6 +24,10 @@ var (
 		Status: http.StatusServiceUnavailable, Type: standin.TypeAPI, Code: "unavailable",
 		Message: "We are down. Retry later with the same idempotency key.",
 	}
+	errCanceled = &standin.Error{
+		Status: http.StatusBadRequest, Type: typeIdempotency, Code: "charge_canceled", Param: idempotencyHeader,
+		Message: "This idempotency key was cancelled. Nothing was charged with it, and nothing will be.",
+	}
 	errRateLimited = &standin.Error{
 		Status: http.StatusTooManyRequests, Type: typeRateLimit, Code: "rate_limit",
 		Message: "Too many requests.", RetryAfter: time.Second,

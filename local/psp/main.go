@@ -13,9 +13,10 @@ var program = standin.Program{
 	Name:     "psp",
 	Addr:     "127.0.0.1:18900",
 	Open:     open,
-	Modes:    []standin.Mode{standin.ModeOK, standin.ModeDown, standin.ModeSlow},
+	Modes:    []standin.Mode{standin.ModeOK, standin.ModeDown, standin.ModeSlow, standin.ModeLate, standin.ModeLimited},
 	Internal: errInternal,
 	Down:     errUnavailable,
+	Limited:  errRateLimited,
 }
 
 func main() { program.Main() }
@@ -34,6 +35,7 @@ func open(base *standin.Server, stateFile string) (standin.Books, error) {
 	}
 	s := &server{Server: base, ledger: book, refusals: refusals{seen: map[string]int{}}}
 	s.Route("POST /v1/charges", s.createCharge)
+	s.Route("POST /v1/charges/cancel", s.cancelCharge)
 	s.Route("GET /v1/charges", s.listCharges)
 	s.Route("GET /v1/charges/{id}", s.showCharge)
 	s.Route("POST /v1/refunds", s.createRefund)

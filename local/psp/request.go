@@ -40,13 +40,17 @@ func (s *server) claim(w http.ResponseWriter, r *http.Request, params any) (*led
 
 func idempotencyKey(r *http.Request) (string, error) {
 	key := r.Header.Get(idempotencyHeader)
+	return key, checkKey(key, idempotencyHeader)
+}
+
+func checkKey(key, param string) error {
 	switch {
 	case key == "":
-		return "", standin.BadRequest("parameter_missing", idempotencyHeader, "This request needs an idempotency key.")
+		return standin.BadRequest("parameter_missing", param, "This request needs an idempotency key.")
 	case len(key) > maxKeyLength:
-		return "", standin.BadRequest("parameter_invalid", idempotencyHeader, fmt.Sprintf("An idempotency key has at most %d characters.", maxKeyLength))
+		return standin.BadRequest("parameter_invalid", param, fmt.Sprintf("An idempotency key has at most %d characters.", maxKeyLength))
 	}
-	return key, nil
+	return nil
 }
 
 // fingerprint is taken of the decoded parameters, so that the order of the
@@ -66,6 +70,8 @@ func writeOutcome(w http.ResponseWriter, o *ledger.Outcome) error {
 		return standin.WriteJSON(w, http.StatusOK, o.Charge)
 	case o.Refund != nil:
 		return standin.WriteJSON(w, http.StatusOK, o.Refund)
+	case o.Cancellation != nil:
+		return errCanceled
 	default:
 		return &standin.Error{Status: http.StatusPaymentRequired, Type: typeCard, Code: o.Decline.Code, Message: o.Decline.Message}
 	}

@@ -1,7 +1,10 @@
 package standin
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -21,10 +24,12 @@ const (
 	ModeFlaky     Mode = "flaky"      // does nothing and answers with an error
 	ModeFailAfter Mode = "fail_after" // does it and answers with an error
 	ModeLoseReply Mode = "lose_reply" // does it and cuts the connection
+	ModeLate      Mode = "late"       // cuts the connection at once, and does it after the wait
+	ModeLimited   Mode = "limited"    // does nothing and asks to be left alone for a while
 )
 
 // afterwards reports whether the mode is about calls that have done something.
-func (m Mode) afterwards() bool { return m == ModeFailAfter || m == ModeLoseReply }
+func (m Mode) afterwards() bool { return m == ModeFailAfter || m == ModeLoseReply || m == ModeLate }
 
 // maxOutage bounds for_ms; an outage without an end is for_ms 0.
 const maxOutage = 24 * time.Hour
@@ -86,12 +91,33 @@ func (s *Server) disturb(next http.Handler) http.Handler {
 		case ModeLoseReply:
 			next.ServeHTTP(unheard{}, r)
 			Cut()
+		case ModeLate:
+			s.carryOutLate(next, r)
+			Cut()
+		case ModeLimited:
+			s.writeError(w, r, s.program.Limited)
 		case ModeSlow:
 			s.Wait()
 			next.ServeHTTP(w, r)
 		default:
 			next.ServeHTTP(w, r)
 		}
+	})
+}
+
+// carryOutLate does what a request asks for after the wait, as if it had been held
+// up on its way: until then nothing of it is known.
+func (s *Server) carryOutLate(next http.Handler, r *http.Request) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, MaxBody))
+	if err != nil {
+		return // it never arrived whole
+	}
+	held := r.Clone(context.WithoutCancel(r.Context()))
+	held.Body = io.NopCloser(bytes.NewReader(body))
+	s.late.Go(func() {
+		s.Wait()
+		defer func() { _ = recover() }() // a call that cuts its connection has none here
+		next.ServeHTTP(unheard{}, held)
 	})
 }
 

@@ -33,6 +33,7 @@ type Program struct {
 	Partial  bool   // whether a mode can be for some calls only: "ratio" and "count"
 	Internal *Error // the answer to faults of our own, deliberate ones too
 	Down     *Error // the answer while mode "down"
+	Limited  *Error // the answer while mode "limited"
 }
 
 // Books are what a stand-in remembers.
@@ -147,7 +148,9 @@ func (p Program) Run(ctx context.Context, cfg Config, log *slog.Logger, listenin
 		err = fmt.Errorf("serve: %w", err)
 	}
 	s.hurry()
-	return errors.Join(err, shutdown(ctx, server))
+	err = errors.Join(err, shutdown(ctx, server))
+	s.late.Wait() // what is carried out late reaches the books
+	return err
 }
 
 func shutdown(ctx context.Context, server *http.Server) error {

@@ -24,6 +24,7 @@ type Server struct {
 
 	hurried  chan struct{} // closed when the server stops: nobody waits any more
 	stopOnce sync.Once
+	late     sync.WaitGroup // calls that are carried out after their caller was cut off
 }
 
 func newServer(p Program, key string, slow time.Duration, log *slog.Logger) *Server {

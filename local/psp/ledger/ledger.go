@@ -61,12 +61,19 @@ type Decline struct {
 	Message string `json:"message"`
 }
 
+// Cancellation uses up a key before any request did, so that none can any more.
+type Cancellation struct {
+	Status  string `json:"status"`
+	Created int64  `json:"created"`
+}
+
 // Outcome is what an idempotency key led to: exactly one field is set. It is
 // the first answer: a charge refunded later still replays as not refunded.
 type Outcome struct {
-	Charge  *Charge  `json:"charge,omitempty"`
-	Refund  *Refund  `json:"refund,omitempty"`
-	Decline *Decline `json:"decline,omitempty"`
+	Charge       *Charge       `json:"charge,omitempty"`
+	Refund       *Refund       `json:"refund,omitempty"`
+	Decline      *Decline      `json:"decline,omitempty"`
+	Cancellation *Cancellation `json:"cancellation,omitempty"`
 }
 
 // record is one line of the state file.
@@ -139,6 +146,8 @@ func (l *Ledger) Claim(key, fingerprint string) (*Claim, *Outcome, error) {
 	case !used:
 		l.keys[key] = keyState{fingerprint: fingerprint}
 		return &Claim{ledger: l, key: key, fingerprint: fingerprint}, nil, nil
+	case state.outcome != nil && state.outcome.Cancellation != nil:
+		return nil, state.outcome, nil // whatever the request
 	case state.fingerprint != fingerprint:
 		return nil, nil, ErrKeyReused
 	case state.outcome == nil:
@@ -146,6 +155,25 @@ func (l *Ledger) Claim(key, fingerprint string) (*Claim, *Outcome, error) {
 	default:
 		return nil, state.outcome, nil
 	}
+}
+
+// Cancel uses up a key that led to no outcome yet. For one that did it returns that
+// outcome, and ErrKeyInFlight while a request with it runs.
+func (l *Ledger) Cancel(key string) (*Outcome, error) {
+	l.mu.Lock()
+	state, used := l.keys[key]
+	if used {
+		defer l.mu.Unlock()
+		if state.outcome == nil {
+			return nil, ErrKeyInFlight
+		}
+		return state.outcome, nil
+	}
+	l.keys[key] = keyState{}
+	l.mu.Unlock()
+	claim := &Claim{ledger: l, key: key}
+	defer claim.Release()
+	return claim.settle(Outcome{Cancellation: &Cancellation{Status: "canceled", Created: l.now().Unix()}})
 }
 
 // Claim is the right to decide the outcome of one idempotency key.
@@ -240,7 +268,7 @@ func (l *Ledger) replay(line []byte) error {
 		return fmt.Errorf("idempotency key %q is empty or used twice", rec.Key)
 	}
 	switch {
-	case rec.Charge != nil, rec.Decline != nil:
+	case rec.Charge != nil, rec.Decline != nil, rec.Cancellation != nil:
 	case rec.Refund == nil:
 		return errors.New("no outcome")
 	default:
