@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
@@ -20,7 +19,10 @@ import (
 )
 
 const (
-	windows       = 64 // calls of the provider at once
+	// callSlots is how many calls of the provider may be under way; those that repeat a
+	// failed one get no more than retrySlots, so that they never take all.
+	callSlots     = 64
+	retrySlots    = 16
 	maxWaiting    = 2_000
 	sweepEvery    = 250 * time.Millisecond
 	sweepTimeout  = 5 * time.Second
@@ -29,35 +31,56 @@ const (
 
 // cashier carries out what payments intend: it calls the provider outside any
 // transaction and then records the outcome. Intentions come from memory right
-// after their commit; the sweep takes up those that a crash, an overflow or a
-// failed attempt left behind.
+// after their commit; the sweep takes up those that a crash, an overflow, an
+// outage or a failed attempt left behind.
 type cashier struct {
 	outbox   *outbox.Outbox
 	provider *provider
 	log      *slog.Logger
-	waiting  chan *Payment
+	fresh    chan *Payment // not tried yet
+	retries  chan *Payment
 	outcomes *group.Group[*outcome]
+	books    *books
 }
 
 func newCashier(kit *service.Kit, p *provider) *cashier {
-	c := &cashier{outbox: kit.Outbox, provider: p, log: kit.Log, waiting: make(chan *Payment, maxWaiting)}
+	c := &cashier{
+		outbox: kit.Outbox, provider: p, log: kit.Log, books: &books{pool: kit.Pool, outbox: kit.Outbox, api: kit.API, log: kit.Log},
+		fresh: make(chan *Payment, maxWaiting), retries: make(chan *Payment, maxWaiting),
+	}
 	c.outcomes = group.New(group.Config{Workers: 1}, c.record)
 	return c
 }
 
-// outcome is how one attempt ended: note tells the payment.
+// note tells a payment how an attempt ended.
+type note func(p *Payment, now time.Time) events.Event
+
 type outcome struct {
 	id   uuid.UUID
-	note func(p *Payment, now time.Time) events.Event
+	note note
 }
 
-// offer hands intentions to the cashier as far as there is room.
-func (c *cashier) offer(intended []*Payment) {
-	for _, p := range intended {
+// room returns how many new intentions can be taken up at once. While the
+// provider is away or on trial they are left to the sweep: what is not taken up is
+// not sent, and void as soon as its order is cancelled.
+func (c *cashier) room() int {
+	if !c.provider.well() {
+		return 0
+	}
+	return cap(c.fresh) - len(c.fresh)
+}
+
+// offer hands intentions that were taken up to those who carry them out, as far as
+// there is room.
+func (c *cashier) offer(taken []*Payment) {
+	for _, p := range taken {
+		queue := c.fresh
+		if p.Attempts > 0 {
+			queue = c.retries
+		}
 		select {
-		case c.waiting <- p:
-		default:
-			return // the sweep will find the others
+		case queue <- p:
+		default: // the sweep will find it
 		}
 	}
 }
@@ -65,8 +88,12 @@ func (c *cashier) offer(intended []*Payment) {
 // run works until ctx ends and the calls under way have.
 func (c *cashier) run(ctx context.Context) error {
 	var all errgroup.Group
-	for range windows {
-		all.Go(func() error { c.serve(ctx); return nil })
+	for n := range callSlots {
+		retries := c.retries
+		if n >= retrySlots {
+			retries = nil // never ready
+		}
+		all.Go(func() error { c.serve(ctx, retries); return nil })
 	}
 	for pgtx.Sleep(ctx, sweepEvery) == nil {
 		if err := c.sweep(ctx); err != nil && ctx.Err() == nil {
@@ -76,69 +103,113 @@ func (c *cashier) run(ctx context.Context) error {
 	return all.Wait()
 }
 
-func (c *cashier) serve(ctx context.Context) {
+func (c *cashier) serve(ctx context.Context, retries <-chan *Payment) {
 	for {
+		var p *Payment
 		select {
-		case <-ctx.Done():
-			return
-		case p := <-c.waiting:
-			// Once begun, a call is seen through: its outcome is worth recording.
-			c.attend(context.WithoutCancel(ctx), p)
+		case p = <-c.fresh: // first, if there are both
+		default:
+			select {
+			case <-ctx.Done():
+				return
+			case p = <-c.fresh:
+			case p = <-retries:
+			}
 		}
+		if ctx.Err() != nil {
+			return
+		}
+		// Once begun, a call is seen through: its outcome is worth recording.
+		c.attend(context.WithoutCancel(ctx), p)
 	}
 }
 
 // attend makes one attempt at what p intends and records how it ended.
 func (c *cashier) attend(ctx context.Context, p *Payment) {
-	if time.Until(*p.DueAt) < callTimeout {
-		return // waited so long that the sweep may hand it to somebody else
-	}
 	span, traceParent := telemetry.StartSpan(ctx, p.TraceParent, "payment provider "+string(p.Status), trace.SpanKindClient)
 	defer span.End()
 	ctx = trace.ContextWithSpan(ctx, span)
-	var note func(*Payment, time.Time) events.Event
-	if p.Status == Refunding {
-		note = c.refund(ctx, p)
+	var told note
+	if time.Until(*p.DueAt) < callTimeout {
+		told = c.unclear(ctx, p, &unsentError{cause: errWaitedTooLong})
 	} else {
-		note = c.charge(ctx, p)
+		told = c.attempt(ctx, p)
 	}
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
 	o := &outcome{id: p.ID, note: func(p *Payment, now time.Time) events.Event {
 		p.TraceParent = traceParent
-		return note(p, now)
+		return told(p, now)
 	}}
 	if err := c.outcomes.Do(ctx, o); err != nil {
 		c.log.WarnContext(ctx, "outcome not recorded, will ask the provider again", "order_id", p.ID, "err", err)
 	}
 }
 
-func (c *cashier) charge(ctx context.Context, p *Payment) func(*Payment, time.Time) events.Event {
-	id, err := c.provider.charge(ctx, p)
+// errWaitedTooLong ends an attempt whose lease may run out before the call does.
+var errWaitedTooLong = errors.New("it waited too long for a free call slot")
+
+// attempt asks the provider for what p intends.
+func (c *cashier) attempt(ctx context.Context, p *Payment) note {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	switch {
+	case p.Status == Refunding:
+		id, err := c.provider.refund(ctx, p)
+		if err != nil {
+			return c.unclear(ctx, p, err)
+		}
+		return func(p *Payment, now time.Time) events.Event { return p.Returned(id, now) }
+	case p.Cancelled:
+		return c.settle(ctx, p)
+	default:
+		id, err := c.provider.charge(ctx, p)
+		return c.answer(ctx, p, id, err)
+	}
+}
+
+// settle asks what became of the charge of an order that is cancelled: what was
+// made is refunded, what was not is prevented.
+func (c *cashier) settle(ctx context.Context, p *Payment) note {
+	id, err := c.provider.find(ctx, p)
+	if err == nil && id == "" {
+		id, err = c.provider.prevent(ctx, p)
+	}
+	return c.answer(ctx, p, id, err)
+}
+
+// answer notes how a charge ended.
+func (c *cashier) answer(ctx context.Context, p *Payment, id string, err error) note {
 	if declined, ok := errors.AsType[*declinedError](err); ok {
 		return func(p *Payment, now time.Time) events.Event { return p.Declined(declined.Reason, now) }
 	}
+	if errors.Is(err, errPrevented) && p.Cancelled {
+		return func(p *Payment, now time.Time) events.Event { p.NotCharged(now); return nil }
+	}
 	if err != nil {
-		return c.postpone(ctx, p, err)
+		return c.unclear(ctx, p, err)
 	}
 	return func(p *Payment, now time.Time) events.Event { return p.Charged(id, now) }
 }
 
-func (c *cashier) refund(ctx context.Context, p *Payment) func(*Payment, time.Time) events.Event {
-	id, err := c.provider.refund(ctx, p)
-	if err != nil {
-		return c.postpone(ctx, p, err)
+// unclear notes an attempt that ended without the outcome that was asked for.
+func (c *cashier) unclear(ctx context.Context, p *Payment, err error) note {
+	a, cause := p.attempt(), err.Error()
+	log := c.log.With("order_id", p.ID, "intention", p.Status, "attempt", p.Attempts+1, "err", cause)
+	if unsent, ok := errors.AsType[*unsentError](err); ok {
+		log.DebugContext(ctx, "provider not reached, will try again")
+		return func(p *Payment, now time.Time) events.Event {
+			p.Unsent(a, unsent.tried, cause, now)
+			return nil
+		}
 	}
-	return func(p *Payment, now time.Time) events.Event { return p.Returned(id, now) }
-}
-
-func (c *cashier) postpone(ctx context.Context, p *Payment, err error) func(*Payment, time.Time) events.Event {
-	c.log.WarnContext(ctx, "provider gave no outcome, will try again",
-		"order_id", p.ID, "intention", p.Status, "attempt", p.Attempts+1, "err", err)
-	return func(p *Payment, now time.Time) events.Event {
-		p.Postpone(err.Error(), now)
-		return nil
+	if refused, ok := errors.AsType[*refusedError](err); ok && !refused.passing() {
+		log.ErrorContext(ctx, "provider refuses the payment, it waits for an operator: quad payment list")
+		return func(p *Payment, now time.Time) events.Event { p.Refuse(a, cause, now); return nil }
 	}
+	log.WarnContext(ctx, "provider gave no outcome, will try again")
+	wait := retryAfter(err)
+	return func(p *Payment, now time.Time) events.Event { p.Postpone(a, cause, wait, now); return nil }
 }
 
 // record is the group's run function: it notes outcomes and announces them. A
@@ -155,49 +226,25 @@ func (c *cashier) record(ctx context.Context, batch []*outcome) {
 		if err != nil {
 			return err
 		}
-		var intended []*Payment
+		var taken []*Payment
+		room := c.room()
 		for _, o := range batch {
 			p := found[o.id]
+			before := p.Status
 			if e := o.note(p, tx.Now); e != nil {
 				if err := tx.Emit(p.TraceParent, e); err != nil {
 					return err
 				}
 			}
-			if p.Status == Refunding && p.Attempts == 0 {
-				intended = append(intended, p)
+			if p.Status == Refunding && before != Refunding && room > len(taken) {
+				p.TakeUp(tx.Now)
+				taken = append(taken, p)
 			}
 		}
-		tx.AfterCommit(func() { c.offer(intended) })
+		tx.AfterCommit(func() { c.offer(taken) })
 		return payments.Save(tx, found)
 	})
 	if err != nil {
 		c.log.WarnContext(ctx, "outcomes not recorded, will ask the provider again", "payments", len(batch), "err", err)
 	}
-}
-
-// sweep takes up intentions that are due, as many as there is room for and the
-// provider can be asked. Replicas take different ones.
-func (c *cashier) sweep(ctx context.Context) error {
-	room := min(cap(c.waiting)-len(c.waiting), c.provider.open())
-	if room == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
-	defer cancel()
-	return c.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
-		rows, err := tx.Query(ctx, `
-			update payments p set due_at = $1, version = version + 1
-			from (select id from payments where due_at <= $2 order by due_at limit $3 for update skip locked) due
-			where p.id = due.id
-			returning p.*`, tx.Now.Add(lease), tx.Now, room)
-		if err != nil {
-			return err
-		}
-		due, err := pgx.CollectRows(rows, pgx.RowToAddrOfStructByName[Payment])
-		if err != nil {
-			return err
-		}
-		tx.AfterCommit(func() { c.offer(due) })
-		return nil
-	})
 }

@@ -60,6 +60,9 @@ func TestEveryToken(t *testing.T) {
 				t.Errorf("reason %v, want %s", p.Reason, c.reason)
 			}
 			f.expect(t, id, c.told, c.moved)
+			if p.Token != "" {
+				t.Errorf("keeps token %s", p.Token)
+			}
 
 			// Whatever became of it: after a cancellation the customer has the money.
 			r.deliver(t, orderCancelled(id))
@@ -165,27 +168,6 @@ func TestProviderDown(t *testing.T) {
 	}
 }
 
-// A provider that is down is left alone, and asked a few times after a while.
-func TestSweepHeedsTheBreaker(t *testing.T) {
-	f := newFixture(t, 0)
-	f.psp.mode("down")
-	ids := reserveMany(t, f.replica(t), 10, "tok_success")
-	f.makeDue(t)
-	r := f.replica(t)
-	for range breakAfter {
-		if _, err := r.provider.charge(t.Context(), f.payment(t, ids[0])); err == nil {
-			t.Fatal("charged while the provider is down")
-		}
-	}
-	if err := r.sweep(t.Context()); err != nil || len(r.waiting) > 0 {
-		t.Errorf("took up %d, error %v, while the breaker is open", len(r.waiting), err)
-	}
-	servicetest.Await(t, "breaker lets some through", func() bool { return r.provider.open() > 0 })
-	if err := r.sweep(t.Context()); err != nil || len(r.waiting) != probes {
-		t.Errorf("took up %d, error %v, want %d", len(r.waiting), err, probes)
-	}
-}
-
 // A crash leaves intentions of which nobody knows how far they got.
 func TestCrash(t *testing.T) {
 	f := newFixture(t, 0)
@@ -209,8 +191,8 @@ func TestCrash(t *testing.T) {
 	f.expect(t, notAsked, paidEvent, charged)
 	f.expect(t, asked, paidEvent, charged)
 	f.expect(t, cancelled, bothEvents, givenBack)
-	if len(r.waiting) > 0 {
-		t.Errorf("%d intentions left", len(r.waiting))
+	if len(r.fresh) > 0 {
+		t.Errorf("%d intentions left", len(r.fresh))
 	}
 }
 
@@ -219,15 +201,15 @@ func TestLeaseKeepsOthersAway(t *testing.T) {
 	f := newFixture(t, 0)
 	first, second := f.replica(t), f.replica(t)
 	reserveMany(t, first, 3, "tok_success")
-	if err := second.sweep(t.Context()); err != nil || len(second.waiting) > 0 {
-		t.Errorf("swept %d, error %v, while the lease holds", len(second.waiting), err)
+	if err := second.sweep(t.Context()); err != nil || len(second.fresh) > 0 {
+		t.Errorf("swept %d, error %v, while the lease holds", len(second.fresh), err)
 	}
 	f.makeDue(t)
-	if err := second.sweep(t.Context()); err != nil || len(second.waiting) != 3 {
-		t.Errorf("swept %d, error %v, once it has run out", len(second.waiting), err)
+	if err := second.sweep(t.Context()); err != nil || len(second.fresh) != 3 {
+		t.Errorf("swept %d, error %v, once it has run out", len(second.fresh), err)
 	}
-	if err := first.sweep(t.Context()); err != nil || len(first.waiting) != 3 { // those of its own, which it offered
-		t.Errorf("swept %d, error %v, while the other's lease holds", len(first.waiting), err)
+	if err := first.sweep(t.Context()); err != nil || len(first.fresh) != 3 { // those of its own, which it offered
+		t.Errorf("swept %d, error %v, while the other's lease holds", len(first.fresh), err)
 	}
 }
 

@@ -11,8 +11,8 @@ import (
 
 var payments = aggregate.NewTable[Payment]("payments")
 
-// handle records what a batch of events asks for; the cashier carries it out
-// once that is committed.
+// handle records what a batch of events asks for, and takes it up where the
+// provider can be asked; the cashier carries it out once that is committed.
 func (c *cashier) handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Delivery) error {
 	found, err := payments.Load(ctx, tx, inbox.Orders(batch))
 	if err != nil {
@@ -36,6 +36,14 @@ func (c *cashier) handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Deliv
 			intended = append(intended, p)
 		}
 	}
-	tx.AfterCommit(func() { c.offer(intended) })
+	taken := make([]*Payment, 0, len(intended))
+	room := c.room()
+	for _, p := range intended {
+		if p.DueAt != nil && len(taken) < room { // not void since
+			p.TakeUp(tx.Now)
+			taken = append(taken, p)
+		}
+	}
+	tx.AfterCommit(func() { c.offer(taken) })
 	return payments.Save(tx, found)
 }

@@ -22,11 +22,13 @@ func spec() service.Spec {
 		Build: func(kit *service.Kit) service.App {
 			provider := newProvider(
 				kit.Config.String("QUADRILLE_PSP_URL", "http://127.0.0.1:18900"),
-				kit.Config.Secret("QUADRILLE_PSP_KEY"))
+				kit.Config.Secret("QUADRILLE_PSP_KEY"), kit.Log)
 			c := newCashier(kit, provider)
-			return service.App{Handle: c.handle, Work: []service.Work{
+			c.expose(kit.Metrics)
+			return service.App{Handle: c.handle, OperatorRoutes: c.books.routes, Work: []service.Work{
 				{Name: "recording", Run: c.outcomes.Run},
 				{Name: "cashier", Run: c.run},
+				{Name: "counting", Run: c.books.run},
 			}}
 		},
 	}

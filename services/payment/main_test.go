@@ -40,7 +40,13 @@ type replica struct {
 
 func (f fixture) replica(t *testing.T) replica {
 	t.Helper()
-	p := newProvider(f.psp.url, config.Secret(f.psp.key))
+	return f.replicaOf(t, f.psp.url, f.psp.key)
+}
+
+// replicaOf asks a provider at another address, or with another key.
+func (f fixture) replicaOf(t *testing.T, url, key string) replica {
+	t.Helper()
+	p := newProvider(url, config.Secret(key), f.kit.Log)
 	t.Cleanup(p.client.CloseIdleConnections)
 	c := newCashier(f.kit, p)
 	return replica{c, servicetest.RunInbox(t, f.kit, c.handle)}
@@ -82,8 +88,12 @@ func (f fixture) await(t *testing.T, id uuid.UUID, want Status) *Payment {
 // makeDue lets every lease run out.
 func (f fixture) makeDue(t *testing.T) {
 	t.Helper()
-	if _, err := f.kit.Pool.Exec(t.Context(),
-		`update payments set due_at = now(), version = version + 1 where due_at is not null`); err != nil {
+	f.exec(t, `update payments set due_at = now(), version = version + 1 where due_at is not null`)
+}
+
+func (f fixture) exec(t *testing.T, sql string, args ...any) {
+	t.Helper()
+	if _, err := f.kit.Pool.Exec(t.Context(), sql, args...); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -7,97 +7,114 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
+	"log/slog"
 	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"sync/atomic"
 	"time"
 
-	"github.com/sony/gobreaker/v2"
-
-	"quadrille.internal/events"
 	"quadrille.internal/platform/config"
 )
 
 const (
-	// callTimeout leaves time within the lease to record the outcome.
+	// callTimeout bounds an attempt. It leaves time within the lease to record the outcome.
 	callTimeout = 8 * time.Second
 	maxAnswer   = 64 << 10
-	// The breaker opens after this many failures in a row and tries again after a
-	// while: a provider that is down is not helped by being asked.
-	breakAfter = 10
-	breakFor   = 2 * time.Second
-	probes     = 4 // calls that a breaker lets through to see whether it may close
 )
 
 // provider is the port to the payment provider, a Stripe-like HTTP API. Each
-// call bears an idempotency key made of the order's id, so that however often it
-// is repeated, a customer is charged once and refunded once.
+// charge and refund bears an idempotency key made of the order's id, so that
+// however often it is repeated, a customer is charged once and refunded once.
 type provider struct {
-	url     string
-	key     config.Secret
-	client  *http.Client
-	breaker *gobreaker.CircuitBreaker[[]byte]
+	url    string
+	key    config.Secret
+	client *http.Client
+	*breaker
+	count callCounts
 }
 
-func newProvider(url string, key config.Secret) *provider {
+func newProvider(url string, key config.Secret, log *slog.Logger) *provider {
 	return &provider{
-		url: url, key: key,
+		url: url, key: key, breaker: newBreaker(log),
 		client: &http.Client{
 			Timeout:   callTimeout,
-			Transport: &http.Transport{MaxIdleConnsPerHost: windows, MaxConnsPerHost: windows, IdleConnTimeout: time.Minute},
+			Transport: &http.Transport{MaxIdleConnsPerHost: callSlots, MaxConnsPerHost: callSlots, IdleConnTimeout: time.Minute},
 		},
-		breaker: gobreaker.NewCircuitBreaker[[]byte](gobreaker.Settings{
-			Name: "payment provider", Timeout: breakFor, MaxRequests: probes,
-			ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakAfter },
-			// A decline is a good answer to a bad card.
-			IsSuccessful: func(err error) bool {
-				_, declined := errors.AsType[*declinedError](err)
-				return err == nil || declined
-			},
-		}),
 	}
 }
-
-// open returns how many calls make sense now.
-func (p *provider) open() int {
-	switch p.breaker.State() {
-	case gobreaker.StateOpen:
-		return 0
-	case gobreaker.StateHalfOpen:
-		return probes
-	case gobreaker.StateClosed:
-	}
-	return math.MaxInt
-}
-
-// declinedError is the provider's final no.
-type declinedError struct{ Reason events.Reason }
-
-func (e *declinedError) Error() string { return e.Reason.Code + ": " + e.Reason.Message }
 
 // charge charges the customer and returns the charge's id. After a declinedError
-// there is no charge and never will be; after any other error there may be.
+// there is no charge and never will be, after an unsentError none was asked for;
+// after any other error there may be one.
 func (p *provider) charge(ctx context.Context, pay *Payment) (string, error) {
-	return p.post(ctx, "/v1/charges", "charge-"+pay.ID.String(), map[string]any{
-		"amount": pay.Amount, "currency": pay.Currency, "source": pay.Token,
-		"metadata": map[string]string{"order_id": pay.ID.String()},
-	})
+	return p.made(p.call(ctx, pay, request{
+		method: http.MethodPost, path: "/v1/charges", idempotencyKey: chargeKey(pay),
+		body: map[string]any{
+			"amount": pay.Amount, "currency": pay.Currency, "source": pay.Token,
+			"metadata": map[string]string{"order_id": pay.ID.String()},
+		},
+	}))
 }
+
+func chargeKey(pay *Payment) string { return "charge-" + pay.ID.String() }
 
 // refund gives back a whole charge and returns the refund's id.
 func (p *provider) refund(ctx context.Context, pay *Payment) (string, error) {
-	return p.post(ctx, "/v1/refunds", "refund-"+pay.ID.String(), map[string]any{"charge": pay.ChargeID})
+	return p.made(p.call(ctx, pay, request{
+		method: http.MethodPost, path: "/v1/refunds", idempotencyKey: "refund-" + pay.ID.String(),
+		body: map[string]any{"charge": pay.ChargeID},
+	}))
 }
 
-func (p *provider) post(ctx context.Context, path, idempotencyKey string, body any) (string, error) {
-	payload, err := json.Marshal(body)
+// find returns the id of the charge of an order, or "" where the provider knows
+// none. A request to charge may still be under way then.
+func (p *provider) find(ctx context.Context, pay *Payment) (string, error) {
+	answer, err := p.call(ctx, pay, request{method: http.MethodGet, path: "/v1/charges?order_id=" + url.QueryEscape(pay.ID.String())})
 	if err != nil {
-		return "", fmt.Errorf("encode request: %w", err)
+		return "", err
 	}
-	answer, err := p.breaker.Execute(func() ([]byte, error) {
-		return p.send(ctx, path, idempotencyKey, payload)
+	var list struct {
+		Data []struct {
+			ID string `json:"id"`
+		} `json:"data"`
+	}
+	if err := json.Unmarshal(answer, &list); err != nil || list.Data == nil {
+		return "", errors.New("payment provider: the answer is no list of charges")
+	}
+	if len(list.Data) == 0 {
+		return "", nil
+	}
+	return list.Data[0].ID, nil
+}
+
+// errPrevented says that there is no charge and that none can be made any more.
+var errPrevented = errors.New("payment provider: the charge is cancelled")
+
+// prevent uses up the idempotency key of a charge, so that a request that is still
+// under way can no longer be carried out. Afterwards there is no charge
+// (errPrevented), or there was one, whose id it returns, or a declinedError.
+func (p *provider) prevent(ctx context.Context, pay *Payment) (string, error) {
+	answer, err := p.call(ctx, pay, request{
+		method: http.MethodPost, path: "/v1/charges/cancel", body: map[string]any{"idempotency_key": chargeKey(pay)},
 	})
 	if err != nil {
-		return "", fmt.Errorf("payment provider: %w", err)
+		return "", err
+	}
+	var cancelled struct {
+		Status string `json:"status"`
+	}
+	if json.Unmarshal(answer, &cancelled) == nil && cancelled.Status == "canceled" {
+		return "", errPrevented
+	}
+	return p.made(answer, nil)
+}
+
+// made reads the id of what was made.
+func (p *provider) made(answer []byte, err error) (string, error) {
+	if err != nil {
+		return "", err
 	}
 	var made struct {
 		ID string `json:"id"`
@@ -108,16 +125,49 @@ func (p *provider) post(ctx context.Context, path, idempotencyKey string, body a
 	return made.ID, nil
 }
 
-func (p *provider) send(ctx context.Context, path, idempotencyKey string, payload []byte) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+path, bytes.NewReader(payload))
+type request struct {
+	method, path, idempotencyKey string
+	body                         any
+}
+
+// call makes one call if the breaker lets it, and counts how it went.
+func (p *provider) call(ctx context.Context, pay *Payment, r request) ([]byte, error) {
+	var payload []byte
+	if r.body != nil {
+		var err error
+		if payload, err = json.Marshal(r.body); err != nil {
+			return nil, fmt.Errorf("encode request: %w", err)
+		}
+	}
+	answer, err := p.guard(pay.Attempts > 0, func() ([]byte, error) { return p.send(ctx, r, payload) })
+	p.count.note(err)
+	if err == nil {
+		return answer, nil
+	}
+	return nil, withoutToken(fmt.Errorf("payment provider: %w", err), pay.Token)
+}
+
+// send makes one call.
+func (p *provider) send(ctx context.Context, r request, payload []byte) ([]byte, error) {
+	// Nothing is written before there is a connection, and net/http tells of it first.
+	var connected atomic.Bool
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
+	req, err := http.NewRequestWithContext(traced, r.method, p.url+r.path, bytes.NewReader(payload))
 	if err != nil {
-		return nil, err
+		return nil, &unsentError{cause: err, tried: true}
 	}
 	req.Header.Set("Authorization", "Bearer "+p.key.Reveal())
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Idempotency-Key", idempotencyKey)
+	if payload != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if r.idempotencyKey != "" {
+		req.Header.Set("Idempotency-Key", r.idempotencyKey)
+	}
 	res, err := p.client.Do(req)
-	if err != nil {
+	switch {
+	case err != nil && !connected.Load():
+		return nil, &unsentError{cause: err, tried: true}
+	case err != nil:
 		return nil, err
 	}
 	defer res.Body.Close() //nolint:errcheck // read to its end or given up
@@ -128,33 +178,22 @@ func (p *provider) send(ctx context.Context, path, idempotencyKey string, payloa
 	if res.StatusCode == http.StatusOK {
 		return answer, nil
 	}
-	return nil, refusal(res.StatusCode, answer)
+	return nil, refusal(res.StatusCode, res.Header, answer)
 }
 
-// refusal tells a final no from trouble that a later attempt may not have. Only
-// a decline and a bad request about the means of payment or the amount are
-// final, since the order will never have others; anything else may be our fault,
-// or passing, and must not cost the customer the order.
-func refusal(status int, answer []byte) error {
-	var problem struct {
-		Error struct {
-			Code    string `json:"code"`
-			Param   string `json:"param"`
-			Message string `json:"message"`
-		} `json:"error"`
+// withoutToken keeps the token out of what is logged and recorded: providers like
+// to quote what they refuse.
+func withoutToken(err error, token string) error {
+	if token == "" || !strings.Contains(err.Error(), token) {
+		return err
 	}
-	_ = json.Unmarshal(answer, &problem) // an answer that is no JSON is trouble too
-	e := problem.Error
-	switch {
-	case status == http.StatusPaymentRequired && e.Code == "insufficient_funds":
-		return &declinedError{events.Reason{Code: events.ReasonInsufficientFunds, Message: "Your account has insufficient funds."}}
-	case status == http.StatusPaymentRequired:
-		return &declinedError{events.Reason{Code: events.ReasonPaymentDeclined, Message: "Your payment was declined."}}
-	case status == http.StatusBadRequest && e.Param == "source":
-		return &declinedError{events.Reason{Code: events.ReasonPaymentInvalid, Message: "Your means of payment is not valid."}}
-	case status == http.StatusBadRequest && e.Param == "amount":
-		return &declinedError{events.Reason{Code: events.ReasonPaymentInvalid, Message: "An amount this large cannot be paid."}}
-	default:
-		return fmt.Errorf("status %d: %s %s", status, e.Code, e.Message)
-	}
+	return &maskedError{error: err, text: strings.ReplaceAll(err.Error(), token, "[token]")}
 }
+
+type maskedError struct {
+	error
+	text string
+}
+
+func (e *maskedError) Error() string { return e.text }
+func (e *maskedError) Unwrap() error { return e.error }

@@ -23,6 +23,7 @@ import (
 type standIn struct {
 	t        testing.TB
 	url, key string
+	slow     time.Duration
 }
 
 var standInDir string
@@ -57,7 +58,7 @@ func startStandIn(t testing.TB, slow time.Duration) *standIn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &standIn{t: t, key: "sk_test"}
+	p := &standIn{t: t, key: "sk_test", slow: slow}
 	dir := t.TempDir()
 	keyFile := filepath.Join(dir, "key")
 	if err := os.WriteFile(keyFile, []byte(p.key), 0o600); err != nil {

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/outbox"
+	"quadrille.internal/platform/pgtx"
+	"quadrille.internal/platform/rest"
+)
+
+const (
+	pageDefault = 50
+	pageMost    = 200
+	countEvery  = 10 * time.Second
+)
+
+// books is what operators see of the payments, and do about them.
+type books struct {
+	pool   *pgxpool.Pool
+	outbox *outbox.Outbox
+	api    rest.API
+	log    *slog.Logger
+
+	charging, refunding, refused atomic.Int64 // as last counted
+}
+
+// view is a payment as operators see it: never its token.
+type view struct {
+	OrderID     uuid.UUID  `json:"order_id"`
+	Status      Status     `json:"status"`
+	Amount      int64      `json:"amount"`
+	Currency    string     `json:"currency"`
+	Cancelled   bool       `json:"cancelled"`
+	ChargeID    string     `json:"charge_id,omitempty"`
+	RefundID    string     `json:"refund_id,omitempty"`
+	Attempts    int        `json:"attempts"`
+	LastError   string     `json:"last_error,omitempty"`
+	Resumable   bool       `json:"resumable"`
+	SentAt      *time.Time `json:"sent_at,omitempty"`
+	DueAt       *time.Time `json:"due_at,omitempty"`
+	RequestedAt *time.Time `json:"requested_at,omitempty"`
+	CompletedAt *time.Time `json:"completed_at,omitempty"`
+	RefusedAt   *time.Time `json:"refused_at,omitempty"`
+	EndedAt     *time.Time `json:"ended_at,omitempty"`
+}
+
+func viewOf(p *Payment) view {
+	resumed := *p
+	return view{
+		p.ID, p.Status, p.Amount, p.Currency, p.Cancelled, p.ChargeID, p.RefundID, p.Attempts, p.LastError,
+		resumed.Resume(time.Time{}), p.SentAt, p.DueAt, p.RequestedAt, p.CompletedAt, p.RefusedAt, p.EndedAt,
+	}
+}
+
+// routes are for the operators' port.
+func (b *books) routes(r chi.Router) {
+	r.Get("/v1/payments", b.api.Handle(b.list))
+	r.Get("/v1/payments/{id}", b.api.Handle(b.show))
+	r.Post("/v1/payments/{id}/resume", b.api.Handle(b.resume))
+}
+
+func (b *books) list(w http.ResponseWriter, r *http.Request) error {
+	query := r.URL.Query()
+	if query.Get("status") != string(Refused) {
+		return fault.Field("status", "not_listed", "Payments are listed by status=refused only.")
+	}
+	limit, after := pageDefault, uuid.Nil
+	var err error
+	if v := query.Get("limit"); v != "" {
+		if limit, err = strconv.Atoi(v); err != nil || limit < 1 || limit > pageMost {
+			return fault.Field("limit", "out_of_range", "limit is a number from 1 to %d.", pageMost)
+		}
+	}
+	if v := query.Get("cursor"); v != "" {
+		if after, err = uuid.Parse(v); err != nil {
+			return fault.Field("cursor", "malformed", "cursor is the next_cursor of the page before.")
+		}
+	}
+	found, err := payments.Select(r.Context(), b.pool, `where status = 'refused' and id > $1 order by id limit $2`, after, limit+1)
+	if err != nil {
+		return err
+	}
+	page := struct {
+		Payments []view `json:"payments"`
+		Next     string `json:"next_cursor,omitempty"`
+	}{Payments: []view{}}
+	for n, p := range found {
+		if n == limit {
+			page.Next = found[n-1].ID.String()
+			break
+		}
+		page.Payments = append(page.Payments, viewOf(p))
+	}
+	return rest.Write(w, http.StatusOK, page)
+}
+
+func (b *books) show(w http.ResponseWriter, r *http.Request) error {
+	id, err := paymentID(r)
+	if err != nil {
+		return err
+	}
+	found, err := payments.Load(r.Context(), b.pool, []uuid.UUID{id})
+	if err != nil {
+		return err
+	}
+	p, ok := found[id]
+	if !ok {
+		return errNoPayment
+	}
+	return rest.Write(w, http.StatusOK, viewOf(p))
+}
+
+// resume has a refused payment asked for once more. The sweep takes it up.
+func (b *books) resume(w http.ResponseWriter, r *http.Request) error {
+	id, err := paymentID(r)
+	if err != nil {
+		return err
+	}
+	var resumed view
+	err = b.outbox.InTx(r.Context(), func(ctx context.Context, tx *outbox.Tx) error {
+		found, err := payments.Load(ctx, tx, []uuid.UUID{id})
+		if err != nil {
+			return err
+		}
+		p, ok := found[id]
+		if !ok {
+			return errNoPayment
+		}
+		if !p.Resume(tx.Now) {
+			return fault.New(fault.Conflict, "not_resumable",
+				"The payment is %s: only a refused one whose means of payment is still known can be resumed.", p.Status)
+		}
+		resumed = viewOf(p)
+		return payments.Save(tx, found)
+	})
+	if err != nil {
+		return err
+	}
+	return rest.Write(w, http.StatusOK, resumed)
+}
+
+var errNoPayment = fault.New(fault.NotFound, "no_such_payment", "No payment of such an order is known.")
+
+func paymentID(r *http.Request) (uuid.UUID, error) {
+	id, err := uuid.Parse(chi.URLParam(r, "id"))
+	if err != nil {
+		return id, fault.Field("id", "not_a_uuid", "A payment has the id of its order, a UUID.")
+	}
+	return id, nil
+}
+
+// run counts what operators look at, and forgets old tokens, until ctx ends.
+func (b *books) run(ctx context.Context) error {
+	for {
+		if err := b.count(ctx); err != nil && ctx.Err() == nil {
+			b.log.WarnContext(ctx, "payments not counted, will try again", "err", err)
+		}
+		if pgtx.Sleep(ctx, countEvery) != nil {
+			return nil
+		}
+	}
+}
+
+func (b *books) count(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
+	defer cancel()
+	if _, err := b.pool.Exec(ctx, `
+		update payments set token = '', version = version + 1
+		where id in (select id from payments where status = 'refused' and token <> '' and refused_at < $1
+			limit 1000 for update skip locked)`, time.Now().Add(-tokenLife)); err != nil {
+		return err
+	}
+	var charging, refunding, refused int64
+	err := b.pool.QueryRow(ctx, `
+		select count(*) filter (where status = 'charging'), count(*) filter (where status = 'refunding'),
+			(select count(*) from payments where status = 'refused')
+		from (select status from payments where due_at is not null and attempts = 0
+			union all select status from payments where due_at is not null and attempts > 0) due`).
+		Scan(&charging, &refunding, &refused)
+	if err != nil {
+		return err
+	}
+	b.charging.Store(charging)
+	b.refunding.Store(refunding)
+	b.refused.Store(refused)
+	return nil
+}
