@@ -89,23 +89,10 @@ func (m Money) validate() error {
 	if m.Amount < 0 {
 		return fmt.Errorf("amount %d is negative", m.Amount)
 	}
-	if !ValidCurrency(m.Currency) {
+	if !currencyForm(m.Currency) {
 		return fmt.Errorf("currency %q is not three capital letters", m.Currency)
 	}
 	return nil
-}
-
-// ValidCurrency reports whether s has the form of an ISO 4217 code.
-func ValidCurrency(s string) bool {
-	if len(s) != 3 {
-		return false
-	}
-	for i := range len(s) {
-		if s[i] < 'A' || s[i] > 'Z' {
-			return false
-		}
-	}
-	return true
 }
 
 // Reason says why an order did not go through.

@@ -168,11 +168,34 @@ func TestB2BApprovalValidate(t *testing.T) {
 
 func TestValidCurrency(t *testing.T) {
 	for s, want := range map[string]bool{
-		"GBP": true, "EUR": true, "": false, "GB": false, "GBPX": false, "gbp": false, "G1P": false, "€UR": false,
+		"GBP": true, "EUR": true, "JPY": true, "XCG": true, "ZWG": true,
+		"ZZZ": false, "XTS": false, "XXX": false, "XAU": false, "CLF": false, "HRK": false, "BGN": false,
+		"": false, "GB": false, "GBPX": false, "gbp": false, "G1P": false, "€UR": false,
 	} {
 		if got := events.ValidCurrency(s); got != want {
 			t.Errorf("ValidCurrency(%q) = %v, want %v", s, got, want)
 		}
+	}
+}
+
+func TestMinorUnits(t *testing.T) {
+	for code, want := range map[string]int{"GBP": 2, "JPY": 0, "KWD": 3, "ZZZ": 2} {
+		if got := events.MinorUnits(code); got != want {
+			t.Errorf("MinorUnits(%q) = %d, want %d", code, got, want)
+		}
+	}
+}
+
+// What was published once stays readable, whatever became of its currency.
+func TestEventsInOtherCurrenciesStayReadable(t *testing.T) {
+	e := created()
+	e.Total.Currency = "ZZZ"
+	raw, err := events.Encode(uuid.New(), "checkout", time.Now(), "", e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := events.Decode(raw); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -18,8 +18,8 @@ const (
 		from orders where id = $1`
 	reservationSQL = `select status, allocations, reserved_at, expires_at, expired_at, ended_at
 		from reservations where id = $1`
-	paymentSQL = `select status, amount, currency, token, charge_id, refund_id, reason, attempts, last_error, due_at,
-		requested_at, completed_at, ended_at from payments where id = $1`
+	paymentSQL = `select status, amount, currency, charge_id, refund_id, reason, attempts, last_error, due_at,
+		requested_at, completed_at, refused_at, ended_at from payments where id = $1`
 )
 
 type (
@@ -56,7 +56,6 @@ type (
 		Status      string
 		Amount      int64
 		Currency    string
-		Token       string
 		ChargeID    string
 		RefundID    string
 		Reason      *events.Reason
@@ -65,6 +64,7 @@ type (
 		DueAt       *time.Time
 		RequestedAt *time.Time
 		CompletedAt *time.Time
+		RefusedAt   *time.Time
 		EndedAt     *time.Time
 	}
 )
@@ -128,17 +128,20 @@ func (b *books) tellReservation(t *Timeline) {
 func (b *books) tellPayment(t *Timeline) {
 	p := b.payment
 	total := Money(events.Money{Amount: p.Amount, Currency: p.Currency})
-	t.add(p.RequestedAt, "payment", "charging", fmt.Sprintf("%s with %s", total, p.Token), false)
+	t.add(p.RequestedAt, "payment", "charging", total, false)
 	t.add(p.CompletedAt, "payment", "charged", fmt.Sprintf("%s, %s", total, p.ChargeID), false)
 	switch p.Status {
 	case "failed":
 		t.add(p.EndedAt, "payment", "declined", why(p.Reason), true)
 	case "void":
-		t.add(p.EndedAt, "payment", "void", "the order was cancelled before it was charged", false)
+		t.add(p.EndedAt, "payment", "void", "the order was cancelled, nothing was charged", false)
 	case "refunded":
 		t.add(p.EndedAt, "payment", "refunded", fmt.Sprintf("%s, %s", total, p.RefundID), false)
 	}
-	if p.Attempts > 0 {
+	switch {
+	case p.Status == "refused":
+		t.add(p.RefusedAt, "payment", "refused", fmt.Sprintf("waits for an operator (quad payment resume): %s", trouble(p.LastError)), true)
+	case p.Attempts > 0:
 		b.tellTrouble(t)
 	}
 }
@@ -179,6 +182,8 @@ func (b *books) waitsFor() string {
 		return "stock"
 	case p == nil:
 		return "the payment service to hear of it"
+	case p.Status == "refused":
+		return fmt.Sprintf("an operator: the payment provider refuses it (%s)", trouble(p.LastError))
 	case p.DueAt != nil && p.Attempts > 0:
 		return fmt.Sprintf("the payment provider (tried %d times, again at %s; %s)", p.Attempts, clock(p.DueAt), trouble(p.LastError))
 	default:
@@ -248,7 +253,13 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// Money writes an amount for people. Currencies are taken to have two decimals.
+// Money writes an amount for people.
 func Money(m events.Money) string {
-	return fmt.Sprintf("%d.%02d %s", m.Amount/100, m.Amount%100, m.Currency)
+	digits := events.MinorUnits(m.Currency)
+	if digits == 0 {
+		return fmt.Sprintf("%d %s", m.Amount, m.Currency)
+	}
+	text := fmt.Sprintf("%0*d", digits+1, m.Amount)
+	point := len(text) - digits
+	return text[:point] + "." + text[point:] + " " + m.Currency
 }

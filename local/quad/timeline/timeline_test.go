@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"quadrille.internal/events"
 	"quadrille.internal/platform/pgtest"
 )
 
@@ -40,7 +41,11 @@ func TestRead(t *testing.T) {
 		id, at(400), at(20))
 	story(t, src, id, false, "checkout accepted", "inventory reserved", "payment charging", "payment will ask again")
 
-	exec(t, src.Payment, `update payments set status = 'completed', charge_id = 'ch_1', due_at = null, completed_at = $1`, at(420))
+	exec(t, src.Payment, `update payments set status = 'refused', due_at = null, refused_at = $1`, at(410))
+	if found := story(t, src, id, false, "checkout accepted", "inventory reserved", "payment charging", "payment refused"); !strings.Contains(found.WaitsFor, "operator") {
+		t.Errorf("a refused payment's order waits for %q", found.WaitsFor)
+	}
+	exec(t, src.Payment, `update payments set status = 'completed', refused_at = null, charge_id = 'ch_1', due_at = null, completed_at = $1`, at(420))
 	exec(t, src.Order, `update orders set status = 'confirmed', paid_at = $1, settled_at = $2`, at(420), at(430))
 	exec(t, src.Checkout, `update checkouts set status = 'confirmed', settled_at = $1`, at(440))
 	story(t, src, id, false, "checkout accepted", "inventory reserved", "payment charging", "payment charged",
@@ -59,6 +64,17 @@ func TestRead(t *testing.T) {
 		"payment asked again", "order CONFIRMED", "checkout told confirmed", "inventory shipped")
 	if found.TraceID != "4bf92f3577b34da6a3ce929d0e0e4736" || Money(found.Total) != "2.50 GBP" {
 		t.Errorf("trace %q, total %s", found.TraceID, Money(found.Total))
+	}
+}
+
+func TestMoney(t *testing.T) {
+	for want, m := range map[string]events.Money{
+		"2.50 GBP": {Amount: 250, Currency: "GBP"}, "0.05 GBP": {Amount: 5, Currency: "GBP"}, "0.00 EUR": {Currency: "EUR"},
+		"250 JPY": {Amount: 250, Currency: "JPY"}, "1.234 KWD": {Amount: 1234, Currency: "KWD"},
+	} {
+		if got := Money(m); got != want {
+			t.Errorf("%+v is written %q, want %q", m, got, want)
+		}
 	}
 }
 
