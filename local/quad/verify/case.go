@@ -181,6 +181,9 @@ func (f *file) whyKept() string {
 	if p := f.payment; p != nil && p.Status == "refunding" {
 		return fmt.Sprintf(" (its refund was tried %d times: %s)", p.Attempts, p.LastError)
 	}
+	if p := f.payment; p != nil && p.Status == "refused" {
+		return fmt.Sprintf(" (the provider refuses the refund: %s)", p.LastError)
+	}
 	return ""
 }
 
@@ -207,8 +210,8 @@ func paymentDiffers(f *file, _ time.Time) string {
 		if p.Status == "refunded" && at.refunded != at.Amount {
 			return fmt.Sprintf("refund %s is not in the provider's ledger", p.RefundID)
 		}
-	case "failed", "void", "unknown":
-		if len(f.charges) > 0 {
+	case "failed", "void", "unknown", "refused":
+		if p.ChargeID == "" && len(f.charges) > 0 {
 			return fmt.Sprintf("the payment is %s, but the provider has charge %s", p.Status, f.charges[0].ID)
 		}
 	}
@@ -256,6 +259,9 @@ func (f *file) excuse(now time.Time) string {
 		return f.company.excuse(now)
 	}
 	p := f.payment
+	if p != nil && p.Status == "refused" && (f.reservation == nil || f.reservation.ExpiredAt == nil) {
+		return "an operator or its expiry: the payment provider refuses it: " + p.LastError
+	}
 	if p == nil || p.DueAt == nil || now.Sub(*p.DueAt) > overdue {
 		return ""
 	}

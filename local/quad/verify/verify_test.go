@@ -279,6 +279,19 @@ func testEveryFaultIsFound(t *testing.T, w *world) {
 			"payment and provider agree", refunded.String()},
 		{"a failed payment was charged", func() { w.provider.charge("ch_9", declined, 200) },
 			"payment and provider agree", declined.String()},
+		{"a void payment was charged", func() {
+			w.exec(w.payment, `update payments set status = 'void' where id = $1`, declined)
+			w.provider.charge("ch_9", declined, 200)
+			w.provider.refund("re_9", "ch_9", 200)
+		}, "payment and provider agree", declined.String()},
+		{"a refused payment was charged", func() {
+			w.exec(w.payment, `update payments set status = 'refused', due_at = null where id = $1`, underWay)
+			w.provider.charge("ch_9", underWay, 100)
+		}, "payment and provider agree", underWay.String()},
+		{"a refund is refused", func() {
+			w.exec(w.payment, `update payments set status = 'refused', last_error = 'status 400' where id = $1`, refunded)
+			w.provider.refunds = nil
+		}, "one charge if confirmed, none kept if not", refunded.String()},
 		{"payment never heard of an order", func() {
 			w.exec(w.order, `update orders set placed_at = now() - interval '2 minutes' where id = $1`, underWay)
 			w.exec(w.payment, `delete from payments where id = $1`, underWay)
@@ -320,6 +333,11 @@ func testAnOrderThatSaysWhatItWaitsForIsNoFault(t *testing.T, w *world) {
 	}
 	if len(report.Waiting) != 1 || !strings.Contains(report.Waiting[0].Problem, "status 503") {
 		t.Errorf("waiting are %v", report.Waiting)
+	}
+	w.exec(w.payment, `update payments set status = 'refused', due_at = null, last_error = 'status 400' where id = $1`, underWay)
+	report = w.verify(w.sources())
+	if !report.OK() || len(report.Waiting) != 1 || !strings.Contains(report.Waiting[0].Problem, "operator") {
+		t.Errorf("refused by the provider, it was found at fault, or waits for nobody: %v\n%s", report.Waiting, report.String())
 	}
 }
 
