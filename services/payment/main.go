@@ -25,7 +25,7 @@ func spec() service.Spec {
 				kit.Config.Secret("QUADRILLE_PSP_KEY"), kit.Log)
 			c := newCashier(kit, provider)
 			c.expose(kit.Metrics)
-			return service.App{Handle: c.handle, OperatorRoutes: c.books.routes, Work: []service.Work{
+			return service.App{Handle: c.handle, OperatorRoutes: c.books.operatorRoutes, Work: []service.Work{
 				{Name: "recording", Run: c.outcomes.Run},
 				{Name: "cashier", Run: c.run},
 				{Name: "counting", Run: c.books.run},

@@ -62,8 +62,8 @@ func viewOf(p *Payment) view {
 	}
 }
 
-// routes are for the operators' port.
-func (b *books) routes(r chi.Router) {
+// operatorRoutes are for the operators' port.
+func (b *books) operatorRoutes(r chi.Router) {
 	r.Get("/v1/payments", b.api.Handle(b.list))
 	r.Get("/v1/payments/{id}", b.api.Handle(b.show))
 	r.Post("/v1/payments/{id}/resume", b.api.Handle(b.resume))
@@ -83,7 +83,7 @@ func (b *books) list(w http.ResponseWriter, r *http.Request) error {
 	}
 	if v := query.Get("cursor"); v != "" {
 		if after, err = uuid.Parse(v); err != nil {
-			return fault.Field("cursor", "malformed", "cursor is the next_cursor of the page before.")
+			return fault.Field("cursor", "not_a_cursor", "cursor is the next_cursor of the page before.")
 		}
 	}
 	found, err := payments.Select(r.Context(), b.pool, `where status = 'refused' and id > $1 order by id limit $2`, after, limit+1)
@@ -149,7 +149,7 @@ func (b *books) resume(w http.ResponseWriter, r *http.Request) error {
 	return rest.Write(w, http.StatusOK, resumed)
 }
 
-var errNoPayment = fault.New(fault.NotFound, "no_such_payment", "No payment of such an order is known.")
+var errNoPayment = fault.New(fault.NotFound, "payment_not_found", "No payment of such an order is known.")
 
 func paymentID(r *http.Request) (uuid.UUID, error) {
 	id, err := uuid.Parse(chi.URLParam(r, "id"))

@@ -30,7 +30,7 @@ func TestOperatorSeesAndResumesRefusedPayments(t *testing.T) {
 	f := newFixture(t, 0)
 	ids := f.refusedPayments(t, 5)
 	r := f.replica(t).withCashier(t)
-	operator := servicetest.Serve(t, r.books.routes)
+	operator := servicetest.Serve(t, r.books.operatorRoutes)
 
 	seen := make(map[uuid.UUID]bool)
 	for query := "status=refused&limit=2"; query != ""; {
@@ -80,7 +80,7 @@ func TestOperatorsMistakes(t *testing.T) {
 	f := newFixture(t, 0)
 	r := f.replica(t)
 	id := reserveMany(t, r, 1, "tok_success")[0].String()
-	operator := servicetest.Serve(t, r.books.routes)
+	operator := servicetest.Serve(t, r.books.operatorRoutes)
 	for _, c := range []struct {
 		method, path string
 		status       int
@@ -88,10 +88,10 @@ func TestOperatorsMistakes(t *testing.T) {
 	}{
 		{http.MethodGet, "/v1/payments", http.StatusBadRequest, "not_listed"},
 		{http.MethodGet, "/v1/payments?status=refused&limit=0", http.StatusBadRequest, "out_of_range"},
-		{http.MethodGet, "/v1/payments?status=refused&cursor=x", http.StatusBadRequest, "malformed"},
+		{http.MethodGet, "/v1/payments?status=refused&cursor=x", http.StatusBadRequest, "not_a_cursor"},
 		{http.MethodGet, "/v1/payments/7", http.StatusBadRequest, "not_a_uuid"},
-		{http.MethodGet, "/v1/payments/" + uuid.NewString(), http.StatusNotFound, "no_such_payment"},
-		{http.MethodPost, "/v1/payments/" + uuid.NewString() + "/resume", http.StatusNotFound, "no_such_payment"},
+		{http.MethodGet, "/v1/payments/" + uuid.NewString(), http.StatusNotFound, "payment_not_found"},
+		{http.MethodPost, "/v1/payments/" + uuid.NewString() + "/resume", http.StatusNotFound, "payment_not_found"},
 		{http.MethodPost, "/v1/payments/" + id + "/resume", http.StatusConflict, "not_resumable"},
 	} {
 		a := operator.Do(c.method, c.path, "")
@@ -113,7 +113,7 @@ func TestTokensOfRefusedPaymentsAreForgotten(t *testing.T) {
 	if old, young := f.payment(t, ids[0]), f.payment(t, ids[1]); old.Token != "" || young.Token == "" {
 		t.Errorf("tokens are %q after 25 h, and %q", old.Token, young.Token)
 	}
-	a := servicetest.Serve(t, r.books.routes).Do(http.MethodPost, "/v1/payments/"+ids[0].String()+"/resume", "")
+	a := servicetest.Serve(t, r.books.operatorRoutes).Do(http.MethodPost, "/v1/payments/"+ids[0].String()+"/resume", "")
 	if a.Status != http.StatusConflict {
 		t.Errorf("resumed without a token: %d %s", a.Status, a.Body)
 	}

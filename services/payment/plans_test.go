@@ -32,7 +32,7 @@ func TestPlans(t *testing.T) {
 			if err := r.books.count(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			servicetest.Serve(t, r.books.routes).Do(http.MethodGet, "/v1/payments?status=refused", "")
+			servicetest.Serve(t, r.books.operatorRoutes).Do(http.MethodGet, "/v1/payments?status=refused", "")
 			r.deliver(t, inventoryReserved(uuid.New(), "tok_success"))
 		})
 }

@@ -14,7 +14,7 @@ import (
 func TestNewColumnsDoNotDisturb(t *testing.T) {
 	f := newFixture(t, 0)
 	r := f.replica(t).withCashier(t)
-	operator := servicetest.Serve(t, r.books.routes)
+	operator := servicetest.Serve(t, r.books.operatorRoutes)
 	earlier := uuid.New()
 	r.deliver(t, inventoryReserved(earlier, "tok_success"))
 	f.await(t, earlier, Completed)
