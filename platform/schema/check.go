@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,18 +48,22 @@ func Await(ctx context.Context, pool *pgxpool.Pool, o CheckOptions) error {
 		return err
 	}
 	var reminded time.Time
+	var behind error // says more than that time is up
 	for {
 		err := check(ctx, pool, parts, o)
-		if !errors.Is(err, errBehind) && !pgtx.Transient(err) {
+		if errors.Is(err, errBehind) {
+			behind = err
+		} else if !pgtx.Transient(err) {
 			return err
+		}
+		if ctx.Err() != nil {
+			return cmp.Or(behind, err)
 		}
 		if time.Since(reminded) > remindEvery {
 			o.Log.WarnContext(ctx, "waiting for the schema", "err", err)
 			reminded = time.Now()
 		}
-		if pgtx.Sleep(ctx, lookAgain) != nil {
-			return err
-		}
+		_ = pgtx.Sleep(ctx, lookAgain) // when ctx ends, the next look does too
 	}
 }
 
@@ -72,6 +77,9 @@ func check(ctx context.Context, pool *pgxpool.Pool, parts []part, o CheckOptions
 		return nil
 	}
 	if err := checkRights(ctx, pool); err != nil {
+		return fmt.Errorf("%s: %w", at, err)
+	}
+	if err := checkGranted(ctx, pool, parts, o); err != nil {
 		return fmt.Errorf("%s: %w", at, err)
 	}
 	return nil
@@ -95,9 +103,11 @@ func checkVersions(ctx context.Context, db querier, parts []part, o CheckOptions
 			return fmt.Errorf("%w: it lacks the %s migrations %s; run `%s`", errBehind, p.name, strings.Join(missing, ", "), o.Command)
 		}
 	}
-	if err := checkFloor(ctx, db, parts); err != nil || o.AnyRole {
-		return err
-	}
+	return checkFloor(ctx, db, parts)
+}
+
+// checkGranted waits for the privileges on what the migrations made, which come last.
+func checkGranted(ctx context.Context, db querier, parts []part, o CheckOptions) error {
 	var role string
 	var granted bool
 	err := db.QueryRow(ctx, `select current_user::text,

@@ -35,7 +35,8 @@ func TestAMigrationHasNoneOfTheLimitsOfServices(t *testing.T) {
 // changes nothing, quickly.
 func TestCommandsMigrateOnce(t *testing.T) {
 	d := newDatabase(t)
-	own := migrations("create table stock (sku text primary key); insert into stock (sku) values ('a');", "select pg_sleep(0.2);")
+	own := migrations("create table stock (sku text primary key); insert into stock (sku) values ('a');",
+		"-- waits for all transactions\ncreate index concurrently if not exists stock_sku on stock (sku);", "select pg_sleep(0.2);")
 	var commands sync.WaitGroup
 	for range 4 {
 		commands.Go(func() {
