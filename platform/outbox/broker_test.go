@@ -2,7 +2,7 @@ package outbox_test
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var errAway = errors.New("broker is away")
+var errAway = fmt.Errorf("%w: connection refused", outbox.ErrAway)
 
 // broker stands for the message broker: it keeps what it takes, and takes what
 // answer lets it.
@@ -145,7 +145,7 @@ func change(o *outbox.Outbox, n int, result error) error {
 	return o.InTx(context.Background(), func(ctx context.Context, tx *outbox.Tx) error {
 		for range n {
 			e := charged()
-			if _, err := tx.Exec(ctx, `insert into ledger values ($1)`, e.Order()); err != nil {
+			if _, err := tx.Exec(ctx, `insert into ledger (order_id) values ($1)`, e.Order()); err != nil {
 				return err
 			}
 			if err := tx.Emit("", e); err != nil {

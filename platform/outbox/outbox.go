@@ -13,6 +13,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,14 +35,20 @@ type Message struct {
 	// Payload is the CloudEvent, in JSON, as it is published.
 	Payload []byte
 
-	xid int64
+	xid     int64
+	refused int16 // as in the table
 }
+
+// alone reports whether the broker refused the message while it took others of its
+// topic, so that it must not hold these up.
+func (m Message) alone() bool { return m.refused > 1 }
 
 // Publisher hands messages to the broker.
 type Publisher interface {
 	// Publish publishes messages of one topic and reports, by id, those that the
 	// broker did not take, or nil with an error where none was taken. What it does
-	// not report may be forgotten.
+	// not report may be forgotten. An error wraps ErrTopicRefused or ErrAway if it is
+	// known to be that; if it is not, the outbox finds out by itself.
 	Publish(ctx context.Context, topic string, batch []Message) (failed []uuid.UUID, err error)
 }
 
@@ -60,6 +67,9 @@ type Config struct {
 	// MaxQueued bounds the messages in memory; those above are left to recovery.
 	// Default 8,000: about as many as are published within a lease.
 	MaxQueued int
+	// MaxQueuedBytes bounds their payloads likewise, but for one message more, so
+	// that one of any size goes out. Default 32 MiB.
+	MaxQueuedBytes int
 	// Drain bounds the publishing of what is committed, at the end. Default 4 s.
 	Drain time.Duration
 }
@@ -74,6 +84,9 @@ func (c Config) withDefaults() Config {
 	if c.MaxQueued == 0 {
 		c.MaxQueued = 8_000
 	}
+	if c.MaxQueuedBytes == 0 {
+		c.MaxQueuedBytes = 32 << 20
+	}
 	if c.Drain == 0 {
 		c.Drain = 4 * time.Second
 	}
@@ -82,16 +95,19 @@ func (c Config) withDefaults() Config {
 
 // Outbox is one service's outbox. Run must be running for it to publish.
 type Outbox struct {
-	cfg     Config
-	queue   *queue
-	removal *removal
-	count   counters
+	cfg        Config
+	queue      *queue
+	settlement *settlement
+	count      counters
+	backlog    atomic.Pointer[Backlog]
 }
 
 // New returns an Outbox over the table that package schema creates.
 func New(cfg Config) *Outbox {
 	cfg = cfg.withDefaults()
-	return &Outbox{cfg: cfg, queue: newQueue(cfg.MaxQueued), removal: newRemoval(cfg.Pool)}
+	return &Outbox{
+		cfg: cfg, queue: newQueue(cfg.MaxQueued, cfg.MaxQueuedBytes), settlement: newSettlement(cfg.Pool, cfg.Lease),
+	}
 }
 
 // Tx is a transaction that also collects the events it causes.
@@ -170,16 +186,18 @@ func (o *Outbox) Run(ctx context.Context) error {
 	for range publishers {
 		publishing.Go(func() error { o.publish(work); return nil })
 	}
-	var removing errgroup.Group
-	removing.Go(func() error { o.removal.run(work, o.cfg.Log); return nil })
+	var settling, looking errgroup.Group
+	settling.Go(func() error { o.settlement.run(work, o.cfg.Log); return nil })
+	looking.Go(func() error { o.strandedLoop(ctx); return nil })
 
 	o.recoverLoop(ctx)
+	_ = looking.Wait() // nobody fails here: it is logged and tried again
 
 	o.queue.close()
 	stop := time.AfterFunc(o.cfg.Drain, cancel)
 	defer stop.Stop()
-	_ = publishing.Wait() // publishers report by log and metric
-	o.removal.close()
-	_ = removing.Wait()
+	_ = publishing.Wait()
+	o.settlement.close()
+	_ = settling.Wait()
 	return nil
 }

@@ -238,16 +238,16 @@ func TestALongOutageNeedsNoMemory(t *testing.T) {
 	eventually(t, "all rows are removed", empty(t, pool))
 }
 
-func TestOneCallStaysBelowWhatTheSidecarTakes(t *testing.T) {
-	pool, b := openPool(t), newBroker()
-	o := outbox.New(config(pool, b))
+// commitLarge commits n events of about 80 kB, in one transaction.
+func commitLarge(t *testing.T, o *outbox.Outbox, n int) {
+	t.Helper()
 	large := events.OrderCreated{CustomerID: "c", PaymentToken: "t"}
 	for i := range events.MaxLines {
 		large.Lines = append(large.Lines, events.Line{SKU: "sku-" + strconv.Itoa(i) + string(bytes.Repeat([]byte("x"), 60)), Quantity: 1})
 	}
 	large.Total.Currency = "GBP"
 	err := o.InTx(t.Context(), func(_ context.Context, tx *outbox.Tx) error {
-		for range 60 {
+		for range n {
 			large.OrderID = uuid.Must(uuid.NewV7())
 			if err := tx.Emit("", large); err != nil {
 				return err
@@ -258,6 +258,36 @@ func TestOneCallStaysBelowWhatTheSidecarTakes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// However large the messages, memory holds so many bytes of them at most.
+func TestALongOutageOfLargeMessagesNeedsNoMemory(t *testing.T) {
+	const most, events = 32 << 20, 700
+	pool, b := openPool(t), newBroker()
+	b.is(hang)
+	cfg := config(pool, b)
+	cfg.Lease = time.Second
+	o := outbox.New(cfg)
+	start(t, o)
+	for range events / 100 {
+		commitLarge(t, o, 100)
+	}
+	var size int64
+	if err := pool.QueryRow(t.Context(), `select avg(octet_length(payload))::bigint from outbox`).Scan(&size); err != nil {
+		t.Fatal(err)
+	}
+	if held := o.Stats().Queued * size; held > most+size {
+		t.Errorf("%d bytes in memory, want %d at most", held, most)
+	}
+	b.is(nil)
+	eventually(t, "all are published", func() bool { return b.distinct() == events })
+	eventually(t, "all rows are removed", empty(t, pool))
+}
+
+func TestOneCallStaysBelowWhatTheSidecarTakes(t *testing.T) {
+	pool, b := openPool(t), newBroker()
+	o := outbox.New(config(pool, b))
+	commitLarge(t, o, 60)
 	start(t, o)
 	eventually(t, "all are published", func() bool { return b.distinct() == 60 })
 	for _, call := range b.calls {

@@ -1,11 +1,8 @@
 package outbox
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -45,57 +42,14 @@ func insertArgs(batch []Message, lease time.Duration) []any {
 const insertSQL = `
 	with added as (
 		insert into outbox (id, topic, key, payload, leased_until)
-		select *, clock_timestamp() + $5 from unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[])
+		select e.id, e.topic, e.key, e.payload, clock_timestamp() + $5
+		from unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[]) e (id, topic, key, payload)
 		returning xid)
 	select max(xid) from added`
 
-// claim leases up to limit rows that nobody holds, oldest transaction first.
-//
-// Rows are in commit order only below the oldest running transaction: one that
-// started earlier may still add rows with a lower xid. PostgreSQL counts those of
-// every database of the server, so a long one delays recovery elsewhere. A row whose lease ended
-// long ago is taken regardless, or else rows restored from another cluster,
-// whose xids may lie in this one's future, would wait for ever.
-func claim(ctx context.Context, pool *pgxpool.Pool, lease time.Duration, limit int) ([]Message, error) {
-	rows, err := pool.Query(ctx, claimSQL, lease, limit)
-	if err != nil {
-		return nil, fmt.Errorf("claim outbox rows: %w", err)
-	}
-	batch, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Message, error) {
-		var m Message
-		err := row.Scan(&m.xid, &m.ID, &m.Topic, &m.Key, &m.Payload)
-		return m, err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("claim outbox rows: %w", err)
-	}
-	slices.SortFunc(batch, func(a, b Message) int { // an update returns in any order
-		return cmp.Or(cmp.Compare(a.xid, b.xid), bytes.Compare(a.ID[:], b.ID[:]))
-	})
-	return batch, nil
-}
-
-// The array makes one plan of it, whatever is known of the table's size. Joined,
-// the rows would be sought again for each row of a table taken to be empty, as this
-// one is most of the time.
-const claimSQL = `
-	update outbox set leased_until = now() + $1
-	where ctid = any (array(
-		select ctid from outbox
-		where leased_until < now()
-		  and (xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
-		       or leased_until < now() - interval '10 minutes')
-		order by xid, id
-		limit $2
-		for update skip locked))
-	returning xid, id, topic, key, payload`
-
 // remove deletes published rows. One that is gone already is no error.
-func remove(ctx context.Context, pool *pgxpool.Pool, batch []Message) error {
-	xids, ids := make([]int64, len(batch)), make([]uuid.UUID, len(batch))
-	for i, m := range batch {
-		xids[i], ids[i] = m.xid, m.ID
-	}
+func remove(ctx context.Context, pool *pgxpool.Pool, rows []row) error {
+	xids, ids := columns(rows)
 	if _, err := pool.Exec(ctx, removeSQL, xids, ids); err != nil {
 		return fmt.Errorf("remove outbox rows: %w", err)
 	}
@@ -106,3 +60,30 @@ const removeSQL = `
 	delete from outbox where ctid = any (array(
 		select o.ctid from unnest($1::bigint[], $2::uuid[]) d (xid, id),
 			lateral (select ctid from outbox where xid = d.xid and id = d.id limit 1) o))`
+
+// refuse sets rows aside that the broker refused by themselves, each time for
+// twice as long, and five minutes at most.
+func refuse(ctx context.Context, pool *pgxpool.Pool, lease time.Duration, rows []row) error {
+	xids, ids := columns(rows)
+	if _, err := pool.Exec(ctx, refuseSQL, xids, ids, lease); err != nil {
+		return fmt.Errorf("set refused outbox rows aside: %w", err)
+	}
+	return nil
+}
+
+const refuseSQL = `
+	update outbox
+	set refused = least(greatest(refused, 1) + 1, 1000),
+	    leased_until = now() + (0.5 + random()) *
+	        least($3::interval * power(2, least(greatest(refused, 1), 10)), interval '5 minutes')
+	where ctid = any (array(
+		select o.ctid from unnest($1::bigint[], $2::uuid[]) d (xid, id),
+			lateral (select ctid from outbox where xid = d.xid and id = d.id limit 1) o))`
+
+func columns(rows []row) ([]int64, []uuid.UUID) {
+	xids, ids := make([]int64, len(rows)), make([]uuid.UUID, len(rows))
+	for i, r := range rows {
+		xids[i], ids[i] = r.xid, r.id
+	}
+	return xids, ids
+}

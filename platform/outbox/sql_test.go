@@ -52,7 +52,7 @@ func wantClaim(t *testing.T, pool *pgxpool.Pool, want ...string) {
 	defer cancel()
 	topics := make([]string, 0, len(want))
 	for {
-		got, err := claim(ctx, pool, time.Minute, 100)
+		got, err := claimAll(ctx, pool, 100)
 		if err != nil {
 			t.Fatalf("claimed %v, want %v: %v", topics, want, err)
 		}
@@ -66,6 +66,22 @@ func wantClaim(t *testing.T, pool *pgxpool.Pool, want ...string) {
 	if !slices.Equal(topics, want) {
 		t.Errorf("claimed %v, want %v", topics, want)
 	}
+}
+
+// claimAll claims rows as recovery does that finds nothing set aside.
+func claimAll(ctx context.Context, pool *pgxpool.Pool, limit int) ([]Message, error) {
+	d := demand{limit, 1 << 20}
+	s, err := look(ctx, pool, 0)
+	if err != nil {
+		return nil, err
+	}
+	batch, err := claim(ctx, pool, time.Minute, s, d, []string{})
+	if err != nil {
+		return nil, err
+	}
+	d.rows -= len(batch)
+	stranded, err := claimStranded(ctx, pool, time.Minute, 0, d, []string{})
+	return append(batch, stranded...), err
 }
 
 // Transaction a is older, b commits first. As long as a is open, its row may
@@ -164,7 +180,8 @@ func TestPlans(t *testing.T) {
 			claimAndRemove(t, explained, claimBatch)
 			pgtest.Fill(t, pool)
 			claimAndRemove(t, explained, claimBatch)
-			plans.Check(t, "outbox_pkey")
+			setAsideAndClaim(t, explained)
+			plans.Check(t, "outbox_pkey", "outbox_refused")
 		})
 	}
 }
@@ -178,12 +195,36 @@ const waiting = `
 
 func claimAndRemove(t *testing.T, pool *pgxpool.Pool, want int) {
 	t.Helper()
-	batch, err := claim(t.Context(), pool, time.Minute, claimBatch)
+	batch, err := claimAll(t.Context(), pool, claimBatch)
 	if err != nil || len(batch) != want {
 		t.Fatalf("claimed %d (%v), want %d", len(batch), err, want)
 	}
-	if err := remove(t.Context(), pool, batch); err != nil {
+	if err := remove(t.Context(), pool, rowsOf(batch)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// setAsideAndClaim runs what recovery does for a topic that is refused.
+func setAsideAndClaim(t *testing.T, pool *pgxpool.Pool) {
+	t.Helper()
+	topics := []string{"payment.completed"}
+	s, err := look(t.Context(), pool, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, n, err := setAside(t.Context(), pool, s, topics, asideBatch); err != nil || n != asideBatch {
+		t.Fatalf("set %d aside (%v), want %d", n, err, asideBatch)
+	}
+	batch, err := claimAside(t.Context(), pool, time.Minute, topics, []int32{100}, 1<<20)
+	if err != nil || len(batch) != 100 {
+		t.Fatalf("claimed %d of those set aside (%v), want 100", len(batch), err)
+	}
+	if err := refuse(t.Context(), pool, time.Second, rowsOf(batch)); err != nil {
+		t.Fatal(err)
+	}
+	r := &recovery{Outbox: New(Config{Pool: pool}), span: s}
+	if err := r.sample(t.Context()); err != nil || r.Backlog().Refused[topics[0]] != asideBatch {
+		t.Fatalf("measured %+v (%v), want %d set aside", r.Backlog(), err, asideBatch)
 	}
 }
 

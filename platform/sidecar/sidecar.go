@@ -13,8 +13,10 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc/filters"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"quadrille.internal/platform/outbox"
 )
@@ -136,7 +138,7 @@ func (s *Sidecar) Publish(ctx context.Context, topic string, batch []outbox.Mess
 		Metadata: map[string]string{"rawPayload": "true"},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("publish to %s: %w", topic, err)
+		return nil, fmt.Errorf("publish to %s: %w", topic, classify(err))
 	}
 	var failed []uuid.UUID
 	for _, f := range answer.GetFailedEntries() {
@@ -148,4 +150,20 @@ func (s *Sidecar) Publish(ctx context.Context, topic string, batch []outbox.Mess
 		err = fmt.Errorf("publish to %s: %s", topic, f.GetError())
 	}
 	return failed, err
+}
+
+// classify adds what daprd's status tells of the cause. It answers Internal for
+// whatever the broker says: that it is away, that it lacks the topic, or that it
+// refuses one of the messages; so Internal stays what it is.
+func classify(err error) error {
+	switch status.Code(err) {
+	case codes.PermissionDenied: // allowedTopics, publishingScopes
+		return fmt.Errorf("%w: %w", outbox.ErrTopicRefused, err)
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, // daprd is away, or slow
+		codes.Unauthenticated,                    // the API token is not daprd's
+		codes.NotFound, codes.FailedPrecondition: // it has no component pubsub
+		return fmt.Errorf("%w: %w", outbox.ErrAway, err)
+	default:
+		return err
+	}
 }

@@ -2,6 +2,7 @@ package sidecar_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"slices"
 	"strings"
@@ -113,6 +114,27 @@ func TestPublishReportsWhatWasNotTaken(t *testing.T) {
 			failed, err := serve(t, &c.daprd).Publish(t.Context(), "order.confirmed", messages)
 			if err == nil || !slices.Equal(failed, c.failed) {
 				t.Errorf("Publish = %v, %v, want %v and an error", failed, err, c.failed)
+			}
+		})
+	}
+}
+
+func TestPublishTellsWhyNothingWasTaken(t *testing.T) {
+	for code, want := range map[codes.Code]error{
+		codes.PermissionDenied:   outbox.ErrTopicRefused,
+		codes.Unavailable:        outbox.ErrAway,
+		codes.DeadlineExceeded:   outbox.ErrAway,
+		codes.Unauthenticated:    outbox.ErrAway,
+		codes.FailedPrecondition: outbox.ErrAway,
+		codes.Internal:           nil,
+		codes.ResourceExhausted:  nil, // a message above daprd's limit
+	} {
+		t.Run(code.String(), func(t *testing.T) {
+			_, err := serve(t, &daprd{err: status.Error(code, "x")}).Publish(t.Context(), "order.confirmed", batch())
+			for _, sentinel := range []error{outbox.ErrTopicRefused, outbox.ErrAway} {
+				if got := errors.Is(err, sentinel); got != (sentinel == want) {
+					t.Errorf("%v: is %q %v, want %v", err, sentinel, got, !got)
+				}
 			}
 		})
 	}

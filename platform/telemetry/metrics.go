@@ -34,6 +34,26 @@ func (m *Metrics) Gauge(name, help string, read func() int64) {
 		func() float64 { return float64(read()) }))
 }
 
+// GaugeBy exposes a level for each value of a label.
+func (m *Metrics) GaugeBy(name, label, help string, read func() map[string]int64) {
+	m.registry.MustRegister(gaugeBy{prometheus.NewDesc("quadrille_"+name, help, []string{label}, nil), read})
+}
+
+type gaugeBy struct {
+	desc *prometheus.Desc
+	read func() map[string]int64
+}
+
+// Describe implements prometheus.Collector.
+func (g gaugeBy) Describe(to chan<- *prometheus.Desc) { to <- g.desc }
+
+// Collect implements prometheus.Collector.
+func (g gaugeBy) Collect(to chan<- prometheus.Metric) {
+	for value, n := range g.read() {
+		to <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, float64(n), value)
+	}
+}
+
 // Handler serves the metrics.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})

@@ -116,10 +116,11 @@ func TestMetricsAreReadAtTheScrape(t *testing.T) {
 	n := int64(1)
 	m.Counter("things_total", "Things.", func() int64 { return n })
 	m.Gauge("level", "Level.", func() int64 { return -n })
+	m.GaugeBy("by_topic", "topic", "Level.", func() map[string]int64 { return map[string]int64{"a.b": n} })
 	n = 42
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-	for _, want := range []string{"quadrille_things_total 42", "quadrille_level -42", "go_goroutines", "process_cpu_seconds_total"} {
+	for _, want := range []string{"quadrille_things_total 42", "quadrille_level -42", `quadrille_by_topic{topic="a.b"} 42`, "go_goroutines", "process_cpu_seconds_total"} {
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("no %q among the metrics", want)
 		}

@@ -1,0 +1,181 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// What a Publisher's error may wrap, if it is known.
+var (
+	// ErrTopicRefused says that no message of the topic will be taken.
+	ErrTopicRefused = errors.New("topic refused")
+	// ErrAway says that the broker, or the way to it, does not answer.
+	ErrAway = errors.New("broker away")
+)
+
+const (
+	publishers     = 4       // batches under way at once, each of another topic
+	maxBatch       = 200     // messages in one publish call
+	maxBatchBytes  = 2 << 20 // in one publish call: daprd takes 4 MiB unless told otherwise
+	publishTimeout = 4 * time.Second
+	// maxDivided bounds the calls that look for the message that makes a batch fail.
+	maxDivided = 64
+)
+
+// publish takes batch after batch from the queue to the broker.
+func (o *Outbox) publish(ctx context.Context) {
+	for {
+		batch := o.queue.pull(ctx, maxBatch)
+		if batch == nil {
+			return
+		}
+		out := o.send(ctx, batch)
+		o.settlement.remove(rowsOf(out.taken))
+		v := o.queue.done(batch, out)
+		o.settlement.refuse(v.refused)
+		o.report(ctx, batch[0].Topic, out, v)
+	}
+}
+
+// send publishes a batch. Where the broker takes none of it, it finds out whether
+// that is because of the topic or of single messages: daprd does not tell, it
+// reports a call of which one message failed as failed.
+func (o *Outbox) send(ctx context.Context, batch []Message) outcome {
+	taken, left, err := o.call(ctx, batch)
+	out := outcome{taken: taken, err: err}
+	switch {
+	case len(left) == 0:
+	case conclusive(err), len(batch) == 1 && !batch[0].alone():
+		out.failed = left
+	case len(taken) > 0, len(batch) == 1:
+		out.alone = left
+	default:
+		o.divide(ctx, batch, &out)
+	}
+	o.count.failed.Add(int64(len(out.alone) + len(out.failed)))
+	return out
+}
+
+// conclusive reports whether an error is not because of single messages.
+func conclusive(err error) bool {
+	return errors.Is(err, ErrAway) || errors.Is(err, ErrTopicRefused) ||
+		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// divide tries some of a failed batch by themselves. If none is taken, it is
+// because of the topic, as far as can be told. Otherwise the rest is halved until
+// those that are refused stand alone.
+func (o *Outbox) divide(ctx context.Context, batch []Message, out *outcome) {
+	first, middle, last := 0, len(batch)/2, len(batch)-1
+	var rest, refused []Message
+	for i, m := range batch {
+		if i != first && i != middle && i != last {
+			rest = append(rest, m)
+			continue
+		}
+		taken, left, err := o.call(ctx, batch[i:i+1])
+		out.taken = append(out.taken, taken...)
+		refused = append(refused, left...)
+		if err != nil {
+			out.err = err
+		}
+		if len(left) > 0 && conclusive(err) {
+			out.failed = without(batch, idsOf(out.taken))
+			return
+		}
+	}
+	if len(out.taken) == 0 {
+		out.failed = batch
+		return
+	}
+	out.alone = refused
+	calls := maxDivided
+	o.halve(ctx, rest, &calls, out)
+}
+
+func (o *Outbox) halve(ctx context.Context, batch []Message, calls *int, out *outcome) {
+	if len(batch) == 0 {
+		return
+	}
+	if *calls == 0 {
+		out.alone = append(out.alone, batch...) // so many are bad: each by itself next time
+		return
+	}
+	*calls--
+	taken, left, err := o.call(ctx, batch)
+	out.taken = append(out.taken, taken...)
+	switch {
+	case len(left) == 0:
+		return
+	case conclusive(err):
+		out.failed = append(out.failed, left...)
+	case len(taken) > 0, len(batch) == 1:
+		out.alone = append(out.alone, left...)
+	default:
+		o.halve(ctx, batch[:len(batch)/2], calls, out)
+		o.halve(ctx, batch[len(batch)/2:], calls, out)
+	}
+	out.err = err
+}
+
+// call publishes messages of one topic in one call.
+func (o *Outbox) call(ctx context.Context, batch []Message) (taken, left []Message, err error) {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	failed, err := o.cfg.Publisher.Publish(ctx, batch[0].Topic, batch)
+	o.count.calls.Add(1)
+	if err != nil && len(failed) == 0 {
+		return nil, batch, err
+	}
+	taken = without(batch, failed)
+	o.count.published.Add(int64(len(taken)))
+	if len(taken) < len(batch) {
+		left = without(batch, idsOf(taken))
+	}
+	return taken, left, err
+}
+
+// report logs what an operator should know of a topic, each kind once a while.
+func (o *Outbox) report(ctx context.Context, topic string, out outcome, v verdict) {
+	if v.report {
+		o.cfg.Log.WarnContext(ctx, "the broker takes nothing of a topic; its events wait in the outbox",
+			"topic", topic, "failures", v.failures, "since", v.since, "err", out.err)
+	}
+	if v.back {
+		o.cfg.Log.InfoContext(ctx, "the broker takes the topic again",
+			"topic", topic, "failures", v.failures, "since", v.since)
+	}
+	if v.reportAlone {
+		m := out.alone[0]
+		o.cfg.Log.WarnContext(ctx, "the broker refuses an event and takes others of its topic; it is tried again more and more rarely",
+			"topic", topic, "event_id", m.ID, "bytes", len(m.Payload), "events", len(out.alone), "err", out.err)
+	}
+}
+
+func idsOf(batch []Message) []uuid.UUID {
+	ids := make([]uuid.UUID, len(batch))
+	for i, m := range batch {
+		ids[i] = m.ID
+	}
+	return ids
+}
+
+func without(batch []Message, ids []uuid.UUID) []Message {
+	if len(ids) == 0 {
+		return batch
+	}
+	drop := make(map[uuid.UUID]struct{}, len(ids))
+	for _, id := range ids {
+		drop[id] = struct{}{}
+	}
+	kept := make([]Message, 0, len(batch))
+	for _, m := range batch {
+		if _, ok := drop[m.ID]; !ok {
+			kept = append(kept, m)
+		}
+	}
+	return kept
+}

@@ -1,0 +1,131 @@
+package outbox
+
+import (
+	"context"
+	"log/slog"
+	"regexp"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"quadrille.internal/platform/pgtest"
+)
+
+// taker is a broker that takes everything.
+type taker struct {
+	mu    sync.Mutex
+	taken map[uuid.UUID]bool
+}
+
+func (b *taker) Publish(_ context.Context, _ string, batch []Message) ([]uuid.UUID, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range batch {
+		b.taken[m.ID] = true
+	}
+	return nil, nil
+}
+
+// measured returns a second pool on the database of pool, and how many pages its
+// statements have read since it was last asked.
+func measured(t *testing.T, pool *pgxpool.Pool) (*pgxpool.Pool, func() int) {
+	t.Helper()
+	var mu sync.Mutex
+	read := 0
+	cfg := pool.Config()
+	prepare := cfg.AfterConnect
+	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		if err := prepare(ctx, conn); err != nil {
+			return err
+		}
+		_, err := conn.Exec(ctx, `
+			load 'auto_explain';
+			set auto_explain.log_min_duration = 0;
+			set auto_explain.log_analyze = on;
+			set auto_explain.log_buffers = on;
+			set auto_explain.log_level = notice`)
+		return err
+	}
+	pages := regexp.MustCompile(`(hit|read)=(\d+)`)
+	top := regexp.MustCompile(`\n  Buffers: shared ([^\n]*)`)
+	cfg.ConnConfig.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
+		mu.Lock()
+		defer mu.Unlock()
+		if line := top.FindStringSubmatch(n.Message); line != nil {
+			for _, p := range pages.FindAllStringSubmatch(line[1], -1) {
+				c, _ := strconv.Atoi(p[2])
+				read += c
+			}
+		}
+	}
+	p, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p, func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		n := read
+		read = 0
+		return n
+	}
+}
+
+// A dump or a report keeps its snapshot for hours, and no row that is deleted
+// meanwhile can be cleaned away.
+func TestALongSnapshotDoesNotSlowRecovery(t *testing.T) {
+	const dead = 200_000
+	pool := pgtest.Open(t, pgtest.None)
+	dump := begin(t, pool)
+	if _, err := dump.Exec(t.Context(), `set transaction isolation level repeatable read; select 1 from outbox`); err != nil {
+		t.Fatal(err)
+	}
+	explained, read := measured(t, pool)
+	b := &taker{taken: make(map[uuid.UUID]bool)}
+	o := New(Config{Source: "payment", Pool: explained, Publisher: b, Log: slog.New(slog.DiscardHandler), Lease: 5 * time.Second})
+	r := &recovery{Outbox: o, sampled: time.Now()}
+	for range 4 {
+		execute(t, pool, `
+			insert into outbox (id, topic, key, payload, leased_until)
+			select gen_random_uuid(), 'payment.completed', 'k', convert_to(repeat('x', 460), 'utf8'), now() + interval '5 seconds'
+			from generate_series(1, `+strconv.Itoa(dead/4)+`)`)
+		execute(t, pool, `delete from outbox`)
+	}
+	poll := func() int {
+		t.Helper()
+		read()
+		if _, err := r.once(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return read()
+	}
+	first := poll()
+	again := poll()
+	tx := begin(t, pool)
+	add(t, tx, "late", expired)
+	commit(t, tx)
+	held := 0
+	for held = poll(); len(o.queue.held) == 0; held = poll() { // the oldest transaction may be another test's
+	}
+	t.Logf("pages read by the first poll %d, the next %d, one that finds a row %d", first, again, held)
+	if again > 200 || held > 400 {
+		t.Errorf("%d and %d pages read behind %d dead rows, want few", again, held, dead)
+	}
+	removing := func() int {
+		read()
+		if err := remove(t.Context(), explained, []row{{1, uuid.New()}, {1 << 40, uuid.New()}}); err != nil {
+			t.Fatal(err)
+		}
+		return read()
+	}
+	if n := removing(); n > 100 {
+		t.Errorf("%d pages read to remove two rows", n)
+	}
+}
