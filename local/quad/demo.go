@@ -171,7 +171,7 @@ func newPlay() *play {
 
 func (p *play) stock(ctx context.Context, client *api.Client) error {
 	for sku, counts := range p.stocks {
-		if _, err := client.SetStock(ctx, sku, counts); err != nil {
+		if _, err := client.ForceStock(ctx, sku, counts); err != nil {
 			return err
 		}
 	}

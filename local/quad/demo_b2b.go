@@ -81,7 +81,7 @@ func performB2B(ctx context.Context, r *running) error {
 }
 
 func (f *fair) prepare(ctx context.Context, client *api.Client) error {
-	_, err := client.SetStock(ctx, f.sku, []api.Count{{Warehouse: "leeds", OnHand: 20}, {Warehouse: "bristol", OnHand: 20}})
+	_, err := client.ForceStock(ctx, f.sku, []api.Count{{Warehouse: "leeds", OnHand: 20}, {Warehouse: "bristol", OnHand: 20}})
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"quadrille.internal/local/quad/api"
@@ -19,7 +22,7 @@ func newStock(g *globals) *cobra.Command {
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newStockShow(g), newStockSet(g))
+	cmd.AddCommand(newStockShow(g), newStockSet(g), newStockAdjust(g))
 	return cmd
 }
 
@@ -40,11 +43,15 @@ func newStockShow(g *globals) *cobra.Command {
 }
 
 func newStockSet(g *globals) *cobra.Command {
-	return &cobra.Command{
+	var force bool
+	cmd := &cobra.Command{
 		Use:   "set SKU WAREHOUSE=N ...",
 		Short: "Set what lies in warehouses",
 		Long: `set puts a count of a SKU into the books of each warehouse named; the others stay as
-they are. Less than orders hold is refused.`,
+they are. Less than orders hold is refused. So is a count while goods move: if any are
+shipped, counted or adjusted between reading the stock and setting it, nothing is set
+and it returns 1; --force sets it all the same. What comes in or goes out is better told
+with quad stock adjust, which is right whatever is shipped meanwhile.`,
 		Example: "  quad stock set A1 leeds=10 bristol=5",
 		Args:    cobra.ArbitraryArgs,
 		RunE: g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
@@ -52,19 +59,64 @@ they are. Less than orders hold is refused.`,
 			if err != nil {
 				return usageError{err}
 			}
-			stock, err := r.client.SetStock(cmd.Context(), args[0], counts)
+			stock, err := setStock(cmd.Context(), r.client, args[0], counts, force)
 			if err != nil {
 				return fmt.Errorf("set stock of %s: %w", args[0], err)
 			}
 			return printStock(g, stock)
 		}),
 	}
+	cmd.Flags().BoolVar(&force, "force", false, "set it even if goods move meanwhile")
+	return cmd
+}
+
+// setStock sets a count of the stock as it is now.
+func setStock(ctx context.Context, client *api.Client, sku string, counts []api.Count, force bool) (api.Stock, error) {
+	if force {
+		return client.ForceStock(ctx, sku, counts)
+	}
+	read, err := client.Stock(ctx, sku)
+	if err != nil && !api.IsProblem(err, "sku_not_found") {
+		return read, err
+	}
+	return client.SetStock(ctx, sku, counts, read)
+}
+
+func newStockAdjust(g *globals) *cobra.Command {
+	var reason, key string
+	cmd := &cobra.Command{
+		Use:   "adjust SKU WAREHOUSE=+N ... --reason TEXT",
+		Short: "Add to what lies in warehouses, or take away from it",
+		Long: `adjust enters what came in (+N) or went out (-N) of each warehouse named, with the
+reason, in the books. The same --key enters it once, however often it is sent.`,
+		Example: `  quad stock adjust A1 leeds=+20 --reason "PO 17 came in"
+  quad stock adjust A1 leeds=-1 --reason broken`,
+		Args: cobra.ArbitraryArgs,
+		RunE: g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
+			counts, err := parseCounts(args)
+			if err != nil {
+				return usageError{err}
+			}
+			deltas := make([]api.Delta, len(counts))
+			for i, c := range counts {
+				deltas[i] = api.Delta{Warehouse: c.Warehouse, Delta: c.OnHand}
+			}
+			stock, err := r.client.AdjustStock(cmd.Context(), args[0], cmp.Or(key, uuid.NewString()), reason, deltas)
+			if err != nil {
+				return fmt.Errorf("adjust stock of %s: %w", args[0], err)
+			}
+			return printStock(g, stock)
+		}),
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the books")
+	cmd.Flags().StringVar(&key, "key", "", "idempotency key (default: a new one)")
+	return cmd
 }
 
 func parseCounts(args []string) ([]api.Count, error) {
 	const fewest = 2
 	if len(args) < fewest {
-		return nil, errors.New("name a SKU and at least one warehouse: quad stock set A1 leeds=10")
+		return nil, errors.New("name a SKU and at least one warehouse: A1 leeds=10")
 	}
 	var counts []api.Count
 	for _, arg := range args[1:] {

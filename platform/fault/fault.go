@@ -23,6 +23,9 @@ const (
 	Unauthorized              // no valid credentials
 	Forbidden                 // not theirs to do
 	Unavailable               // try again later
+
+	PreconditionRequired // the request does not say which state it is about
+	PreconditionFailed   // the thing is no longer as the request says
 )
 
 // Fault is an error that may be shown to a caller.

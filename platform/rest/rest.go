@@ -119,6 +119,10 @@ func Status(k fault.Kind) int {
 		return http.StatusUnauthorized
 	case fault.Forbidden:
 		return http.StatusForbidden
+	case fault.PreconditionRequired:
+		return http.StatusPreconditionRequired
+	case fault.PreconditionFailed:
+		return http.StatusPreconditionFailed
 	case fault.Unavailable:
 		return http.StatusServiceUnavailable
 	case fault.Internal:

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"quadrille.internal/platform/pgtx"
+	"quadrille.internal/platform/servicetest"
 )
 
 func TestPutAndGet(t *testing.T) {
@@ -17,15 +18,15 @@ func TestPutAndGet(t *testing.T) {
 	api := f.serve(t)
 	f.put(t, Stock{SKU: "85123A", Warehouse: "york", OnHand: 2})
 	body := `{"warehouses":[{"warehouse":"leeds","on_hand":5},{"warehouse":"london","on_hand":0}]}`
-	put := api.Do(http.MethodPut, "/v1/stock/85123A", body)
+	put := api.Do(http.MethodPut, "/v1/stock/85123A", body, "If-Match", api.Do(http.MethodGet, "/v1/stock/85123A", "").Header.Get("ETag"))
 	get := api.Do(http.MethodGet, "/v1/stock/85123A", "")
-	for _, a := range []string{put.Body, get.Body} {
-		want := `{"sku":"85123A","available":7,"warehouses":[` +
+	for _, a := range []servicetest.Answer{put, get} {
+		want := `{"sku":"85123A","version":` + a.Header.Get("ETag") + `,"available":7,"warehouses":[` +
 			`{"warehouse":"leeds","on_hand":5,"held":0,"available":5},` +
 			`{"warehouse":"london","on_hand":0,"held":0,"available":0},` +
 			`{"warehouse":"york","on_hand":2,"held":0,"available":2}]}`
-		if strings.TrimSpace(a) != want {
-			t.Errorf("answered %s, want %s", a, want)
+		if strings.TrimSpace(a.Body) != want {
+			t.Errorf("answered %s, want %s", a.Body, want)
 		}
 	}
 }
@@ -56,12 +57,17 @@ func TestRefusals(t *testing.T) {
 		{"PUT", "/v1/stock/a", `{"warehouses":[{"warehouse":"x","on_hand":1000000001}]}`, 400, "out_of_range", "warehouses[0].on_hand"},
 		{"PUT", "/v1/stock/a", `{"warehouses":[{"warehouse":"x","on_hand":1.5}]}`, 400, "wrong_type", "warehouses.on_hand"},
 		{"PUT", "/v1/stock/a", `{"warehouse":"x"}`, 400, "unknown_field", "warehouse"},
-		{"PUT", "/v1/stock/a", `{"warehouses":[{"warehouse":"leeds","on_hand":1}]}`, 409, "stock_below_held", "warehouses"},
+		{"PUT", "/v1/stock/a", `{"warehouses":[{"warehouse":"leeds","on_hand":1}]}`, 412, "stock_exists", ""},
 	} {
-		a := api.Do(c.method, c.path, c.body)
+		a := api.Do(c.method, c.path, c.body, "If-None-Match", "*")
 		if p := a.Problem(); a.Status != c.status || p.Code != c.code || p.Field != c.field {
 			t.Errorf("%s %s %s: %d %s, want %d %s %s", c.method, c.path, c.body, a.Status, a.Body, c.status, c.code, c.field)
 		}
+	}
+	now := api.Do(http.MethodGet, "/v1/stock/a", "").Header.Get("ETag")
+	a := api.Do(http.MethodPut, "/v1/stock/a", `{"warehouses":[{"warehouse":"leeds","on_hand":1}]}`, "If-Match", now)
+	if p := a.Problem(); a.Status != http.StatusConflict || p.Code != "stock_below_held" || p.Field != "warehouses" {
+		t.Errorf("less than orders hold: %d %s", a.Status, a.Body)
 	}
 	if onHand, held := f.stock(t, "a"); onHand != 3 || held != 2 {
 		t.Errorf("%d on hand, %d held after the refusals, want 3 and 2", onHand, held)
@@ -69,7 +75,8 @@ func TestRefusals(t *testing.T) {
 	f.checkBooks(t)
 }
 
-// Of counts set at once one is the last, and the books hold every difference.
+// Of counts of one state, set at once, one is taken; counted again in turn, one is
+// the last, and the books hold every difference.
 func TestSetStockAtTheSameMoment(t *testing.T) {
 	f := newFixture(t)
 	api := f.serve(t)
@@ -81,7 +88,14 @@ func TestSetStockAtTheSameMoment(t *testing.T) {
 			pair[0], pair[1] = pair[1], pair[0]
 		}
 		all.Go(func() {
-			if a := api.Do(http.MethodPut, "/v1/stock/a", `{"warehouses":[`+strings.Join(pair, ",")+`]}`); a.Status != http.StatusOK {
+			set := func(header ...string) servicetest.Answer {
+				return api.Do(http.MethodPut, "/v1/stock/a", `{"warehouses":[`+strings.Join(pair, ",")+`]}`, header...)
+			}
+			a := set("If-None-Match", "*")
+			for a.Status == http.StatusPreconditionFailed {
+				a = set("If-Match", api.Do(http.MethodGet, "/v1/stock/a", "").Header.Get("ETag"))
+			}
+			if a.Status != http.StatusOK {
 				t.Errorf("answered %d %s", a.Status, a.Body)
 			}
 		})

@@ -44,7 +44,7 @@ func (f fixture) serve(t *testing.T) *servicetest.Client {
 // put sets what lies in warehouses.
 func (f fixture) put(t *testing.T, counts ...Stock) {
 	t.Helper()
-	if err := setStock(t.Context(), f.kit.Pool, counts); err != nil {
+	if err := setStock(t.Context(), f.kit.Pool, counts, precondition{}); err != nil {
 		t.Fatal(err)
 	}
 }

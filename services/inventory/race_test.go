@@ -94,7 +94,7 @@ func TestBooksUnderContention(t *testing.T) {
 			}
 			// Never below what may be held.
 			count := []Stock{{SKU: "b", Warehouse: "leeds", OnHand: int64(100 + n)}, {SKU: "a", Warehouse: "york", OnHand: int64(100 + n)}}
-			if err := setStock(t.Context(), f.kit.Pool, count); err != nil {
+			if err := setStock(t.Context(), f.kit.Pool, count, precondition{}); err != nil {
 				t.Errorf("set stock: %v", err)
 			}
 		})

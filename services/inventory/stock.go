@@ -2,6 +2,9 @@ package main
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"slices"
 
 	"quadrille.internal/events"
@@ -14,6 +17,8 @@ type Stock struct {
 	OnHand    int64  `json:"on_hand"`
 	// Held of OnHand belongs to orders that are not settled.
 	Held int64 `json:"held"`
+	// Moves counts the changes of OnHand.
+	Moves int64 `json:"moves"`
 }
 
 // Available is what a new order may have.
@@ -80,6 +85,25 @@ type Movement struct {
 	SKU       string `json:"sku"`
 	Warehouse string `json:"warehouse"`
 	Delta     int64  `json:"delta"`
+	Reason    string `json:"reason"`
+	// Key is the idempotency key of the adjustment, of which this is a line; of a
+	// count it is nil.
+	Key  *string `json:"adjustment_key"`
+	Line *int    `json:"adjustment_line"`
+}
+
+// reasonCount is that of movements which make the books agree with a count.
+const reasonCount = "count"
+
+// Version tells one state of a SKU's stocks from another, by what lies in the
+// warehouses: orders that only hold some of it do not change it. The stocks are
+// sorted by warehouse.
+func Version(stocks []*Stock) string {
+	h := sha256.New()
+	for _, st := range stocks {
+		fmt.Fprintf(h, "%s=%d\n", st.Warehouse, st.Moves)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
 // Count sets what lies on the shelf, and returns what that changes.
@@ -87,11 +111,18 @@ func (s Shelf) Count(counts []Stock) (moved []Movement) {
 	for _, c := range counts {
 		st := s.at(c.SKU, c.Warehouse)
 		if c.OnHand != st.OnHand {
-			moved = append(moved, Movement{SKU: c.SKU, Warehouse: c.Warehouse, Delta: c.OnHand - st.OnHand})
+			moved = append(moved, Movement{SKU: c.SKU, Warehouse: c.Warehouse, Delta: c.OnHand - st.OnHand, Reason: reasonCount})
 			st.OnHand = c.OnHand
 		}
 	}
 	return moved
+}
+
+// Move adds to what lies on the shelf, or takes away from it.
+func (s Shelf) Move(moved []Movement) {
+	for _, m := range moved {
+		s.at(m.SKU, m.Warehouse).OnHand += m.Delta
+	}
 }
 
 // Ship takes allocations out of the warehouse.

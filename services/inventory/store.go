@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quadrille.internal/platform/aggregate"
-	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/pgtx"
 )
 
@@ -22,7 +21,7 @@ func lockShelf(ctx context.Context, tx *pgtx.Tx, skus []string) (Shelf, error) {
 
 func selectShelf(ctx context.Context, db aggregate.Querier, skus []string, lock string) (Shelf, error) {
 	rows, err := db.Query(ctx, `
-		select sku, warehouse, on_hand, held from stock
+		select sku, warehouse, on_hand, held, moves from stock
 		where sku = any($1) order by sku, warehouse `+lock, skus)
 	if err != nil {
 		return nil, fmt.Errorf("load stock: %w", err)
@@ -52,71 +51,10 @@ func saveShelf(tx *pgtx.Tx, shelf Shelf) error {
 		return fmt.Errorf("save stock: %w", err)
 	}
 	tx.Last(`
-		update stock s set on_hand = n.on_hand, held = n.held
+		update stock s set on_hand = n.on_hand, held = n.held, moves = s.moves + (s.on_hand <> n.on_hand)::int
 		from json_populate_recordset(null::stock, $1) n
 		where s.sku = n.sku and s.warehouse = n.warehouse
 		  and (s.on_hand, s.held) <> (n.on_hand, n.held)`, rows)
-	return nil
-}
-
-// setStock sets what lies in warehouses, and enters the differences in the books.
-// Less than orders hold is refused.
-func setStock(ctx context.Context, pool *pgxpool.Pool, counts []Stock) error {
-	err := pgtx.RunPiped(ctx, pool, func(ctx context.Context, tx *pgtx.Tx) error {
-		if err := addStock(ctx, tx, counts); err != nil {
-			return err
-		}
-		var skus []string
-		for _, c := range counts {
-			skus = append(skus, c.SKU)
-		}
-		shelf, err := lockShelf(ctx, tx, skus)
-		if err != nil {
-			return err
-		}
-		if err := book(tx, shelf.Count(counts)); err != nil {
-			return err
-		}
-		return saveShelf(tx, shelf)
-	})
-	if pgtx.Violates(err, "never_oversold") {
-		return &fault.Fault{Kind: fault.Conflict, Code: "stock_below_held", Field: "warehouses", Cause: err,
-			Message: "Orders hold more than that; wait until they are settled, or set a higher count."}
-	}
-	if err != nil {
-		return fmt.Errorf("set stock: %w", err)
-	}
-	return nil
-}
-
-// addStock adds those stocks that have no row yet, empty.
-func addStock(ctx context.Context, tx *pgtx.Tx, stocks []Stock) error {
-	rows, err := json.Marshal(stocks)
-	if err != nil {
-		return fmt.Errorf("add stock: %w", err)
-	}
-	_, err = tx.Exec(ctx, `
-		insert into stock (sku, warehouse, on_hand)
-		select sku, warehouse, 0 from json_populate_recordset(null::stock, $1) order by sku, warehouse
-		on conflict do nothing`, rows)
-	if err != nil {
-		return fmt.Errorf("add stock: %w", err)
-	}
-	return nil
-}
-
-// book enters movements of stock that no order caused, with the commit.
-func book(tx *pgtx.Tx, moved []Movement) error {
-	if len(moved) == 0 {
-		return nil
-	}
-	rows, err := json.Marshal(moved)
-	if err != nil {
-		return fmt.Errorf("book movements: %w", err)
-	}
-	tx.Last(`
-		insert into stock_movements (sku, warehouse, delta)
-		select sku, warehouse, delta from json_populate_recordset(null::stock_movements, $1)`, rows)
 	return nil
 }
 

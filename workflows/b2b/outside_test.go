@@ -149,6 +149,9 @@ func send(method, url string, body, answer any) error {
 	}
 	req.Header.Set("Authorization", "Bearer "+erpKey)
 	req.Header.Set("Content-Type", "application/json")
+	if method == http.MethodPut {
+		req.Header.Set("If-None-Match", "*") // stock of a SKU that is new
+	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err

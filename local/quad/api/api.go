@@ -142,6 +142,7 @@ func (c *Client) Orders(ctx context.Context, customer string, limit int) ([]Orde
 // Stock is a SKU's stock in all warehouses, in units.
 type Stock struct {
 	SKU        string      `json:"sku"`
+	Version    string      `json:"version"` // of what lies there; what orders hold is no part of it
 	Available  int64       `json:"available"`
 	Warehouses []Warehouse `json:"warehouses"`
 }
@@ -166,10 +167,52 @@ func (c *Client) Stock(ctx context.Context, sku string) (Stock, error) {
 	return call[Stock](ctx, c.sender, c.urls.InventoryAdmin.request(http.MethodGet, stockPath(sku)))
 }
 
-// SetStock sets what lies in some warehouses; the others stay as they are.
-func (c *Client) SetStock(ctx context.Context, sku string, counts []Count) (Stock, error) {
+// SetStock sets what lies in some warehouses, as it was counted when the stock was
+// read; the others stay as they are. read is that stock, or the zero Stock where there
+// was none. If goods moved since, the problem is stock_moved or stock_exists.
+func (c *Client) SetStock(ctx context.Context, sku string, counts []Count, read Stock) (Stock, error) {
 	r := c.urls.InventoryAdmin.request(http.MethodPut, stockPath(sku))
+	if read.Version == "" {
+		r.header["If-None-Match"] = "*"
+	} else {
+		r.header["If-Match"] = `"` + read.Version + `"`
+	}
 	r.body = map[string]any{"warehouses": counts}
+	return call[Stock](ctx, c.sender, r)
+}
+
+// forceTries bounds ForceStock.
+const forceTries = 10
+
+// ForceStock sets what lies in some warehouses whatever moves meanwhile. Where nobody
+// counted, as in a demonstration, there is nothing that could be wrong.
+func (c *Client) ForceStock(ctx context.Context, sku string, counts []Count) (set Stock, err error) {
+	for range forceTries {
+		var read Stock
+		read, err = c.Stock(ctx, sku)
+		if err != nil && !IsProblem(err, "sku_not_found") {
+			return read, err
+		}
+		set, err = c.SetStock(ctx, sku, counts, read)
+		if !IsProblem(err, "stock_moved") && !IsProblem(err, "stock_exists") {
+			return set, err
+		}
+	}
+	return set, err
+}
+
+// Delta is what comes into a warehouse, or goes out of it.
+type Delta struct {
+	Warehouse string `json:"warehouse"`
+	Delta     int64  `json:"delta"`
+}
+
+// AdjustStock adds to what lies in some warehouses. The same idempotency key never
+// adds twice.
+func (c *Client) AdjustStock(ctx context.Context, sku, key, reason string, deltas []Delta) (Stock, error) {
+	r := c.urls.InventoryAdmin.request(http.MethodPost, stockPath(sku)+"/adjustments")
+	r.header["Idempotency-Key"] = key
+	r.body = map[string]any{"reason": reason, "warehouses": deltas}
 	return call[Stock](ctx, c.sender, r)
 }
 

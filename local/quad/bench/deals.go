@@ -30,7 +30,7 @@ func foundCompanies(ctx context.Context, admin adminPort) error {
 		group.Go(func() error {
 			w := newWire(admin.addr)
 			defer w.close()
-			a, err := w.do(ctx, admin.put("/v1/b2b/companies/"+companyID(i), body))
+			a, err := w.do(ctx, admin.request("", http.MethodPut, "/v1/b2b/companies/"+companyID(i), body))
 			if err != nil {
 				return fmt.Errorf("found companies: %w", err)
 			}

@@ -146,6 +146,6 @@ func requestWith(header, method, host, path, body string) []byte {
 // adminPort is where operators reach a service, and the token it wants.
 type adminPort struct{ addr, token string }
 
-func (a adminPort) put(path, body string) []byte {
-	return requestWith("Authorization: Bearer "+a.token+"\r\n", "PUT", a.addr, path, body)
+func (a adminPort) request(header, method, path, body string) []byte {
+	return requestWith("Authorization: Bearer "+a.token+"\r\n"+header, method, a.addr, path, body)
 }

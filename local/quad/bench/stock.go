@@ -15,19 +15,19 @@ func stockUp(ctx context.Context, b *books, s Scenario, runID string, inventory 
 	if err != nil {
 		return err
 	}
-	counts := map[string]int64{}
+	deltas := map[string]int64{}
 	for rank := range uint64(catalogueSize) {
 		if sku := catalogueSKU(rank); onSale[sku] < plentiful/2 {
-			counts[sku] = plentiful
+			deltas[sku] = plentiful - onSale[sku]
 		}
 	}
 	if s.goods == hot {
-		counts[hotSKU(runID)] = s.units()
+		deltas[hotSKU(runID)] = s.units()
 	}
-	return putStock(ctx, inventory, counts)
+	return addStock(ctx, inventory, runID, deltas)
 }
 
-func putStock(ctx context.Context, admin adminPort, counts map[string]int64) error {
+func addStock(ctx context.Context, admin adminPort, runID string, deltas map[string]int64) error {
 	const clerks = 8
 	group, ctx := errgroup.WithContext(ctx)
 	skus := make(chan string)
@@ -36,8 +36,8 @@ func putStock(ctx context.Context, admin adminPort, counts map[string]int64) err
 			w := newWire(admin.addr)
 			defer w.close()
 			for sku := range skus {
-				body := fmt.Sprintf(`{"warehouses":[{"warehouse":"bench","on_hand":%d}]}`, counts[sku])
-				a, err := w.do(ctx, admin.put("/v1/stock/"+sku, body))
+				body := fmt.Sprintf(`{"reason":"bench","warehouses":[{"warehouse":"bench","delta":%d}]}`, deltas[sku])
+				a, err := w.do(ctx, admin.request("Idempotency-Key: bench-"+runID+"\r\n", http.MethodPost, "/v1/stock/"+sku+"/adjustments", body))
 				if err != nil {
 					return fmt.Errorf("stock up: %w", err)
 				}
@@ -50,7 +50,7 @@ func putStock(ctx context.Context, admin adminPort, counts map[string]int64) err
 	}
 	group.Go(func() error {
 		defer close(skus)
-		for sku := range counts {
+		for sku := range deltas {
 			select {
 			case skus <- sku:
 			case <-ctx.Done():

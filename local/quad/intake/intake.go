@@ -73,7 +73,7 @@ func (in *Intake) setStock(ctx context.Context, sku string, spread map[string]in
 	for warehouse, units := range spread {
 		counts = append(counts, api.Count{Warehouse: warehouse, OnHand: units})
 	}
-	return in.Client.SetStock(ctx, sku, counts)
+	return in.Client.ForceStock(ctx, sku, counts)
 }
 
 // Placed is what became of placing.
