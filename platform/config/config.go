@@ -114,20 +114,38 @@ func (r *Reader) secret(name string) (v Secret, set bool) {
 	if v, ok := r.lookup(name); ok && v != "" {
 		return Secret(v), true
 	}
-	path, ok := r.lookup(name + "_FILE")
-	if !ok || path == "" {
+	path := r.SecretFile(name)
+	if path == "" {
 		return "", false
 	}
-	b, err := os.ReadFile(path)
+	v, err := ReadSecret(path)
 	if err != nil {
-		r.fault(name+"_FILE", "cannot be read: %v", err)
-		return "", true
-	}
-	v = Secret(strings.TrimSpace(string(b)))
-	if v == "" {
-		r.fault(name+"_FILE", "names an empty file, %s", path)
+		r.fault(name+"_FILE", "%v", err)
 	}
 	return v, true
+}
+
+// SecretFile returns the path of the file that a secret is read from, or "" where it
+// is not in a file.
+func (r *Reader) SecretFile(name string) string {
+	if v, ok := r.lookup(name); ok && v != "" {
+		return ""
+	}
+	path, _ := r.lookup(name + "_FILE")
+	return path
+}
+
+// ReadSecret reads the secret that a file holds now.
+func ReadSecret(path string) (Secret, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("cannot be read: %w", err)
+	}
+	v := Secret(strings.TrimSpace(string(b)))
+	if v == "" {
+		return "", fmt.Errorf("names an empty file, %s", path)
+	}
+	return v, nil
 }
 
 // Secret is a value that no log shows, nor JSON. It does show where fmt prints

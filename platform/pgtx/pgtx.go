@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"strings"
@@ -35,6 +36,28 @@ type Options struct {
 	MaxConns int32
 	// Traced adds a span to each statement.
 	Traced bool
+	// Pooled says that a pooler in transaction mode stands before the server; see
+	// CheckPooler.
+	Pooled bool
+	// URL returns the database URL as it is now, whose user and password new
+	// connections take. Without it, or where it fails, they stay the same.
+	URL func() (string, error)
+}
+
+// sessionSettings are those of every connection, beside its name and UTC.
+var sessionSettings = map[string]string{
+	"statement_timeout":                   "10s",
+	"lock_timeout":                        "5s",
+	"idle_in_transaction_session_timeout": "15s",
+	// Statements are few and prepared: planning them once, not once a transaction, is a
+	// fifth of the server's time in small ones. It would not do so for arrays by itself.
+	"plan_cache_mode": "force_generic_plan",
+	// Services look up rows by index, whatever the size of their tables. A plan that
+	// was made and kept while a table was empty must not read all of it later.
+	"enable_seqscan":   "off",
+	"enable_hashjoin":  "off",
+	"enable_mergejoin": "off",
+	"jit":              "off", // it takes what has no index for worth compiling then
 }
 
 // Open returns a pool that connects on demand. Statements and idle transactions
@@ -51,19 +74,15 @@ func Open(ctx context.Context, url string, o Options) (*pgxpool.Pool, error) {
 	cfg.MaxConnLifetimeJitter = 5 * time.Minute
 	params := cfg.ConnConfig.RuntimeParams
 	params["application_name"] = o.Name
-	params["statement_timeout"] = "10s"
-	params["lock_timeout"] = "5s"
-	params["idle_in_transaction_session_timeout"] = "15s"
 	params["timezone"] = "UTC"
-	// Statements are few and prepared: planning them once, not once a transaction, is a
-	// fifth of the server's time in small ones. It would not do so for arrays by itself.
-	params["plan_cache_mode"] = "force_generic_plan"
-	// Services look up rows by index, whatever the size of their tables. A plan that
-	// was made and kept while a table was empty must not read all of it later.
-	params["enable_seqscan"] = "off"
-	params["enable_hashjoin"] = "off"
-	params["enable_mergejoin"] = "off"
-	params["jit"] = "off" // it takes what has no index for worth compiling then
+	if o.Pooled {
+		cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	} else {
+		maps.Copy(params, sessionSettings)
+	}
+	if o.URL != nil {
+		cfg.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error { takeCredentials(c, o.URL); return nil }
+	}
 	// UUIDs in binary, not by way of text and database/sql.
 	cfg.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		pgxuuid.Register(conn.TypeMap())
@@ -87,7 +106,7 @@ func Await(ctx context.Context, pool *pgxpool.Pool) error {
 		if err == nil {
 			return nil
 		}
-		if !transient(err) || ctx.Err() != nil { // what a start meets with a wrong password or database, lasts
+		if !transient(err) || refusesParameters(err) || ctx.Err() != nil { // what a start meets with a wrong password or database, lasts
 			c := pool.Config().ConnConfig
 			return fmt.Errorf("database %q at %s:%d does not answer: %w", c.Database, c.Host, c.Port, err)
 		}

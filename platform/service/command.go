@@ -116,6 +116,11 @@ func (p *process) prepare(ctx context.Context) error {
 	if err := pgtx.Await(ctx, p.pool); err != nil {
 		return err
 	}
+	if p.set.pooled {
+		if err := pgtx.CheckPooler(ctx, p.pool); err != nil {
+			return fmt.Errorf("QUADRILLE_DATABASE_POOLER=transaction: %w", err)
+		}
+	}
 	anyRole := p.set.privileges == anyPrivileges
 	if anyRole {
 		p.log.WarnContext(ctx, "the database role may have any privilege: append-only tables and triggers protect nothing")

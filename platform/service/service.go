@@ -118,6 +118,10 @@ type settings struct {
 	group       group.Config
 	flight      string
 	drain       time.Duration
+	pooled      bool
+	// databaseNow returns the database URL as its file holds it now, and is nil where
+	// it is not in a file.
+	databaseNow func() (string, error)
 }
 
 func readSettings(r *config.Reader) settings {
@@ -136,12 +140,26 @@ func readSettings(r *config.Reader) settings {
 		traceRatio:  r.Int("QUADRILLE_TRACE_PERCENT", 100, 0, 100),
 		flight:      r.Choice("QUADRILLE_FLIGHT", "off", "off", "on"),
 		drain:       r.Pause("QUADRILLE_DRAIN"),
+		pooled:      r.Choice("QUADRILLE_DATABASE_POOLER", "none", "none", "transaction") == "transaction",
+		databaseNow: databaseNow(r),
 		// One worker: events of one order come close together, and two transactions that
 		// change the same order or the same stock only make each other wait or repeat.
 		group: group.Config{
 			Workers: 1, Max: 400,
 			Linger: r.Duration("QUADRILLE_LINGER", 2*time.Millisecond),
 		},
+	}
+}
+
+// databaseNow has new connections use a password that was changed while we run.
+func databaseNow(r *config.Reader) func() (string, error) {
+	path := r.SecretFile("QUADRILLE_DATABASE_URL")
+	if path == "" {
+		return nil
+	}
+	return func() (string, error) {
+		url, err := config.ReadSecret(path)
+		return url.Reveal(), err
 	}
 }
 
@@ -229,6 +247,7 @@ func (p *process) open(ctx context.Context, reader *config.Reader, lookup func(s
 	}
 	p.pool, err = pgtx.Open(ctx, p.set.database.Reveal(), pgtx.Options{
 		Name: p.spec.Name, MaxConns: int32(p.set.maxConns), Traced: p.exports, //nolint:gosec // at most 200
+		Pooled: p.set.pooled, URL: p.set.databaseNow,
 	})
 	switch {
 	case err == nil:
