@@ -13,6 +13,7 @@ import (
 	"quadrille.internal/platform/group"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/outbox"
+	"quadrille.internal/platform/pgtest"
 )
 
 // lockable is a service of one worker whose events each change a row of their own.
@@ -22,7 +23,8 @@ type lockable struct {
 
 func newLockable(t *testing.T) *lockable {
 	l := &lockable{newWorld(t, note)}
-	l.exec(`create table row_of (event_id uuid primary key, changes int not null default 0)`)
+	l.exec(`create table row_of (event_id uuid primary key, changes int not null default 0);
+		grant select, insert, update, delete on row_of to ` + pgtest.RuntimeRole)
 	l.inbox = inbox.New(inbox.Config{
 		Consumer: consumer, Pool: l.pool, Outbox: l.outbox, Log: slog.New(slog.DiscardHandler),
 		Group: group.Config{Workers: 1, Max: 400},
