@@ -21,7 +21,7 @@ const (
 // lost it changes nothing any more. An advisory lock would do the same only where a
 // session is a connection, which it is not behind a pooler, and is kept by a machine
 // that went away until TCP notices.
-const leads = ` exists (select from relay_leader where holder = $1 and until > clock_timestamp())`
+const leads = ` exists (select from relay_leader where one and holder = $1 and until > clock_timestamp())`
 
 // lead takes or renews the lease.
 func (r *relay) lead(ctx context.Context) (bool, error) {
