@@ -29,8 +29,7 @@ const (
 // of a broker that was away, of memory that was full. It belongs to one goroutine.
 type recovery struct {
 	*Outbox
-	span span
-	full bool // the first look is done
+	span span // zero before the first look
 	// aside are the topics that have rows set aside, as far as is known.
 	aside   map[string]struct{}
 	sampled time.Time // when the table was measured last
@@ -41,6 +40,9 @@ func (o *Outbox) recoverLoop(ctx context.Context) {
 	r := &recovery{Outbox: o}
 	wait := o.cfg.Poll
 	for {
+		if r.span.from > 0 && time.Since(r.sampled) >= sampleEvery {
+			r.measure(ctx)
+		}
 		began := time.Now()
 		more, err := r.once(ctx)
 		took := time.Since(began)
@@ -64,15 +66,11 @@ func (o *Outbox) recoverLoop(ctx context.Context) {
 // once claims rows as far as memory has room and queues them. It reports whether
 // there may be more.
 func (r *recovery) once(ctx context.Context) (more bool, err error) {
-	due := time.Since(r.sampled) >= sampleEvery
-	if _, room := r.demand(); !room && !due {
+	if _, room := r.demand(); !room {
 		return true, nil
 	}
 	if err := r.look(ctx); err != nil {
 		return false, err
-	}
-	if due {
-		r.measure(ctx)
 	}
 	t := r.queue.topics()
 	for _, step := range []func(context.Context, topics) (bool, error){r.claim, r.setAside, r.claimAside} {
@@ -93,19 +91,20 @@ func (r *recovery) within(ctx context.Context, f func(context.Context) (bool, er
 }
 
 // look brings the span up to date. The first one has to pass all dead rows.
-func (r *recovery) look(ctx context.Context) (err error) {
-	if r.full {
-		ctx, cancel := context.WithTimeout(ctx, r.cfg.Lease)
-		defer cancel()
-		r.span, err = look(ctx, r.cfg.Pool, r.span.from)
+func (r *recovery) look(ctx context.Context) error {
+	find := func(ctx context.Context, db querier) error {
+		s, err := look(ctx, db, r.span.from)
+		if err == nil {
+			r.span = s
+		}
 		return err
 	}
-	err = r.patiently(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		r.span, err = look(ctx, tx, 0)
-		return err
-	})
-	r.full = err == nil
-	return err
+	if r.span.from == 0 {
+		return r.patiently(ctx, func(ctx context.Context, tx pgx.Tx) error { return find(ctx, tx) })
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Lease)
+	defer cancel()
+	return find(ctx, r.cfg.Pool)
 }
 
 // patiently runs fn in a transaction whose statements may take long.

@@ -3,16 +3,12 @@ package outbox
 import (
 	"context"
 	"log/slog"
-	"regexp"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quadrille.internal/platform/pgtest"
 )
@@ -32,52 +28,6 @@ func (b *taker) Publish(_ context.Context, _ string, batch []Message) ([]uuid.UU
 	return nil, nil
 }
 
-// measured returns a second pool on the database of pool, and how many pages its
-// statements have read since it was last asked.
-func measured(t *testing.T, pool *pgxpool.Pool) (*pgxpool.Pool, func() int) {
-	t.Helper()
-	var mu sync.Mutex
-	read := 0
-	cfg := pool.Config()
-	prepare := cfg.AfterConnect
-	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		if err := prepare(ctx, conn); err != nil {
-			return err
-		}
-		_, err := conn.Exec(ctx, `
-			load 'auto_explain';
-			set auto_explain.log_min_duration = 0;
-			set auto_explain.log_analyze = on;
-			set auto_explain.log_buffers = on;
-			set auto_explain.log_level = notice`)
-		return err
-	}
-	pages := regexp.MustCompile(`(hit|read)=(\d+)`)
-	top := regexp.MustCompile(`\n  Buffers: shared ([^\n]*)`)
-	cfg.ConnConfig.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
-		mu.Lock()
-		defer mu.Unlock()
-		if line := top.FindStringSubmatch(n.Message); line != nil {
-			for _, p := range pages.FindAllStringSubmatch(line[1], -1) {
-				c, _ := strconv.Atoi(p[2])
-				read += c
-			}
-		}
-	}
-	p, err := pgxpool.NewWithConfig(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(p.Close)
-	return p, func() int {
-		mu.Lock()
-		defer mu.Unlock()
-		n := read
-		read = 0
-		return n
-	}
-}
-
 // A dump or a report keeps its snapshot for hours, and no row that is deleted
 // meanwhile can be cleaned away.
 func TestALongSnapshotDoesNotSlowRecovery(t *testing.T) {
@@ -87,10 +37,10 @@ func TestALongSnapshotDoesNotSlowRecovery(t *testing.T) {
 	if _, err := dump.Exec(t.Context(), `set transaction isolation level repeatable read; select 1 from outbox`); err != nil {
 		t.Fatal(err)
 	}
-	explained, read := measured(t, pool)
+	explained, plans := pgtest.Explain(t, pool, pgtest.Generic)
 	b := &taker{taken: make(map[uuid.UUID]bool)}
 	o := New(Config{Source: "payment", Pool: explained, Publisher: b, Log: slog.New(slog.DiscardHandler), Lease: 5 * time.Second})
-	r := &recovery{Outbox: o, sampled: time.Now()}
+	r := &recovery{Outbox: o}
 	for range 4 {
 		execute(t, pool, `
 			insert into outbox (id, topic, key, payload, leased_until)
@@ -100,11 +50,11 @@ func TestALongSnapshotDoesNotSlowRecovery(t *testing.T) {
 	}
 	poll := func() int {
 		t.Helper()
-		read()
+		plans.Pages()
 		if _, err := r.once(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		return read()
+		return plans.Pages()
 	}
 	first := poll()
 	again := poll()
@@ -119,11 +69,11 @@ func TestALongSnapshotDoesNotSlowRecovery(t *testing.T) {
 		t.Errorf("%d and %d pages read behind %d dead rows, want few", again, held, dead)
 	}
 	removing := func() int {
-		read()
+		plans.Pages()
 		if err := remove(t.Context(), explained, []row{{1, uuid.New()}, {1 << 40, uuid.New()}}); err != nil {
 			t.Fatal(err)
 		}
-		return read()
+		return plans.Pages()
 	}
 	if n := removing(); n > 100 {
 		t.Errorf("%d pages read to remove two rows", n)

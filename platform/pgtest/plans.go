@@ -3,6 +3,7 @@ package pgtest
 import (
 	"context"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +24,8 @@ const (
 type Plans struct {
 	mu  sync.Mutex
 	all []string
+	// counted are those that Pages has been told of.
+	counted int
 }
 
 // Explain returns a second pool on the database of pool, whose statements are
@@ -40,6 +43,9 @@ func Explain(t testing.TB, pool *pgxpool.Pool, way string) (*pgxpool.Pool, *Plan
 		_, err := conn.Exec(ctx, `
 			load 'auto_explain';
 			set auto_explain.log_min_duration = 0;
+			set auto_explain.log_analyze = on;
+			set auto_explain.log_timing = off;
+			set auto_explain.log_buffers = on;
 			set auto_explain.log_level = notice;
 			set plan_cache_mode = `+way+`;
 			set session authorization `+RuntimeRole)
@@ -60,6 +66,28 @@ func (p *Plans) add(notice string) {
 		defer p.mu.Unlock()
 		p.all = append(p.all, plan)
 	}
+}
+
+var (
+	buffers = regexp.MustCompile(`\n\s*Buffers: shared ([^\n]*)`)
+	pages   = regexp.MustCompile(`(?:hit|read)=(\d+)`)
+)
+
+// Pages returns how many pages the statements read since it was last called, from
+// the server's memory or not.
+func (p *Plans) Pages() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, plan := range p.all[p.counted:] {
+		if top := buffers.FindStringSubmatch(plan); top != nil {
+			for _, count := range pages.FindAllStringSubmatch(top[1], -1) {
+				c, _ := strconv.Atoi(count[1]) // digits, as the pattern has it
+				n += c
+			}
+		}
+	}
+	p.counted = len(p.all)
+	return n
 }
 
 // growing are the steps whose cost grows with the table, and not with the rows
