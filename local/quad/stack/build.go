@@ -30,7 +30,7 @@ type tool struct {
 
 var toolchain = []tool{
 	{"daprd", []string{"."}, []string{"daprd"}, "about 4 min the first time"},
-	{"control", []string{"./placement", "./scheduler", "./sentry"}, []string{"placement", "scheduler", "sentry"}, "about 2 min the first time"},
+	{"control", []string{"./placement", "./scheduler", "./sentry"}, []string{"placement", "scheduler", "sentry"}, "about 1 min the first time"},
 	{"cli", []string{"./dapr"}, []string{"dapr"}, "about 2 min the first time"},
 }
 

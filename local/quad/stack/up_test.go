@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -71,10 +72,8 @@ func TestUpRepairsWhatWasKilled(t *testing.T) {
 // `dapr run -f` at first, alone when they were killed.
 func noneInheritsCredentials(t *testing.T, s *Stack) {
 	t.Helper()
-	secrets := map[string]string{
-		"Redis": s.redis.password, "the workflows' store": s.passwords[stateStore],
-		"PostgreSQL": s.postgres.password, "the auditor": s.passwords[auditor],
-	}
+	secrets := map[string]string{"Redis": s.redis.password, "PostgreSQL": s.postgres.password}
+	maps.Copy(secrets, s.passwords) // of all database roles, owners' and the workflows' store's too
 	for _, part := range s.serviceParts() {
 		for _, file := range []string{"environ", "cmdline"} {
 			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", s.Process(part).PID, file))
