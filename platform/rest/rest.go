@@ -56,7 +56,7 @@ func (a API) faultOf(caller context.Context, r *http.Request, err error) *fault.
 	case f.Kind != fault.Internal:
 		return f
 	case caller.Err() != nil:
-		return &fault.Fault{Kind: fault.Unavailable, Code: "cancelled", Message: "The caller went away.", Cause: err}
+		return &fault.Fault{Kind: fault.Unavailable, Code: "unavailable", Message: "The caller went away.", Cause: err}
 	case pgtx.Transient(err):
 		a.Log.WarnContext(r.Context(), "request cannot be served now", "method", r.Method, "path", r.URL.Path, "err", err)
 		return &fault.Fault{
