@@ -21,8 +21,10 @@ const (
 	fullLookTimeout = 5 * time.Minute
 	strandedEvery   = 5 * time.Minute
 
-	// Looks take a twentieth of the time at most when they find nothing.
-	idleShare = 20
+	// Looks that find nothing take a fifth of the time at most, those at everything a
+	// twentieth.
+	idleFactor     = 4
+	strandedFactor = 19
 )
 
 // recovery brings rows left behind back into the queue: of a process that died,
@@ -55,7 +57,7 @@ func (o *Outbox) recoverLoop(ctx context.Context) {
 		case more:
 			wait = backlogWait // as soon as there is room
 		default:
-			wait = max(o.cfg.Poll, min(idleShare*took, maxBackoff))
+			wait = max(o.cfg.Poll, min(idleFactor*took, maxBackoff))
 		}
 		if pgtx.Sleep(ctx, wait) != nil {
 			return
@@ -204,7 +206,7 @@ func (o *Outbox) strandedLoop(ctx context.Context) {
 		if err := o.recoverStranded(ctx); err != nil && ctx.Err() == nil {
 			o.cfg.Log.WarnContext(ctx, "full look at the outbox failed, will try again", "err", err)
 		}
-		if pgtx.Sleep(ctx, max(strandedEvery, idleShare*time.Since(began))) != nil {
+		if pgtx.Sleep(ctx, max(strandedEvery, strandedFactor*time.Since(began))) != nil {
 			return
 		}
 	}
