@@ -42,7 +42,7 @@ const (
 	trace    = "00-" + traceID + "-00f067aa0ba902b7-00"
 )
 
-// The table has no unique key, so that an effect that happens twice shows.
+// The table of effects has no unique key, so that one that happens twice shows.
 var effects = fstest.MapFS{"migrations/00001_effect.sql": {Data: []byte(
 	"-- +goose Up\ncreate table effect (event_id uuid not null);\ncreate table one_effect (one int primary key);\n")}}
 

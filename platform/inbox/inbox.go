@@ -30,10 +30,6 @@ import (
 	"quadrille.internal/platform/telemetry"
 )
 
-const (
-	retention = 15 * 24 * time.Hour // longer than any broker keeps a message
-)
-
 // Delivery is one event for the handler.
 type Delivery struct {
 	// ID is the CloudEvents id.
@@ -255,6 +251,7 @@ func (in *Inbox) enter(ctx context.Context, tx *outbox.Tx, batch []*Message, ask
 	} else {
 		insertAll(tx, in.cfg.Consumer, ids)
 	}
+	noteLate(tx, ids, tx.Now)
 	deliveries := make([]Delivery, 0, len(fresh))
 	for _, m := range batch {
 		if _, ok := fresh[m.delivery.ID]; ok {

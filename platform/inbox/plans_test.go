@@ -18,7 +18,7 @@ func TestPlans(t *testing.T) {
 			in := New(Config{Consumer: "order", Pool: explained})
 			now := time.Now()
 			for range 2 { // while there is nothing yet, and then
-				if _, err := prune(t.Context(), explained, now.Add(-retention), pruneBatch); err != nil {
+				if err := prune(t.Context(), explained, now); err != nil {
 					t.Fatal(err)
 				}
 				if _, err := insert(t.Context(), explained, "order", []uuid.UUID{{1}, {2}}); err != nil {
@@ -28,10 +28,10 @@ func TestPlans(t *testing.T) {
 					t.Fatal("a parked event out of nowhere")
 				}
 				pgtest.Fill(t, pool,
-					`insert into inbox select gen_random_uuid(), 'order', now() - interval '20 days' from generate_series(1, 50000)`,
-					`insert into parked select 'order', gen_random_uuid(), 'order.confirmed', 'cause', 1, '', '{}' from generate_series(1, 10000)`)
+					`insert into inbox (event_id, consumer, handled_at) select gen_random_uuid(), 'order', now() - interval '20 days' from generate_series(1, 50000)`,
+					`insert into parked (consumer, event_id, topic, cause, attempts, traceparent, payload) select 'order', gen_random_uuid(), 'order.confirmed', 'cause', 1, '', '{}' from generate_series(1, 10000)`)
 			}
-			plans.Check(t, "inbox_pkey", "parked_pkey")
+			plans.Check(t, "inbox_default_by_time", "parked_pkey")
 		})
 	}
 }

@@ -1,64 +1,224 @@
 package inbox
 
 import (
-	"bytes"
+	"context"
 	"crypto/rand"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quadrille.internal/platform/pgtest"
+	"quadrille.internal/platform/pgtx"
 )
+
+// idAt is an id of version 7 made at a time.
+func idAt(made time.Time) uuid.UUID {
+	id := uuid.Must(uuid.NewV7())
+	copy(id[9:], rand.Text())
+	ms := made.UnixMilli()
+	for i := range 6 {
+		id[i] = byte(ms >> (40 - 8*i)) //nolint:gosec // the lowest byte is meant
+	}
+	return id
+}
+
+// enterAt enters an id as it was handled at a time.
+func enterAt(t *testing.T, pool *pgxpool.Pool, id uuid.UUID, handled time.Time) {
+	t.Helper()
+	if _, err := pool.Exec(t.Context(), `insert into inbox (event_id, consumer, handled_at) values ($1, 'order', $2)`, id, handled); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// placeOf names the partition that an id is in, or "".
+func placeOf(t *testing.T, pool *pgxpool.Pool, id uuid.UUID) (place string) {
+	t.Helper()
+	rows, err := pool.Query(t.Context(), `select tableoid::regclass::text from inbox where event_id = $1`, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	places, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(places) > 1 {
+		t.Fatalf("%s is in %v, %v", id, places, err)
+	}
+	return strings.Join(places, "")
+}
+
+func partition(made time.Time) string { return "inbox_" + made.UTC().Format("20060102") }
+
+func addDay(t *testing.T, pool *pgxpool.Pool, made time.Time) {
+	t.Helper()
+	if _, err := pool.Exec(t.Context(), `select inbox_add_day($1)`, made.UTC()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// handle enters ids as the inbox does.
+func handle(t *testing.T, pool *pgxpool.Pool, ids ...uuid.UUID) (fresh int) {
+	t.Helper()
+	err := pgtx.RunPiped(t.Context(), pool, func(ctx context.Context, tx *pgtx.Tx) error {
+		entered, err := insert(ctx, tx, "order", ids)
+		fresh = len(entered)
+		noteLate(tx, ids, time.Now())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fresh
+}
 
 func TestPruneForgetsOnlyWhatIsOld(t *testing.T) {
 	pool := pgtest.Open(t, pgtest.None)
 	now := time.Now()
-	before := now.Add(-retention)
-	enter := func(made, handled time.Time) uuid.UUID {
-		id := lowestV7(made)
-		copy(id[9:], rand.Text())
-		if _, err := pool.Exec(t.Context(), `insert into inbox values ($1, 'order', $2)`, id, handled); err != nil {
-			t.Fatal(err)
-		}
-		return id
+	ago := func(days int) time.Time { return now.AddDate(0, 0, -days) }
+	for _, days := range []int{40, 30, 29, 25, 20, 18, 17} {
+		addDay(t, pool, ago(days))
 	}
-	enter(before.Add(-time.Hour), before.Add(-time.Minute))
-	enter(before.Add(-2*time.Hour), before.Add(-time.Hour))
-	enter(before.Add(-3*time.Hour), before.Add(-2*time.Hour))
+	old := []uuid.UUID{idAt(ago(40)), idAt(ago(29)), uuid.New()}
+	for i, handled := range []int{40, 28, 16} {
+		enterAt(t, pool, old[i], ago(handled))
+	}
 	keep := map[uuid.UUID]string{
-		enter(now, now):                           "new",
-		enter(before.Add(time.Minute), now):       "just within the retention",
-		enter(before.Add(-time.Hour), now):        "old, but replayed lately",
-		enter(now, before.Add(-24*365*time.Hour)): "made by a clock that is ahead",
+		idAt(now):     "new",
+		idAt(ago(17)): "handled late, within the retention",
+		idAt(ago(30)): "old, but replayed just now",
+		idAt(ago(25)): "old, but replayed within the retention",
+		uuid.New():    "not of version 7",
 	}
-	for _, want := range []int64{2, 1, 0} {
-		n, err := prune(t.Context(), pool, before, 2)
-		if err != nil || n != want {
-			t.Errorf("pruned %d, %v, want %d", n, err, want)
+	for id, why := range keep {
+		switch {
+		case strings.HasSuffix(why, "within the retention"):
+			enterAt(t, pool, id, ago(14))
+			if _, err := pool.Exec(t.Context(), `insert into inbox_late (day, handled_at) values ($1, $2)`, madeAt(id).UTC(), ago(14)); err != nil {
+				t.Fatal(err)
+			}
+		default:
+			if handle(t, pool, id) != 1 {
+				t.Errorf("the id that is %s was there", why)
+			}
+		}
+	}
+	for range 2 {
+		if err := prune(t.Context(), pool, now); err != nil {
+			t.Fatal(err)
 		}
 	}
 	for id, why := range keep {
-		var there bool
-		if err := pool.QueryRow(t.Context(), `select exists (select from inbox where event_id = $1)`, id).Scan(&there); err != nil {
-			t.Fatal(err)
-		}
-		if !there {
+		if placeOf(t, pool, id) == "" {
 			t.Errorf("the id that is %s was forgotten", why)
+		}
+		if handle(t, pool, id) != 0 {
+			t.Errorf("the id that is %s would have its effect again", why)
+		}
+	}
+	for i, id := range old {
+		if place := placeOf(t, pool, id); place != "" {
+			t.Errorf("old id %d is still in %s", i, place)
+		}
+	}
+	for _, gone := range []int{40, 29, 20} {
+		var there bool
+		if err := pool.QueryRow(t.Context(), `select to_regclass($1) is not null`, partition(ago(gone))).Scan(&there); err != nil || there {
+			t.Errorf("the partition of %d days ago is there: %v, %v", gone, there, err)
 		}
 	}
 }
 
-func TestLowestV7(t *testing.T) {
-	made := time.Now()
-	id := lowestV7(made)
-	if id.Version() != 7 || id.Variant() != uuid.RFC4122 {
-		t.Errorf("%s is of version %d and variant %s", id, id.Version(), id.Variant())
+// Ids of days that have no partition yet are found again once it is made.
+func TestDaysAreMadeAhead(t *testing.T) {
+	pool := pgtest.Open(t, pgtest.None)
+	now := time.Now()
+	tomorrow, far := idAt(now.AddDate(0, 0, 1)), idAt(now.AddDate(0, 0, 10))
+	if handle(t, pool, idAt(now), tomorrow, far, uuid.New()) != 4 {
+		t.Fatal("not all were new")
 	}
-	if sec, nsec := id.Time().UnixTime(); sec*1000+nsec/1e6 != made.UnixMilli() {
-		t.Errorf("%s carries another time than %v", id, made)
+	if a, b := placeOf(t, pool, tomorrow), placeOf(t, pool, far); a != partition(madeAt(tomorrow)) || b != "inbox_default" {
+		t.Errorf("they are in %s and %s", a, b)
 	}
-	if later := uuid.Must(uuid.NewV7()); bytes.Compare(id[:], later[:]) >= 0 {
-		t.Errorf("%s is not below %s", id, later)
+	if err := prune(t.Context(), pool, now.AddDate(0, 0, 5)); err != nil { // five days later
+		t.Fatal(err)
+	}
+	if place := placeOf(t, pool, far); place != partition(madeAt(far)) {
+		t.Errorf("it is in %s", place)
+	}
+	if handle(t, pool, far, tomorrow) != 0 {
+		t.Error("they would have their effects again")
+	}
+	if _, err := pool.Exec(t.Context(), `select inbox_add_day(current_date + 1000)`); err == nil {
+		t.Error("a partition of the far future was made")
+	}
+	if _, err := pool.Exec(t.Context(), `drop table `+partition(now)); err == nil {
+		t.Error("the service's role may drop a partition")
+	}
+}
+
+// Replicas prune while events are handled; all of these are entered once.
+func TestPruneWhileEventsAreHandled(t *testing.T) {
+	pool := pgtest.Open(t, pgtest.None)
+	now := time.Now()
+	for days := 20; days < 50; days++ {
+		addDay(t, pool, now.AddDate(0, 0, -days))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var replicas sync.WaitGroup
+	for n := range 3 {
+		replicas.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				_ = prune(ctx, pool, now.AddDate(0, 0, (n+i)%8)) // it may have to wait too long
+			}
+		})
+	}
+	for range 100 {
+		ids := []uuid.UUID{idAt(now), idAt(now.AddDate(0, 0, 1)), idAt(now.AddDate(0, 0, 12)), uuid.New()}
+		if handle(t, pool, ids...) != len(ids) || handle(t, pool, ids...) != 0 {
+			t.Error("not each id was entered once")
+		}
+	}
+	cancel()
+	replicas.Wait()
+	if err := prune(t.Context(), pool, now); err != nil {
+		t.Error(err)
+	}
+	var left int
+	if err := pool.QueryRow(t.Context(), `select count(*) from pg_inherits where inhparent = 'inbox'::regclass`).Scan(&left); err != nil || left > 60 {
+		t.Errorf("%d partitions are left, %v", left, err)
+	}
+}
+
+// The migration keeps what was handled before it, and can be taken back.
+func TestTheMigrationKeepsWhatWasHandled(t *testing.T) {
+	pool := pgtest.Open(t, pgtest.None)
+	owner := pgtest.Owner(t, pool)
+	text, err := os.ReadFile("../schema/migrations/00007_inbox_by_day.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	up, down, _ := strings.Cut(string(text), "-- +goose Down")
+	ids := []uuid.UUID{idAt(time.Now()), idAt(time.Now().AddDate(0, 0, -10)), idAt(time.Now().AddDate(0, 0, -100)), uuid.New()}
+	for step, sql := range []string{
+		fmt.Sprintf(`insert into inbox (event_id, consumer) select unnest('{%s,%s,%s,%s}'::uuid[]), 'order'`, ids[0], ids[1], ids[2], ids[3]),
+		down, up, down, up,
+	} {
+		if _, err := owner.Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+			t.Fatalf("step %d: %v", step, err)
+		}
+		for _, id := range ids {
+			var n int
+			if err := owner.QueryRow(t.Context(), `select count(*) from inbox where event_id = $1`, id).Scan(&n); err != nil || n != 1 {
+				t.Fatalf("step %d: %s is there %d times, %v", step, id, n, err)
+			}
+		}
+	}
+	var place string
+	if err := owner.QueryRow(t.Context(), `select tableoid::regclass from inbox where event_id = $1`, ids[1]).Scan(&place); err != nil || place != partition(madeAt(ids[1])) {
+		t.Errorf("it is in %s, %v", place, err)
 	}
 }

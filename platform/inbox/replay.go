@@ -9,7 +9,6 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/platform/outbox"
-	"quadrille.internal/platform/pgtx"
 )
 
 // Replay handles a parked event once more, with its own id and trace. Its
@@ -45,23 +44,4 @@ func (in *Inbox) Replay(ctx context.Context, id uuid.UUID) error {
 		return fmt.Errorf("replay: %w (and the new cause was not noted: %w)", err, perr)
 	}
 	return fmt.Errorf("replay: %w", err)
-}
-
-const (
-	pruneEvery = 10 * time.Minute
-	pruneBatch = 5_000
-)
-
-func (in *Inbox) pruneLoop(ctx context.Context) {
-	for pgtx.Sleep(ctx, pruneEvery) == nil {
-		for {
-			n, err := prune(ctx, in.cfg.Pool, time.Now().Add(-retention), pruneBatch)
-			if err != nil {
-				in.cfg.Log.WarnContext(ctx, "old inbox ids stay for now", "err", err)
-			}
-			if n < pruneBatch {
-				break
-			}
-		}
-	}
 }

@@ -3,12 +3,10 @@ package inbox
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 const insertRows = `
@@ -43,31 +41,6 @@ func insert(ctx context.Context, tx querier, consumer string, ids []uuid.UUID) (
 func insertAll(tx committer, consumer string, ids []uuid.UUID) {
 	tx.Last(`with entered as (`+insertRows+`) select expect_rows(count(*), $3) from entered`,
 		ids, consumer, len(ids))
-}
-
-// prune forgets up to limit ids that are older than the retention.
-func prune(ctx context.Context, pool *pgxpool.Pool, before time.Time, limit int) (int64, error) {
-	tag, err := pool.Exec(ctx, `
-		delete from inbox where ctid = any (array(
-			select ctid from inbox
-			where event_id < $1 and handled_at < $2
-			order by event_id limit $3))`,
-		lowestV7(before), before, limit)
-	if err != nil {
-		return 0, fmt.Errorf("prune inbox: %w", err)
-	}
-	return tag.RowsAffected(), nil
-}
-
-// lowestV7 is the lowest UUID of version 7 made at t (RFC 9562, section 5.7).
-func lowestV7(t time.Time) uuid.UUID {
-	var id uuid.UUID
-	ms := t.UnixMilli()
-	for i := range 6 {
-		id[i] = byte(ms >> (40 - 8*i)) //nolint:gosec // the lowest byte is meant
-	}
-	id[6], id[8] = 0x70, 0x80
-	return id
 }
 
 type querier interface {

@@ -47,6 +47,7 @@ func Explain(t testing.TB, pool *pgxpool.Pool, way string) (*pgxpool.Pool, *Plan
 			set auto_explain.log_timing = off;
 			set auto_explain.log_buffers = on;
 			set auto_explain.log_level = notice;
+			set auto_explain.log_nested_statements = on;
 			set plan_cache_mode = `+way+`;
 			set session authorization `+RuntimeRole)
 		return err

@@ -52,6 +52,7 @@ func TestTransient(t *testing.T) {
 		{"28P01 wrong password", state("28P01"), false},
 		{"42P01 no such table", state("42P01"), false},
 		{"0A000 outdated plan", &pgconn.PgError{Code: "0A000", Routine: "RevalidateCachedQuery"}, true},
+		{"23514 partition just made", &pgconn.PgError{Code: "23514", Routine: "ExecPartitionCheckEmitError"}, true},
 		{"0A000 otherwise", state("0A000"), false},
 		{"P0001 raised by a function", state("P0001"), false},
 	} {

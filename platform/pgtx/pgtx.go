@@ -173,12 +173,22 @@ func again(err error) bool {
 	}
 }
 
-// outdated reports whether a statement was prepared before a migration changed the
-// type of one of its columns. The failure makes pgx prepare it once more on its
-// connection, so that the same work succeeds when it is done again.
+// outdated reports whether a statement met a change of the schema: it was prepared
+// before a migration changed the type of a column, or its row was on the way to the
+// default partition when a partition for it was made. pgx then prepares it once more
+// on its connection, so that the same work succeeds when it is done again.
 func outdated(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && pg.Code == "0A000" && pg.Routine == "RevalidateCachedQuery" // the message may be in any language
+	if !ok {
+		return false
+	}
+	switch pg.Routine { // the message may be in any language
+	case "RevalidateCachedQuery":
+		return pg.Code == "0A000"
+	case "ExecPartitionCheckEmitError":
+		return pg.Code == "23514"
+	}
+	return false
 }
 
 // Transient reports whether the same work may succeed later without anyone

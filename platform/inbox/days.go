@@ -1,0 +1,105 @@
+package inbox
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"quadrille.internal/platform/pgtx"
+)
+
+// The table of handled events has a partition for each day on which ids were made.
+// They are made ahead, and dropped once all of their events were handled longer ago
+// than the retention: see migration 00007.
+const (
+	retention  = 15 * 24 * time.Hour // longer than any broker keeps a message
+	daysAhead  = 7
+	pruneFirst = 20 * time.Second // after the start, when others want the processor
+	pruneEvery = 10 * time.Minute
+	pruneBatch = 5_000
+
+	day = 24 * time.Hour
+	// lateFrom is the age of an id at which it is late: its day's partition is kept for
+	// longer. Beyond lateUntil there is none.
+	lateFrom  = day
+	lateUntil = 60 * day
+)
+
+func (in *Inbox) pruneLoop(ctx context.Context) {
+	for wait := pruneFirst; pgtx.Sleep(ctx, wait) == nil; wait = pruneEvery {
+		if err := prune(ctx, in.cfg.Pool, time.Now()); err != nil && ctx.Err() == nil {
+			// Somebody was writing, most likely. There is a week for it.
+			in.cfg.Log.WarnContext(ctx, "handled events are not forgotten, or the days ahead not prepared; will try again", "err", err)
+		}
+	}
+}
+
+// prune makes the partitions of the days ahead and forgets what no broker can repeat.
+// Several replicas may do so at once.
+func prune(ctx context.Context, pool *pgxpool.Pool, now time.Time) error {
+	for ahead := range daysAhead + 1 {
+		var made bool
+		if err := pool.QueryRow(ctx, `select inbox_add_day($1)`, now.UTC().AddDate(0, 0, ahead)).Scan(&made); err != nil {
+			return fmt.Errorf("make inbox partition: %w", err)
+		}
+	}
+	for {
+		var dropped *string
+		if err := pool.QueryRow(ctx, `select inbox_drop_day($1)`, retention).Scan(&dropped); err != nil {
+			return fmt.Errorf("drop inbox partition: %w", err)
+		}
+		if dropped == nil {
+			break
+		}
+	}
+	for {
+		var n int64
+		if err := pool.QueryRow(ctx, `select inbox_forget($1, $2)`, retention, pruneBatch).Scan(&n); err != nil {
+			return fmt.Errorf("prune inbox: %w", err)
+		}
+		if n < pruneBatch {
+			return nil
+		}
+	}
+}
+
+// noteLate notes, with the commit, the days whose partitions must be kept for longer,
+// since ids made then are handled only now. As a rule there are none.
+func noteLate(tx committer, ids []uuid.UUID, now time.Time) {
+	var days map[time.Time]struct{}
+	for _, id := range ids {
+		made := madeAt(id)
+		if age := now.Sub(made); age < lateFrom || age > lateUntil {
+			continue
+		}
+		if days == nil {
+			days = make(map[time.Time]struct{})
+		}
+		days[made.UTC().Truncate(day)] = struct{}{}
+	}
+	if days == nil {
+		return
+	}
+	list := make([]time.Time, 0, len(days))
+	for d := range days {
+		list = append(list, d)
+	}
+	// A note of less than an hour ago is good enough, and not locked.
+	tx.Last(`
+		insert into inbox_late as l (day, handled_at)
+		select d, now() from unnest($1::date[]) d
+		where not exists (select from inbox_late o where o.day = d and o.handled_at > now() - interval '1 hour')
+		order by d
+		on conflict (day) do update set handled_at = excluded.handled_at where l.handled_at < excluded.handled_at`, list)
+}
+
+// madeAt is the time that an id of version 7 carries. In others it is any.
+func madeAt(id uuid.UUID) time.Time {
+	var ms [8]byte
+	copy(ms[2:], id[:6])
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(ms[:]))) //nolint:gosec // 48 bits
+}
