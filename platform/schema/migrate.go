@@ -145,9 +145,11 @@ func (m *migration) applyOne(ctx context.Context, provider *goose.Provider, p pa
 		return err
 	}
 	wait := m.LockTimeout
-	if withoutTransaction(text) {
+	if onlyConcurrent(text) {
 		// It waits for transactions to end, and nobody waits behind it meanwhile.
 		wait = 0
+	}
+	if withoutTransaction(text) {
 		if err := m.dropInvalidIndexes(ctx, text); err != nil {
 			return err
 		}

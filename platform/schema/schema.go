@@ -8,6 +8,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -73,6 +74,22 @@ func (p part) file(version int64) (name, text string, err error) {
 		}
 	}
 	return "", "", fmt.Errorf("no %s migration has the number %d", p.name, version)
+}
+
+var (
+	comment    = regexp.MustCompile(`(?m)--.*$`)
+	concurrent = regexp.MustCompile(`(?i)^(create\s+(unique\s+)?index|drop\s+index|reindex\s+\w+)\s+concurrently\b`)
+)
+
+// onlyConcurrent reports whether a migration does nothing that makes others wait.
+func onlyConcurrent(text string) bool {
+	up, _, _ := strings.Cut(text, "-- +goose Down")
+	for statement := range strings.SplitSeq(comment.ReplaceAllString(up, ""), ";") {
+		if s := strings.TrimSpace(statement); s != "" && !concurrent.MatchString(s) {
+			return false
+		}
+	}
+	return withoutTransaction(text)
 }
 
 // withoutTransaction reports whether a migration runs outside a transaction, as

@@ -2,9 +2,7 @@ package servicetest
 
 import (
 	"io/fs"
-	"regexp"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -17,11 +15,9 @@ import (
 )
 
 // CheckMigrations applies a service's migrations, takes them back and applies
-// them again. Taken back, they must leave nothing behind. Those that run without a
-// transaction must be such that they may be repeated.
+// them again. Taken back, they must leave nothing behind.
 func CheckMigrations(t testing.TB, own fs.FS) {
 	t.Helper()
-	checkRepeatable(t, own)
 	pool := pgtest.Owner(t, pgtest.Open(t, own))
 	before := tables(t, pool)
 	dir, err := fs.Sub(own, "migrations")
@@ -52,35 +48,6 @@ func CheckMigrations(t testing.TB, own fs.FS) {
 		t.Errorf("up again makes %v, want %v", after, before)
 	}
 }
-
-var concurrent = regexp.MustCompile(`(?i)^(create (unique )?index concurrently if not exists|drop index concurrently if exists)\b`)
-
-// checkRepeatable allows without a transaction only what may run again from its
-// beginning, as it does when it was interrupted half-way.
-func checkRepeatable(t testing.TB, own fs.FS) {
-	t.Helper()
-	names, err := fs.Glob(own, "migrations/*.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range names {
-		text, err := fs.ReadFile(own, name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !strings.Contains(string(text), "+goose NO TRANSACTION") {
-			continue
-		}
-		for statement := range strings.SplitSeq(comment.ReplaceAllString(string(text), ""), ";") {
-			if s := strings.TrimSpace(statement); s != "" && !concurrent.MatchString(s) {
-				t.Errorf("%s runs without a transaction, so it may hold only create index concurrently if not exists "+
-					"and drop index concurrently if exists, not %s", name, s)
-			}
-		}
-	}
-}
-
-var comment = regexp.MustCompile(`(?m)--.*$`)
 
 func tables(t testing.TB, pool *pgxpool.Pool) []string {
 	t.Helper()
