@@ -370,14 +370,17 @@ func TestChainComponentDiffersInTopicsOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"bench1=bench.hop4,bench1.deadletter", "bench4=bench.hop3,bench4.deadletter", "envRef: QUADRILLE_REDIS_HOST", "- bench4",
+		"bench1=bench.hop4,bench1.deadletter", "bench4=bench.hop3,bench4.deadletter", "- bench4",
+		"envRef: QUADRILLE_REDIS_HOST", "envRef: QUADRILLE_REDIS_PASSWORD",
 	} {
 		if !bytes.Contains(text, []byte(want)) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
-	if bytes.Contains(text, []byte("checkout")) {
-		t.Errorf("topics of the services in\n%s", text)
+	for _, not := range []string{"checkout", "secret"} {
+		if bytes.Contains(text, []byte(not)) {
+			t.Errorf("%q of the services in\n%s", not, text)
+		}
 	}
 }
 

@@ -133,14 +133,16 @@ type component struct {
 	Kind       string         `yaml:"kind"`
 	Metadata   map[string]any `yaml:"metadata"`
 	Spec       struct {
-		Type     string              `yaml:"type"`
-		Version  string              `yaml:"version"`
-		Metadata []map[string]string `yaml:"metadata"`
+		Type     string           `yaml:"type"`
+		Version  string           `yaml:"version"`
+		Metadata []map[string]any `yaml:"metadata"`
 	} `yaml:"spec"`
-	Scopes []string `yaml:"scopes"`
+	Auth   map[string]string `yaml:"auth,omitempty"`
+	Scopes []string          `yaml:"scopes"`
 }
 
-// forChain gives a pub/sub component the chain's topics and apps.
+// forChain gives a pub/sub component the chain's topics and apps. The chain has no
+// secret store: its sidecars take the broker's password from their environment.
 func forChain(pubsub []byte) ([]byte, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(pubsub))
 	decoder.KnownFields(true)
@@ -149,7 +151,7 @@ func forChain(pubsub []byte) ([]byte, error) {
 		return nil, err
 	}
 	var allowed, publishing, subscribing []string
-	c.Scopes = nil
+	c.Scopes, c.Auth = nil, nil
 	for hop := 1; hop <= hops; hop++ {
 		dead := hopApp(hop) + ".deadletter"
 		before := hopTopic((hop+hops-2)%hops + 1)
@@ -160,7 +162,10 @@ func forChain(pubsub []byte) ([]byte, error) {
 	}
 	for _, entry := range c.Spec.Metadata {
 		switch entry["name"] {
-		case "allowedTopics":
+		case "redisPassword":
+			delete(entry, "secretKeyRef")
+			entry["envRef"] = "QUADRILLE_REDIS_PASSWORD"
+		case "allowedTopics", "protectedTopics":
 			entry["value"] = strings.Join(allowed, ",")
 		case "publishingScopes":
 			entry["value"] = strings.Join(publishing, ";")
