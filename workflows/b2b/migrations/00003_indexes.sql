@@ -13,9 +13,6 @@ create index concurrently orders_undone on orders (moved_at) where status = 'com
 -- A key is its company's own.
 drop index concurrently if exists orders_once_by_company;
 create unique index concurrently orders_once_by_company on orders (company_id, idempotency_key);
-alter table orders
-    drop constraint orders_once,
-    add constraint orders_once unique using index orders_once_by_company;
 
 -- What waits at a company's gates, soonest to expire first.
 drop index concurrently if exists gates_waiting;
@@ -31,16 +28,12 @@ create index concurrently companies_delegations on companies using gin ((policy 
 
 -- +goose Down
 
--- Fails where two companies have used the same key, which it no longer could hold.
 drop index concurrently companies_delegations;
 drop index concurrently companies_approvers;
 create index concurrently gates_unobserved on gates (decided_at) where state <> 'open' and observed_at is null;
 create index concurrently gates_open on gates (company_id) where state = 'open';
 drop index concurrently gates_waiting;
-create unique index concurrently orders_once_by_key on orders (idempotency_key);
-alter table orders
-    drop constraint orders_once,
-    add constraint orders_once unique using index orders_once_by_key;
+drop index concurrently if exists orders_once_by_company;
 drop index concurrently orders_undone;
 create index concurrently orders_running on orders (moved_at) where ended_at is null;
 drop index concurrently orders_due;
