@@ -16,9 +16,12 @@ import (
 // always is what the role gets of a table that neither Grants nor kept names.
 const always = "select, insert, update, delete"
 
-// kept are the tables that only Migrate writes.
+// kept are tables of the kit that services have less of: those that only Migrate
+// writes, and what is added to but never changed.
 var kept = map[string]string{
 	"kit_migrations": "select", "service_migrations": "select", "schema_floor": "select", "schema_grants": "select",
+	// An operator's word to give an event up: added, and never changed.
+	"parked_discards": "select, insert",
 }
 
 // grantable privileges are those that change no schema.
