@@ -38,14 +38,7 @@ func Defect(err error) bool {
 		return true
 	}
 	s := state(err)
-	switch {
-	case len(s) != 5:
-		return false
-	case s == "3D000", s == "3F000", s == "26000": // no such database, schema, prepared statement
-		return true
-	default:
-		return s[:2] == "42" || s[:2] == "28" // wrong statement or no right to it; login refused
-	}
+	return s != "" && !outdated(err) && blameOf(s) == ofDefect
 }
 
 // Unreachable reports whether no connection could be made, for whatever reason.

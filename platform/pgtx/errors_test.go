@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -48,17 +49,106 @@ func TestTransient(t *testing.T) {
 		{"23505 unique violation", state("23505"), false},
 		{"23514 check violation", state("23514"), false},
 		{"22P02 bad input", state("22P02"), false},
-		{"25P02 transaction aborted", state("25P02"), false},
 		{"28P01 wrong password", state("28P01"), false},
 		{"42P01 no such table", state("42P01"), false},
 		{"0A000 outdated plan", &pgconn.PgError{Code: "0A000", Routine: "RevalidateCachedQuery"}, true},
 		{"23514 partition just made", &pgconn.PgError{Code: "23514", Routine: "ExecPartitionCheckEmitError"}, true},
 		{"0A000 otherwise", state("0A000"), false},
+		{"25006 read-only after a failover", state("25006"), true},
+		{"25P04 transaction too long", state("25P04"), true},
+		{"55006 object in use", state("55006"), true},
 		{"P0001 raised by a function", state("P0001"), false},
 	} {
 		if got := pgtx.Transient(c.err); got != c.want {
 			t.Errorf("%s: Transient = %v, want %v", c.name, got, c.want)
 		}
+	}
+}
+
+// Each SQLSTATE is of one kind, or an event could be parked for a fault of ours.
+func TestEverySQLSTATEIsOfOneKind(t *testing.T) {
+	const transient, defect, data = "transient", "defect", "data"
+	want := map[string]string{
+		"02": data, "03": defect, "08": transient, "09": defect, "0A": defect, "0B": defect, "0F": defect, "0L": defect,
+		"0P": defect, "0Z": defect, "10": defect, "20": data, "21": data, "22": data, "23": data, "24": defect, "25": defect, "26": defect,
+		"27": defect, "28": defect, "2B": defect, "2D": defect, "2F": defect, "34": defect, "38": defect, "39": defect,
+		"3B": defect, "3D": defect, "3F": defect, "40": transient, "42": defect, "44": data, "53": transient, "54": data,
+		"55": defect, "57": transient, "58": transient, "72": transient, "F0": defect, "HV": defect, "P0": data, "XX": defect,
+	}
+	codes := map[string]string{
+		"25001": defect, "25006": transient, "25P01": defect, "25P02": defect, "25P03": transient, "25P04": transient,
+		"53100": transient, "53200": transient, "53300": transient, "53400": transient,
+		"54000": data, "54001": data, "54011": defect, "54023": defect,
+		"55000": defect, "55006": transient, "55P02": defect, "55P03": transient, "55P04": defect,
+		"57014": transient, "57P01": transient, "57P02": transient, "57P03": transient, "57P04": transient, "57P05": transient,
+		"42501": defect, "42P01": defect, "22P02": data, "23505": data, "P0001": data, "XX000": defect, "XX001": defect, "ZZZZZ": defect,
+	}
+	for class, kind := range want {
+		codes[class+"000"] = kind
+	}
+	for code, kind := range codes {
+		err := fmt.Errorf("step: %w", &pgconn.PgError{Code: code})
+		var got []string
+		if pgtx.Transient(err) {
+			got = append(got, transient)
+		}
+		if pgtx.Defect(err) {
+			got = append(got, defect)
+		}
+		if len(got) == 0 {
+			got = append(got, data)
+		}
+		if !slices.Equal(got, []string{kind}) {
+			t.Errorf("%s is %v, want %s", code, got, kind)
+		}
+	}
+	for _, err := range []error{
+		&pgconn.PgError{Code: "0A000", Routine: "RevalidateCachedQuery"}, &pgconn.PgError{Code: "23514", Routine: "ExecPartitionCheckEmitError"},
+	} {
+		if !pgtx.Transient(err) || pgtx.Defect(err) {
+			t.Errorf("%v: Transient = %v, Defect = %v, want only Transient", err, pgtx.Transient(err), pgtx.Defect(err))
+		}
+	}
+}
+
+// After a failover a connection may still lead to the server that was the primary.
+func TestAConnectionToAReadOnlyServerIsClosed(t *testing.T) {
+	for name, run := range map[string]func(*pgxpool.Pool) error{
+		"Run": func(pool *pgxpool.Pool) error {
+			return pgtx.Run(t.Context(), pool, func(ctx context.Context, tx pgx.Tx) error {
+				_, err := tx.Exec(ctx, `update account set balance = 5 where id = 1`)
+				return err
+			})
+		},
+		"RunPiped": func(pool *pgxpool.Pool) error {
+			return pgtx.RunPiped(t.Context(), pool, func(ctx context.Context, tx *pgtx.Tx) error {
+				_, err := tx.Exec(ctx, `update account set balance = 5 where id = 1`)
+				return err
+			})
+		},
+		"at the commit": func(pool *pgxpool.Pool) error {
+			return pgtx.RunPiped(t.Context(), pool, func(_ context.Context, tx *pgtx.Tx) error {
+				tx.Last(`update account set balance = 5 where id = 1`)
+				return nil
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := pgtest.URL(t)
+			openURL(t, url)
+			pool, err := pgtx.Open(t.Context(), url, pgtx.Options{Name: "test", MaxConns: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pool.Close()
+			exec(t, pool, `set default_transaction_read_only = on`)
+			if err := run(pool); !pgtx.Transient(err) {
+				t.Errorf("Transient(%v) = false on a read-only server", err)
+			}
+			if err := run(pool); err != nil {
+				t.Errorf("the connection is used again: %v", err)
+			}
+		})
 	}
 }
 

@@ -83,6 +83,7 @@ func Open(ctx context.Context, url string, o Options) (*pgxpool.Pool, error) {
 	if o.URL != nil {
 		cfg.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error { takeCredentials(c, o.URL); return nil }
 	}
+	cfg.ConnConfig.OnPgError = closeReadOnly(cfg.ConnConfig.OnPgError)
 	// UUIDs in binary, not by way of text and database/sql.
 	cfg.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		pgxuuid.Register(conn.TypeMap())
@@ -215,15 +216,8 @@ func transient(err error) bool {
 		return errors.As(err, &connect) || pgconn.Timeout(err) || pgconn.SafeToRetry(err) ||
 			errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
 			errors.Is(err, ErrStale) || isNetwork(err)
-	case s == "53100", s == "25P03", s == "55P03", s == "57014":
-		return true // disk full, idle too long, lock not got, statement timeout
 	default:
-		switch s[:2] {
-		case "08", "40", "53", "57", "58": // connection, roll-back, resources, operator, system
-			return true
-		default:
-			return false
-		}
+		return blameOf(s) == ofServer
 	}
 }
 
