@@ -35,6 +35,7 @@ type recovery struct {
 	// aside are the topics that have rows set aside, as far as is known.
 	aside   map[string]struct{}
 	sampled time.Time // when the table was measured last
+	depth   int64     // rows not set aside, as counted last
 }
 
 // recoverLoop runs until ctx ends.

@@ -2,10 +2,12 @@ package outbox
 
 import (
 	"context"
+	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quadrille.internal/platform/pgtest"
@@ -207,5 +209,59 @@ func TestMeasure(t *testing.T) {
 	}
 	if n := len(r.queue.topics().aside); n != 2 {
 		t.Errorf("%d topics have rows set aside, want 2", n)
+	}
+}
+
+// noDepth has the count of the outbox fail, as it does behind a long snapshot, which
+// keeps all dead rows.
+type noDepth struct{}
+
+func (noDepth) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.TraceQueryStartData) context.Context {
+	return unlessDepth(ctx, q.SQL)
+}
+
+func (noDepth) TraceBatchStart(ctx context.Context, _ *pgx.Conn, b pgx.TraceBatchStartData) context.Context {
+	for _, q := range b.Batch.QueuedQueries {
+		ctx = unlessDepth(ctx, q.SQL)
+	}
+	return ctx
+}
+
+func unlessDepth(ctx context.Context, sql string) context.Context {
+	if sql != depthSQL {
+		return ctx
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	cancel()
+	return ctx
+}
+
+func (noDepth) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData)     {}
+func (noDepth) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+func (noDepth) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData)     {}
+
+// What was set aside before a restart is only known from the measurement.
+func TestWhatIsSetAsideIsFoundWhenTheOutboxCannotBeCounted(t *testing.T) {
+	pool := pgtest.Open(t, pgtest.None)
+	execute(t, pool, `
+		insert into outbox (id, topic, key, payload, leased_until, refused)
+		values (gen_random_uuid(), 'bad', 'k', '', now() - interval '1 second', 1)`)
+	cfg := pool.Config()
+	cfg.ConnConfig.Tracer = noDepth{}
+	countless, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer countless.Close()
+	o := New(Config{Source: "payment", Pool: countless, Log: slog.New(slog.DiscardHandler)})
+	r := &recovery{Outbox: o}
+	if err := r.sample(t.Context()); err == nil {
+		t.Error("the outbox was counted")
+	}
+	if b := o.Backlog(); b.Refused["bad"] != 1 || b.Depth != 1 {
+		t.Errorf("measured %+v, want one row set aside", b)
+	}
+	if _, err := r.once(t.Context()); err != nil || len(o.queue.held) != 1 {
+		t.Errorf("held %v, %v, want the row that was set aside", o.queue.held, err)
 	}
 }

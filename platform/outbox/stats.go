@@ -8,13 +8,16 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
+
+	"quadrille.internal/platform/pgtx"
 )
 
 const (
 	sampleEvery = 10 * time.Second
 	// sampleMost bounds what a sample counts, of each topic set aside and of the rest.
 	sampleMost = 100_000
+	// depthTimeout bounds the count, which only metrics want.
+	depthTimeout = time.Second
 )
 
 // Stats counts messages since the start.
@@ -46,7 +49,8 @@ func (o *Outbox) Stats() Stats {
 // Backlog is what the table held when it was measured last, some seconds ago.
 type Backlog struct {
 	// Depth counts the rows, published ones that wait for their removal included, and
-	// no more than 100,000 of those set aside of a topic and of all others.
+	// no more than 100,000 of those set aside of a topic and of all others. The others
+	// are those of the last count that ended in time.
 	Depth int64
 	// Refused are those of them set aside, by topic.
 	Refused map[string]int64
@@ -81,15 +85,12 @@ func (r *recovery) measure(ctx context.Context) {
 	r.sampled = time.Now().Add(max(0, 100*time.Since(began)-sampleEvery))
 }
 
+// sample looks first for what is set aside, as recovery asks for no topic that it does
+// not know of, and stores that even where the count fails.
 func (r *recovery) sample(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.Lease)
-	defer cancel()
 	b := Backlog{Refused: make(map[string]int64)}
-	if err := r.cfg.Pool.QueryRow(ctx, depthSQL, r.span.from, sampleMost).Scan(&b.Depth); err != nil {
-		return fmt.Errorf("measure the outbox: %w", err)
-	}
 	b.note(r.span.id)
-	aside, err := measureAside(ctx, r.cfg.Pool)
+	aside, err := r.measureAside(ctx)
 	if err != nil {
 		return fmt.Errorf("measure what is set aside in the outbox: %w", err)
 	}
@@ -99,8 +100,32 @@ func (r *recovery) sample(ctx context.Context) error {
 		b.note(a.Oldest)
 	}
 	r.queue.measured(b.Refused)
+	depth, err := r.measureDepth(ctx)
+	if err == nil {
+		r.depth = depth
+	}
+	b.Depth += r.depth
 	r.backlog.Store(&b)
+	if err != nil {
+		return fmt.Errorf("count the outbox: %w", err)
+	}
 	return nil
+}
+
+// measureDepth counts what is not set aside. It walks past the dead rows that a long
+// snapshot keeps, so it gives up early.
+func (r *recovery) measureDepth(ctx context.Context) (depth int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Lease)
+	defer cancel()
+	err = pgtx.RunWithin(ctx, r.cfg.Pool, pgtx.Limits{Statement: depthTimeout}, func(ctx context.Context, tx *pgtx.Tx) error {
+		rows, err := tx.Query(ctx, depthSQL, r.span.from, sampleMost)
+		if err != nil {
+			return err
+		}
+		depth, err = pgx.CollectExactlyOneRow(rows, pgx.RowTo[int64])
+		return err
+	})
+	return depth, err
 }
 
 const depthSQL = `
@@ -122,8 +147,10 @@ type asideRow struct {
 	Oldest uuid.NullUUID
 }
 
-func measureAside(ctx context.Context, pool *pgxpool.Pool) ([]asideRow, error) {
-	rows, err := pool.Query(ctx, asideSQL, sampleMost)
+func (r *recovery) measureAside(ctx context.Context) ([]asideRow, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Lease)
+	defer cancel()
+	rows, err := r.cfg.Pool.Query(ctx, asideSQL, sampleMost)
 	if err != nil {
 		return nil, err
 	}
