@@ -2,6 +2,8 @@ package inbox
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"go.opentelemetry.io/otel/codes"
@@ -23,7 +25,9 @@ const (
 type pace struct {
 	// whole is for all of it, part for what is left of one that did not succeed.
 	whole, part pgtx.Limits
-	// dividing is how long it is divided; what is left by then comes again.
+	// dividing is how long it is divided, once an event was found that others are in
+	// the way of: so each division makes the next one easier. What fails later comes
+	// again.
 	dividing time.Duration
 }
 
@@ -48,15 +52,16 @@ var (
 type run struct {
 	*Inbox
 	pace
-	began time.Time
+	failed time.Time // when the batch did as a whole; zero before
+	found  bool      // an event that others are in the way of
 }
 
 // handle is the group's run function.
 func (in *Inbox) handle(ctx context.Context, batch []*Message) {
 	ctx, cancel := context.WithTimeout(ctx, handleTimeout)
 	defer cancel()
-	r := run{in, patient, time.Now()}
-	if in.suspects.some(r.began) {
+	r := &run{Inbox: in, pace: patient}
+	if in.suspects.some(time.Now()) {
 		r.pace = hurried
 	}
 	calm, suspect := r.separate(batch)
@@ -71,7 +76,7 @@ func (in *Inbox) handle(ctx context.Context, batch []*Message) {
 
 // separate takes those apart that are known to fail or to wait: they would only make the
 // others do so too.
-func (r run) separate(batch []*Message) (calm, suspect []*Message) {
+func (r *run) separate(batch []*Message) (calm, suspect []*Message) {
 	for i, m := range batch {
 		if !r.suspect(m) {
 			if suspect != nil {
@@ -96,10 +101,10 @@ func (in *Inbox) suspect(m *Message) bool {
 
 // probe tries suspects one by one, for a little while. Those that are not reached come
 // again; those that are suspects no more, since another has succeeded, go together.
-func (r run) probe(ctx context.Context, suspect []*Message) {
+func (r *run) probe(ctx context.Context, suspect []*Message) {
 	began := time.Now()
 	for len(suspect) > 0 && time.Since(began) < probeFor {
-		r.divide(ctx, suspect[:1], probing)
+		r.divide(ctx, suspect[:1], r.suspects.limits(suspect[0].delivery.ID, time.Now()))
 		suspect = suspect[1:]
 		calm, left := r.separate(suspect)
 		if len(calm) > 0 {
@@ -112,9 +117,27 @@ func (r run) probe(ctx context.Context, suspect []*Message) {
 	}
 }
 
+// errSlow says that a transaction took too long, though none of its statements did.
+var errSlow = errors.New("took too long")
+
+// attempt is apply in one and a half times as long as a statement may take: however
+// a batch fails, there must be time left to divide it.
+func (r *run) attempt(ctx context.Context, batch []*Message, limits pgtx.Limits) error {
+	mine, cancel := context.WithTimeout(ctx, limits.Statement*3/2)
+	defer cancel()
+	err := r.apply(mine, batch, r.wary.Load(), limits)
+	if err != nil && mine.Err() != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%w: %w", errSlow, err)
+	}
+	return err
+}
+
 // divide handles a batch, in halves where it fails as a whole.
-func (r run) divide(ctx context.Context, batch []*Message, limits pgtx.Limits) {
-	err := r.apply(ctx, batch, r.wary.Load(), limits)
+func (r *run) divide(ctx context.Context, batch []*Message, limits pgtx.Limits) {
+	err := r.attempt(ctx, batch, limits)
+	if r.failed.IsZero() {
+		r.failed = time.Now()
+	}
 	switch {
 	case err == nil:
 		r.count.batches.Add(1)
@@ -132,23 +155,24 @@ func (r run) divide(ctx context.Context, batch []*Message, limits pgtx.Limits) {
 
 // sendBack reports whether all of a batch is to be delivered again: what made it fail
 // would do so to each part. It notes an event that others are in the way of.
-func (r run) sendBack(ctx context.Context, batch []*Message, err error) bool {
+func (r *run) sendBack(ctx context.Context, batch []*Message, err error) bool {
 	switch {
-	case pgtx.Contended(err):
+	case pgtx.Contended(err), errors.Is(err, errSlow):
 		if len(batch) == 1 {
-			if r.suspects.note(batch[0].delivery.ID, time.Now()) {
-				r.cfg.Log.WarnContext(ctx, "others are in the way of an event, which will be delivered again",
-					"event_id", batch[0].delivery.ID, "topic", batch[0].Topic, "err", err)
+			r.found = true
+			if s, n := r.suspects.note(batch[0].delivery.ID, batch[0].Topic, time.Now()); n > 0 {
+				r.cfg.Log.WarnContext(ctx, "others are in the way of an event, or it takes too long; it is delivered again: end the session that pg_blocking_pids names",
+					"event_id", s.id, "topic", s.topic, "tries", s.tries, "since", s.first, "events", n, "err", err)
 			}
 			return true
 		}
-		return ctx.Err() != nil || time.Since(r.began) > r.dividing
+		return ctx.Err() != nil || r.found && time.Since(r.failed) > r.dividing
 	case pgtx.Unreachable(err):
 		if pgtx.Defect(err) {
 			r.breaker.refuse(ctx, batch[0].id(), batch[0].Topic, err, time.Now()) // for the alarm
 		}
 	case pgtx.Defect(err):
-		return ctx.Err() != nil || len(batch) > 1 && time.Since(r.began) > r.dividing
+		return ctx.Err() != nil || len(batch) > 1 && time.Since(r.failed) > r.dividing
 	case !pgtx.Transient(err):
 		return false
 	}
@@ -157,7 +181,7 @@ func (r run) sendBack(ctx context.Context, batch []*Message, err error) bool {
 }
 
 // persist tries an event that failed on its own a few times more, then gives it up.
-func (r run) persist(ctx context.Context, m *Message, err error) {
+func (r *run) persist(ctx context.Context, m *Message, err error) {
 	for m.attempts = 1; m.attempts < tries && !r.breaker.hopeless(m.Topic, err); m.attempts++ {
 		if pgtx.Sleep(ctx, tryPause) != nil {
 			break

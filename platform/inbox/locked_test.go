@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -123,4 +125,93 @@ func TestALockedRowHoldsUpItsEventAlone(t *testing.T) {
 		t.Error("it is still to come again, though the lock has ended")
 	}
 	l.wantEffects(append(handled, ids[41])...)
+}
+
+// newSlow makes a service of which one event, to be named, takes longer than a statement may.
+func newSlow(t *testing.T, sleep func(context.Context, *outbox.Tx) error) (*world, *uuid.UUID) {
+	bad := new(uuid.UUID)
+	w := newWorld(t, note)
+	w.inbox = inbox.New(inbox.Config{
+		Consumer: consumer, Pool: w.pool, Outbox: w.outbox, Log: slog.New(slog.DiscardHandler),
+		Group: group.Config{Workers: 1, Max: 400},
+		Handler: func(ctx context.Context, tx *outbox.Tx, batch []inbox.Delivery) error {
+			if slices.ContainsFunc(batch, func(d inbox.Delivery) bool { return d.ID == *bad }) {
+				if err := sleep(ctx, tx); err != nil {
+					return err
+				}
+			}
+			return note(ctx, tx, batch)
+		},
+	})
+	run(t, w.inbox)
+	return w, bad
+}
+
+func sleeps(times int, seconds float64) func(context.Context, *outbox.Tx) error {
+	return func(ctx context.Context, tx *outbox.Tx) error {
+		for range times {
+			if _, err := tx.Exec(ctx, `select pg_sleep($1)`, seconds); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// An event that takes longer than a statement may, or than all of its statements may,
+// holds up itself alone, whatever was in the way of others.
+func TestASlowEventHoldsUpItselfAlone(t *testing.T) {
+	for name, sleep := range map[string]func(context.Context, *outbox.Tx) error{
+		"one statement":      sleeps(1, 60),
+		"several statements": sleeps(9, 0.9),
+		"many statements":    sleeps(60, 0.3),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, bad := newSlow(t, sleep)
+			var ids []uuid.UUID
+			var raw [][]byte
+			for range 100 {
+				id, payload := event(t)
+				ids, raw = append(ids, id), append(raw, payload)
+			}
+			*bad = ids[41]
+			batch := messages(raw...)
+			if err := w.inbox.Handle(t.Context(), batch); err != nil {
+				t.Fatal(err)
+			}
+			for i, m := range batch {
+				if (m.Verdict == inbox.Again) != (i == 41) {
+					t.Errorf("event %d: verdict %v", i, m.Verdict)
+				}
+			}
+			w.wantEffects(append(ids[:41:41], ids[42:]...)...)
+			if n := w.inbox.Stats().Suspects; n != 1 {
+				t.Errorf("%d suspects, want one", n)
+			}
+		})
+	}
+}
+
+// A suspect that needs longer than a short try has it in the end.
+func TestASuspectHasLongerTries(t *testing.T) {
+	var millis atomic.Int64
+	millis.Store(60_000)
+	w, bad := newSlow(t, func(ctx context.Context, tx *outbox.Tx) error {
+		_, err := tx.Exec(ctx, `select pg_sleep($1::float8 / 1000)`, millis.Load())
+		return err
+	})
+	id, raw := event(t)
+	other, second := event(t)
+	*bad = id
+	batch := messages(raw, second)
+	if err := w.inbox.Handle(t.Context(), batch); err != nil || batch[0].Verdict != inbox.Again {
+		t.Fatalf("verdict %v, %v", batch[0].Verdict, err)
+	}
+	millis.Store(700)
+	w.deliver(inbox.Done, raw)
+	w.wantEffects(id, other)
+	if s := w.inbox.Stats(); s.Suspects != 0 {
+		t.Errorf("%d suspects are left", s.Suspects)
+	}
 }

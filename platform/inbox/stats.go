@@ -1,6 +1,9 @@
 package inbox
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Stats counts events since the start.
 type Stats struct {
@@ -10,6 +13,9 @@ type Stats struct {
 	Stored int64
 	// Stopped is 1 while events that fail are not parked.
 	Stopped int64
+	// Suspects are the events that others are in the way of, or that take too long;
+	// SuspectsOldest is for how many seconds the oldest is one.
+	Suspects, SuspectsOldest int64
 	// Batches is the number of transactions that handled them.
 	Batches int64
 }
@@ -34,7 +40,9 @@ func (in *Inbox) Stats() Stats {
 	if in.Alarm() != nil {
 		stopped = 1
 	}
+	suspects, oldest := in.suspects.stats(time.Now())
 	return Stats{
+		Suspects: int64(suspects), SuspectsOldest: int64(oldest.Seconds()),
 		Stored: in.stored.Load(), Stopped: stopped,
 		Handled: c.handled.Load(), Duplicates: c.duplicates.Load(), Again: c.again.Load(),
 		Parked: c.parked.Load(), Batches: c.batches.Load(),

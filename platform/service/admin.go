@@ -118,6 +118,8 @@ func (p *process) expose() {
 	m.Counter("inbox_again_total", "Events sent back to be delivered again.", func() int64 { return p.inbox.Stats().Again })
 	m.Counter("inbox_parked_total", "Events parked.", func() int64 { return p.inbox.Stats().Parked })
 	m.Gauge("parked_events", "Events that are parked, 100,000 at most.", func() int64 { return p.inbox.Stats().Stored })
+	m.Gauge("inbox_suspects", "Events that others are in the way of, or that take too long; they are tried apart.", func() int64 { return p.inbox.Stats().Suspects })
+	m.Gauge("inbox_suspects_oldest_seconds", "For how long the oldest of these has been one.", func() int64 { return p.inbox.Stats().SuspectsOldest })
 	m.Gauge("inbox_parking_stopped", "1 while events that fail are delivered again instead of being parked.", func() int64 { return p.inbox.Stats().Stopped })
 	m.Counter("inbox_transactions_total", "Transactions that handled events.", func() int64 { return p.inbox.Stats().Batches })
 	m.Gauge("http_connections", "Connections of the public port.", func() int64 { return p.http.Stats().Open })
