@@ -3,6 +3,7 @@ package inbox
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -18,9 +19,11 @@ import (
 const (
 	retention  = 15 * 24 * time.Hour // longer than any broker keeps a message
 	daysAhead  = 7
-	pruneFirst = 20 * time.Second // after the start, when others want the processor
+	pruneFirst = 20 * time.Second // after the start, when others want the processor, and after a failure
 	pruneEvery = 10 * time.Minute
 	pruneBatch = 5_000
+	// firstDaysFor is how long the start may wait for partitions.
+	firstDaysFor = 5 * time.Second
 
 	day = 24 * time.Hour
 	// lateFrom is the age of an id at which it is late: its day's partition is kept for
@@ -29,33 +32,58 @@ const (
 	lateUntil = 60 * day
 )
 
+// firstDays makes the partitions that are missing at the start, before events come in:
+// the more of a day's ids are in the default partition, the longer they take to move.
+func (in *Inbox) firstDays(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, firstDaysFor)
+	defer cancel()
+	if err := makeDays(ctx, in.cfg.Pool, time.Now()); err != nil {
+		in.cfg.Log.WarnContext(ctx, "the days ahead of the inbox are not prepared; will try again", "err", err)
+	}
+}
+
 func (in *Inbox) pruneLoop(ctx context.Context) {
-	for wait := pruneFirst; pgtx.Sleep(ctx, wait) == nil; wait = pruneEvery {
+	for wait := pruneFirst; pgtx.Sleep(ctx, wait) == nil; {
+		wait = pruneEvery
 		if err := prune(ctx, in.cfg.Pool, time.Now()); err != nil && ctx.Err() == nil {
 			// Somebody was writing, most likely. There is a week for it.
+			wait = pruneFirst
 			in.cfg.Log.WarnContext(ctx, "handled events are not forgotten, or the days ahead not prepared; will try again", "err", err)
 		}
 	}
 }
 
 // prune makes the partitions of the days ahead and forgets what no broker can repeat.
-// Several replicas may do so at once.
+// Several replicas may do so at once. What fails does not keep the rest from being done.
 func prune(ctx context.Context, pool *pgxpool.Pool, now time.Time) error {
-	for ahead := range daysAhead + 1 {
+	return errors.Join(makeDays(ctx, pool, now), dropDays(ctx, pool), forget(ctx, pool))
+}
+
+// makeDays begins with the farthest day: the next ones have been made, as a rule, and
+// where they have not, theirs are the ids in the default partition.
+func makeDays(ctx context.Context, pool *pgxpool.Pool, now time.Time) (failed error) {
+	for ahead := daysAhead; ahead >= 0; ahead-- {
 		var made bool
 		if err := pool.QueryRow(ctx, `select inbox_add_day($1)`, now.UTC().AddDate(0, 0, ahead)).Scan(&made); err != nil {
-			return fmt.Errorf("make inbox partition: %w", err)
+			failed = errors.Join(failed, fmt.Errorf("make inbox partition %d days ahead: %w", ahead, err))
 		}
 	}
+	return failed
+}
+
+func dropDays(ctx context.Context, pool *pgxpool.Pool) error {
 	for {
 		var dropped *string
 		if err := pool.QueryRow(ctx, `select inbox_drop_day($1)`, retention).Scan(&dropped); err != nil {
 			return fmt.Errorf("drop inbox partition: %w", err)
 		}
 		if dropped == nil {
-			break
+			return nil
 		}
 	}
+}
+
+func forget(ctx context.Context, pool *pgxpool.Pool) error {
 	for {
 		var n int64
 		if err := pool.QueryRow(ctx, `select inbox_forget($1, $2)`, retention, pruneBatch).Scan(&n); err != nil {

@@ -120,6 +120,7 @@ func New(cfg Config) *Inbox {
 // Run handles deliveries, and forgets ids no broker can repeat, until ctx ends
 // and all that was taken in is done.
 func (in *Inbox) Run(ctx context.Context) error {
+	in.firstDays(ctx)
 	var beside sync.WaitGroup
 	beside.Go(func() { in.pruneLoop(ctx) })
 	beside.Go(func() { in.watchLoop(ctx) })

@@ -222,3 +222,67 @@ func TestTheMigrationKeepsWhatWasHandled(t *testing.T) {
 		t.Errorf("it is in %s, %v", place, err)
 	}
 }
+
+// A day that has no partition yet gets one while its ids keep coming in.
+func TestADayIsMadeWhileItsEventsComeIn(t *testing.T) {
+	pool := pgtest.Open(t, pgtest.None)
+	now := time.Now()
+	if _, err := pgtest.Owner(t, pool).Exec(t.Context(), `drop table `+partition(now)); err != nil {
+		t.Fatal(err)
+	}
+	ids := make(chan uuid.UUID, 1_000_000)
+	ctx, cancel := context.WithCancel(t.Context())
+	var replicas sync.WaitGroup
+	for range 3 {
+		replicas.Go(func() {
+			for ctx.Err() == nil {
+				some := []uuid.UUID{idAt(now), idAt(now), idAt(now)}
+				if handle(t, pool, some...) != len(some) {
+					t.Error("not each id was entered")
+				}
+				ids <- some[0]
+			}
+		})
+	}
+	first := <-ids
+	var err error
+	for range 10 {
+		if err = prune(t.Context(), pool, now); err == nil {
+			break
+		}
+	}
+	cancel()
+	replicas.Wait()
+	if err != nil {
+		t.Error(err)
+	}
+	if place := placeOf(t, pool, first); place != partition(now) {
+		t.Errorf("the first id is in %s", place)
+	}
+}
+
+// While no partition can be made, old rows are forgotten all the same.
+func TestPruneGoesOnAfterAFailure(t *testing.T) {
+	pool := pgtest.Open(t, pgtest.None)
+	owner := pgtest.Owner(t, pool)
+	now := time.Now()
+	old := uuid.New()
+	enterAt(t, pool, old, now.AddDate(0, 0, -16))
+	if _, err := owner.Exec(t.Context(), `drop table `+partition(now)); err != nil {
+		t.Fatal(err)
+	}
+	tx, err := owner.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.Background()) }()
+	if _, err := tx.Exec(t.Context(), `lock table inbox_default in row exclusive mode`); err != nil {
+		t.Fatal(err)
+	}
+	if err := prune(t.Context(), pool, now); err == nil {
+		t.Error("prune = nil, though the default partition is locked")
+	}
+	if place := placeOf(t, pool, old); place != "" {
+		t.Errorf("the old id is still in %s", place)
+	}
+}

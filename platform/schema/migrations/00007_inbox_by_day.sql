@@ -33,7 +33,8 @@ $$;
 
 -- inbox_add_day makes the partition of a day, and reports whether there was none. One
 -- caller at a time does so. Rows of that day that are in the default partition move.
--- It waits a moment for whoever writes to that one, and fails otherwise.
+-- Both tables are locked first, so that no such row comes in meanwhile; whoever writes
+-- to them is waited for a moment, and it fails otherwise.
 -- +goose StatementBegin
 create function inbox_add_day(day date) returns boolean language plpgsql security definer
 set search_path = public, pg_temp set lock_timeout = '100ms' as $$
@@ -48,6 +49,7 @@ begin
     if to_regclass(name) is not null or not pg_try_advisory_xact_lock(hashtext('inbox partitions')) then
         return false;
     end if;
+    lock table only inbox, inbox_default in access exclusive mode;
     execute format('create table %I (like inbox including defaults including constraints)', name);
     execute format('with moved as (
             delete from inbox_default where event_id >= $1 and event_id < $2 returning event_id, consumer, handled_at)
