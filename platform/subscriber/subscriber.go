@@ -9,16 +9,17 @@ import (
 	"crypto/subtle"
 	"log/slog"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	runtimev1 "github.com/dapr/dapr/pkg/proto/runtime/v1"
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc/filters"
+	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"quadrille.internal/platform/inbox"
@@ -31,14 +32,19 @@ const (
 	bulkSize = 200
 	bulkWait = 5 // milliseconds
 
-	// maxMessage is what one delivery may hold, maxInFlight what all deliveries under
-	// way may: several topics deliver at once.
+	// maxMessage is what one delivery may hold, as daprd's maxBodySize has it (a larger
+	// one would come for ever), maxInFlight what all deliveries under way may: several
+	// topics deliver at once. A delivery waits for patience until there is room.
 	maxMessage  = 32 << 20
 	maxInFlight = 32 << 20
-	// Bounds for a port that one sidecar uses, with a connection or two.
-	maxStreams     = 128
-	maxHeader      = 64 << 10
-	connectTimeout = 5 * time.Second
+	patience    = 5 * time.Second
+	// Bounds for a port that one sidecar uses, with a connection or two. A message is
+	// read whole before it is counted, so streams bound memory too: a few deliveries of
+	// each topic, and as many calls of other apps.
+	streamsPerTopic = 4
+	streamsForCalls = 32
+	maxHeader       = 64 << 10
+	connectTimeout  = 5 * time.Second
 )
 
 // Handler has the effects of delivered messages: an inbox.Inbox.
@@ -56,9 +62,11 @@ type Config struct {
 	// Token is what daprd proves itself with, or "" for no check.
 	Token   string
 	Handler Handler
-	// MaxBytes bounds the payloads under way; beyond it deliveries are refused, which
-	// has daprd deliver them again. 0 means 32 MiB.
+	// MaxBytes bounds the payloads under way; beyond it deliveries wait for their turn,
+	// then they are refused, which has daprd deliver them again. 0 means 32 MiB.
 	MaxBytes int64
+	// Patience is how long a delivery waits for its turn; 0 means 5 s.
+	Patience time.Duration
 	// Register adds the app's own gRPC services, which other apps call through the
 	// sidecars, or is nil.
 	Register func(grpc.ServiceRegistrar)
@@ -70,15 +78,16 @@ type Server struct {
 	runtimev1.UnimplementedAppCallbackServer
 	runtimev1.UnimplementedAppCallbackHealthCheckServer
 	cfg   Config
-	bytes byteBudget
+	bytes *semaphore.Weighted // has MaxBytes
 }
 
 // NewGRPC returns a gRPC server with the callbacks registered.
 func NewGRPC(cfg Config) *grpc.Server {
-	s := &Server{cfg: cfg, bytes: byteBudget{max: cmp.Or(cfg.MaxBytes, maxInFlight)}}
-	g := grpc.NewServer(grpc.UnaryInterceptor(s.guard),
+	cfg.MaxBytes, cfg.Patience = cmp.Or(cfg.MaxBytes, maxInFlight), cmp.Or(cfg.Patience, patience)
+	s := &Server{cfg: cfg, bytes: semaphore.NewWeighted(cfg.MaxBytes)}
+	g := grpc.NewServer(grpc.InTapHandle(s.admit), grpc.UnaryInterceptor(s.guard),
 		grpc.StatsHandler(otelgrpc.NewServerHandler(otelgrpc.WithFilter(filters.Not(filters.ServicePrefix("dapr."))))),
-		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(s.maxStreams()),
 		grpc.MaxHeaderListSize(maxHeader), grpc.ConnectionTimeout(connectTimeout))
 	runtimev1.RegisterAppCallbackServer(g, s)
 	runtimev1.RegisterAppCallbackHealthCheckServer(g, s)
@@ -95,7 +104,20 @@ var tokenless = map[string]bool{
 	runtimev1.AppCallbackHealthCheck_HealthCheck_FullMethodName: true,
 }
 
-// guard checks the token and turns a panic into a retry.
+func (s *Server) maxStreams() uint32 {
+	return uint32(streamsForCalls + streamsPerTopic*len(Subscribed(s.cfg.App, s.cfg.Topics))) //nolint:gosec // a few topics
+}
+
+// admit checks the token before the message is read. It runs on the connection's
+// goroutine and must not block.
+func (s *Server) admit(ctx context.Context, info *tap.Info) (context.Context, error) {
+	if !tokenless[info.FullMethodName] && !s.authentic(info.Header) {
+		return ctx, status.Error(codes.Unauthenticated, "dapr-api-token is missing or wrong; daprd and app need the same APP_API_TOKEN")
+	}
+	return ctx, nil
+}
+
+// guard turns a panic into a retry.
 func (s *Server) guard(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -103,17 +125,14 @@ func (s *Server) guard(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 			resp, err = nil, status.Error(codes.Internal, "callback panicked")
 		}
 	}()
-	if !tokenless[info.FullMethod] && !s.authentic(ctx) {
-		return nil, status.Error(codes.Unauthenticated, "dapr-api-token is missing or wrong; daprd and app need the same APP_API_TOKEN")
-	}
 	return next(ctx, req)
 }
 
-func (s *Server) authentic(ctx context.Context) bool {
+func (s *Server) authentic(header metadata.MD) bool {
 	if s.cfg.Token == "" {
 		return true
 	}
-	for _, v := range metadata.ValueFromIncomingContext(ctx, "dapr-api-token") {
+	for _, v := range header.Get("dapr-api-token") {
 		if subtle.ConstantTimeCompare([]byte(v), []byte(s.cfg.Token)) == 1 {
 			return true
 		}
@@ -189,20 +208,31 @@ func (s *Server) deliver(ctx context.Context, topic string, batch []*inbox.Messa
 	for _, m := range batch {
 		size += int64(len(m.Payload))
 	}
-	if !s.bytes.take(size) {
+	// One that is larger than the bound waits until it is alone.
+	size = min(size, s.cfg.MaxBytes)
+	if err := s.takeTurn(ctx, size); err != nil {
 		s.cfg.Log.WarnContext(ctx, "too many bytes of events under way, daprd will deliver again",
-			"topic", topic, "events", len(batch), "bytes", size)
+			"topic", topic, "events", len(batch), "bytes", size, "err", err)
 		return status.Error(codes.Unavailable, "too many bytes of events are under way; deliver again")
 	}
-	defer s.bytes.give(size)
+	defer s.bytes.Release(size)
 	if topic == s.deadLetter() {
 		s.cfg.Handler.HandleDead(ctx, batch)
 		return nil
 	}
-	if err := s.cfg.Handler.Handle(ctx, batch); err != nil {
+	// daprd may give up earlier, but the payloads are in use until the handler is done.
+	if err := s.cfg.Handler.Handle(context.WithoutCancel(ctx), batch); err != nil {
 		return status.Error(codes.Unavailable, err.Error())
 	}
 	return nil
+}
+
+// takeTurn waits for room, first come first served, so that small deliveries do not
+// pass a large one for ever.
+func (s *Server) takeTurn(ctx context.Context, size int64) error {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Patience)
+	defer cancel()
+	return s.bytes.Acquire(ctx, size)
 }
 
 func answer(m *inbox.Message) runtimev1.TopicEventResponse_TopicEventResponseStatus {
@@ -216,25 +246,3 @@ func answer(m *inbox.Message) runtimev1.TopicEventResponse_TopicEventResponseSta
 func (s *Server) HealthCheck(context.Context, *emptypb.Empty) (*runtimev1.HealthCheckResponse, error) {
 	return &runtimev1.HealthCheckResponse{}, nil
 }
-
-// byteBudget bounds the bytes of deliveries under way.
-type byteBudget struct {
-	max  int64
-	used atomic.Int64
-}
-
-// take takes n bytes where there is room. When nothing else is under way there is
-// room for a delivery of any size: it would come again for ever otherwise.
-func (b *byteBudget) take(n int64) bool {
-	for {
-		used := b.used.Load()
-		if used > 0 && used+n > b.max {
-			return false
-		}
-		if b.used.CompareAndSwap(used, used+n) {
-			return true
-		}
-	}
-}
-
-func (b *byteBudget) give(n int64) { b.used.Add(-n) }

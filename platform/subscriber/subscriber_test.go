@@ -43,10 +43,15 @@ const (
 // dial serves the callbacks and returns what daprd has: a connection to them.
 func dial(t *testing.T, handler subscriber.Handler) *grpc.ClientConn {
 	t.Helper()
-	server := subscriber.NewGRPC(subscriber.Config{
+	return connect(t, subscriber.NewGRPC(subscriber.Config{
 		App: "order", Topics: []string{topic, events.TypePaymentFailed}, Token: token, Handler: handler,
 		Log: slog.New(slog.DiscardHandler),
-	})
+	}))
+}
+
+// connect serves on a port of its own until the test ends.
+func connect(t *testing.T, server *grpc.Server) *grpc.ClientConn {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
