@@ -20,6 +20,9 @@ const (
 	// heldFor is how long an event that failed counts as failing still, once it does
 	// not come again: another replica may have handled it.
 	heldFor = 30 * time.Second
+	// failedFor is how long a failure counts for those of later ones: a few bad events
+	// of a rare topic within weeks are not one after another.
+	failedFor = 10 * time.Minute
 	// maxHeld bounds what is known of events that fail.
 	maxHeld = 10_000
 	// acceptFor is how long an operator's word holds that failing events be parked.
@@ -38,8 +41,8 @@ type breaker struct {
 	noted atomic.Bool // anything of the below, so that success costs nothing
 
 	mu sync.Mutex
-	// failed since the last success, by topic; under "" those of all topics.
-	failed map[string]map[uuid.UUID]struct{}
+	// failed since the last success, by topic, and when last; under "" those of all topics.
+	failed map[string]map[uuid.UUID]time.Time
 	// held are the events that came and were not parked.
 	held     map[uuid.UUID]*heldEvent
 	accepted map[uuid.UUID]time.Time // until when
@@ -54,7 +57,7 @@ type heldEvent struct {
 
 func newBreaker(consumer string, log *slog.Logger) *breaker {
 	return &breaker{
-		consumer: consumer, log: log, failed: make(map[string]map[uuid.UUID]struct{}),
+		consumer: consumer, log: log, failed: make(map[string]map[uuid.UUID]time.Time),
 		held: make(map[uuid.UUID]*heldEvent), accepted: make(map[uuid.UUID]time.Time),
 	}
 }
@@ -73,8 +76,9 @@ func (b *breaker) refuse(ctx context.Context, id uuid.UUID, topic string, cause 
 	}
 	defect := pgtx.Defect(cause)
 	if !defect {
-		b.count("", id)
-		b.count(topic, id)
+		b.age(now)
+		b.count("", id, now)
+		b.count(topic, id, now)
 		if !b.open(topic) {
 			return false
 		}
@@ -98,14 +102,32 @@ func alarmOf(consumer, topic string, cause error, defect bool) error {
 	return fmt.Errorf("%s; mend the cause, or have the failing events parked with quad parked accept %s: %w", why, consumer, cause)
 }
 
-func (b *breaker) count(key string, id uuid.UUID) {
+func (b *breaker) count(key string, id uuid.UUID, now time.Time) {
 	ids := b.failed[key]
 	if ids == nil {
-		ids = make(map[uuid.UUID]struct{}, stopAfter)
+		ids = make(map[uuid.UUID]time.Time, stopAfter)
 		b.failed[key] = ids
 	}
 	if len(ids) < stopAfter {
-		ids[id] = struct{}{}
+		ids[id] = now
+	}
+}
+
+// age forgets failures of long ago, but not those that stopped parking: that they
+// do not come again is no success.
+func (b *breaker) age(now time.Time) {
+	for key, ids := range b.failed {
+		if len(ids) >= stopAfter {
+			continue
+		}
+		for id, last := range ids {
+			if now.Sub(last) > failedFor {
+				delete(ids, id)
+			}
+		}
+		if len(ids) == 0 {
+			delete(b.failed, key)
+		}
 	}
 }
 
@@ -169,6 +191,7 @@ func (b *breaker) settle(ctx context.Context, now time.Time) {
 			delete(b.accepted, id)
 		}
 	}
+	b.age(now)
 	for key, ids := range b.failed {
 		if len(ids) >= stopAfter && !held[key] {
 			delete(b.failed, key)

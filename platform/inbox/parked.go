@@ -72,6 +72,18 @@ func insertParked(ctx context.Context, pool *pgxpool.Pool, p Parked) error {
 	return nil
 }
 
+// updateParked notes another failure of an event that is parked; one that was discarded
+// or handled meanwhile stays so.
+func updateParked(ctx context.Context, pool *pgxpool.Pool, p Parked) error {
+	_, err := pool.Exec(ctx, `
+		update parked set cause = $3, attempts = attempts + $4, tried_at = now()
+		where consumer = $1 and event_id = $2`, p.Consumer, p.EventID, p.Cause, p.Attempts)
+	if err != nil {
+		return fmt.Errorf("note the cause: %w", err)
+	}
+	return nil
+}
+
 const parkedColumns = `consumer, event_id, topic, cause, attempts, traceparent, payload, parked_at, tried_at`
 
 // Cursor is a place in the list of parked events.

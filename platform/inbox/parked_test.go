@@ -218,3 +218,34 @@ func TestReplayOfWhatWasHandledMeanwhile(t *testing.T) {
 		t.Error("it is still parked")
 	}
 }
+
+// An event that is discarded while a replay of it fails stays discarded.
+func TestAFailedReplayDoesNotParkAgain(t *testing.T) {
+	var w *world
+	w, id := parkOne(t, func(_ context.Context, _ *outbox.Tx, batch []inbox.Delivery) error {
+		return discards{func() {
+			if err := w.inbox.Discard(context.Background(), batch[0].ID, "ann", "sent twice"); err != nil {
+				t.Error(err)
+			}
+		}}
+	})
+	if err := w.inbox.Replay(t.Context(), id); err == nil {
+		t.Error("Replay = nil")
+	}
+	if n := w.count("parked"); n != 0 {
+		t.Errorf("%d are parked, though it was discarded", n)
+	}
+}
+
+// discards is an error that does something when it is compared, which the replay does
+// between its transaction's end and noting the cause.
+type discards struct{ do func() }
+
+func (discards) Error() string { return "failed" }
+
+func (d discards) Is(target error) bool {
+	if target == inbox.ErrNotParked { //nolint:errorlint // that very one
+		d.do()
+	}
+	return false
+}

@@ -40,7 +40,9 @@ func (in *Inbox) Replay(ctx context.Context, id uuid.UUID) error {
 	if err == nil || m.Payload == nil || errors.Is(err, ErrNotParked) {
 		return err
 	}
-	if perr := insertParked(ctx, in.cfg.Pool, parkedOf(in.cfg.Consumer, m, err)); perr != nil {
+	p := parkedOf(in.cfg.Consumer, m, err)
+	p.EventID = id
+	if perr := updateParked(ctx, in.cfg.Pool, p); perr != nil {
 		return fmt.Errorf("replay: %w (and the new cause was not noted: %w)", err, perr)
 	}
 	return fmt.Errorf("replay: %w", err)
