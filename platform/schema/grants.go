@@ -27,38 +27,25 @@ var kept = map[string]string{
 // grantable privileges are those that change no schema.
 var grantable = []string{"delete", "insert", "select", "update"}
 
-// grant gives the role exactly the privileges that it needs on all that there is. What
-// has them already is not touched.
+// grant gives the role exactly the privileges that it needs on all that there is, and
+// notes it. What has them already is not touched.
 func (m *migration) grant(ctx context.Context, conn *pgx.Conn) error {
-	if m.AnyRole && (m.Role == "" || m.Role == conn.Config().User) {
+	if m.ownerServes(conn) {
 		m.Log.WarnContext(ctx, "the service runs as the owner of its database, so it gets no privileges of its own", "role", conn.Config().User)
 		return nil
 	}
 	newer, err := m.grantedByNewer(ctx, conn)
+	if newer {
+		m.Log.WarnContext(ctx, "newer code has migrated this database, so privileges stay as they are")
+	}
 	if err != nil || newer {
 		return err
 	}
 	return pgtx.Run(ctx, conn, func(ctx context.Context, tx pgx.Tx) error {
-		statements, err := m.differences(ctx, tx)
-		if err != nil {
+		if err := m.grantMissing(ctx, tx, true); err != nil {
 			return err
 		}
-		for _, sql := range statements {
-			if _, err := tx.Exec(ctx, sql); err != nil {
-				return fmt.Errorf("%s: %w", sql, err)
-			}
-		}
-		if len(statements) > 0 {
-			left, err := m.differences(ctx, tx)
-			if err != nil {
-				return err
-			}
-			if len(left) > 0 {
-				return fmt.Errorf("without effect, as another role granted or owns it; as superuser: %s", strings.Join(left, "; "))
-			}
-			m.Log.InfoContext(ctx, "granted privileges", "role", m.Role, "statements", len(statements))
-		}
-		_, err = tx.Exec(ctx, `
+		_, err := tx.Exec(ctx, `
 			insert into schema_grants (role, kit, service) values ($1, $2, $3)
 			on conflict (role) do update set kit = excluded.kit, service = excluded.service, granted_at = now()
 			where (schema_grants.kit, schema_grants.service) <> (excluded.kit, excluded.service)`,
@@ -67,19 +54,61 @@ func (m *migration) grant(ctx context.Context, conn *pgx.Conn) error {
 	})
 }
 
+// grantSoFar is grant between two migrations, where not all tables are there yet.
+func (m *migration) grantSoFar(ctx context.Context, conn *pgx.Conn) error {
+	if m.ownerServes(conn) {
+		return nil
+	}
+	var ready bool // or no service runs yet
+	if err := conn.QueryRow(ctx, `select to_regclass('public.schema_grants') is not null`).Scan(&ready); err != nil || !ready {
+		return err
+	}
+	if newer, err := m.grantedByNewer(ctx, conn); err != nil || newer {
+		return err
+	}
+	return pgtx.Run(ctx, conn, func(ctx context.Context, tx pgx.Tx) error { return m.grantMissing(ctx, tx, false) })
+}
+
+func (m *migration) ownerServes(conn *pgx.Conn) bool {
+	return m.AnyRole && (m.Role == "" || m.Role == conn.Config().User)
+}
+
+// grantMissing gives and takes what differs. All that Grants names must be there when
+// the schema is whole.
+func (m *migration) grantMissing(ctx context.Context, tx pgx.Tx, whole bool) error {
+	statements, err := m.differences(ctx, tx, whole)
+	if err != nil {
+		return err
+	}
+	for _, sql := range statements {
+		if _, err := tx.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("%s: %w", sql, err)
+		}
+	}
+	if len(statements) == 0 {
+		return nil
+	}
+	left, err := m.differences(ctx, tx, whole)
+	if err != nil {
+		return err
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("without effect, as another role granted or owns it; as superuser: %s", strings.Join(left, "; "))
+	}
+	m.Log.InfoContext(ctx, "granted privileges", "role", m.Role, "statements", len(statements))
+	return nil
+}
+
 // grantedByNewer reports whether newer code has granted already: it knows tables that
 // this code does not, and how little of them the role may have.
 func (m *migration) grantedByNewer(ctx context.Context, conn *pgx.Conn) (newer bool, err error) {
 	err = conn.QueryRow(ctx, `select exists (select from schema_grants where role = $1 and (kit > $2 or service > $3))`,
 		m.Role, m.parts[0].version(), m.parts[1].version()).Scan(&newer)
-	if newer {
-		m.Log.WarnContext(ctx, "newer code has migrated this database, so privileges stay as they are")
-	}
 	return newer, err
 }
 
 // differences are the statements that are missing until the role has what it should.
-func (m *migration) differences(ctx context.Context, tx pgx.Tx) ([]string, error) {
+func (m *migration) differences(ctx context.Context, tx pgx.Tx, whole bool) ([]string, error) {
 	general, err := m.generalDifferences(ctx, tx)
 	if err != nil {
 		return nil, err
@@ -93,7 +122,7 @@ func (m *migration) differences(ctx context.Context, tx pgx.Tx) ([]string, error
 		return nil, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.Grants)) {
-		if !tables[name] && !functions[name] {
+		if whole && !tables[name] && !functions[name] {
 			return nil, fmt.Errorf("the service's Grants name %s, which does not exist", name)
 		}
 	}

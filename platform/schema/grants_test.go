@@ -1,6 +1,7 @@
 package schema_test
 
 import (
+	"context"
 	"io/fs"
 	"strings"
 	"testing"
@@ -131,4 +132,33 @@ func TestTablesOfAnotherOwnerAreNamed(t *testing.T) {
 	}
 	d.exec(admin, `reassign owned by `+pgtest.RuntimeRole+` to `+ownerOf(d))
 	d.migrate(migrations("select 1;"))
+}
+
+// A migration that replaces a table leaves the services that run no rights on it, and
+// a later one may wait for its lock for minutes.
+func TestServicesKeepTheirRightsWhileALaterMigrationWaits(t *testing.T) {
+	d := newDatabase(t)
+	first := "create table stock (sku text); create table orders (id int);"
+	d.migrate(migrations(first))
+	service, reader := d.connect(d.Runtime), d.connect(d.Runtime)
+	d.exec(service, `select sku from stock`)
+	d.exec(reader, `begin; select count(*) from orders`)
+	o := d.options(migrations(first,
+		"create table stock2 (sku text, held int); drop table stock; alter table stock2 rename to stock;",
+		"alter table orders add paid text; create table ledger (id int);"))
+	o.Grants = map[string]string{"ledger": "select, insert"} // is not there yet
+	ended := make(chan error, 1)
+	go func() { ended <- schema.Migrate(context.Background(), o) }()
+	eventually(t, "it does not get its lock", func() bool { return d.log.has("a lock is taken, trying again") })
+	if _, err := service.Exec(t.Context(), `insert into stock (sku) values ('a')`); err != nil {
+		t.Errorf("a service while a migration waits: %v", err)
+	}
+	d.exec(reader, `commit`)
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	d.exec(service, `insert into ledger (id) values (1)`)
+	if _, err := service.Exec(t.Context(), `delete from ledger`); state(err) != "42501" {
+		t.Errorf("delete from ledger: %v, want no right", err)
+	}
 }

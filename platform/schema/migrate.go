@@ -95,10 +95,7 @@ func (m *migration) run(ctx context.Context) error {
 			return fmt.Errorf("migrate %s tables: %w", p.name, err)
 		}
 	}
-	err := m.persist(ctx, func() error {
-		return m.do(ctx, func(ctx context.Context, conn *pgx.Conn) error { return m.grant(ctx, conn) })
-	})
-	if err != nil {
+	if err := m.persist(ctx, func() error { return m.do(ctx, m.grant) }); err != nil {
 		return fmt.Errorf("grant privileges to %s: %w", m.Role, err)
 	}
 	return m.warnOfInvalidIndexes(ctx)
@@ -127,6 +124,10 @@ func (m *migration) apply(ctx context.Context, p part) error {
 		}
 		if err := m.persist(ctx, func() error { return m.applyOne(ctx, provider, p, current) }); err != nil {
 			return err
+		}
+		// The services that run may need what it replaced, and the next one may wait long.
+		if err := m.persist(ctx, func() error { return m.do(ctx, m.grantSoFar) }); err != nil {
+			return fmt.Errorf("grant privileges to %s: %w", m.Role, err)
 		}
 	}
 }
