@@ -3,6 +3,7 @@ package rest
 import (
 	"bytes"
 	"container/list"
+	"context"
 	"encoding/json"
 	"io"
 	"net"
@@ -64,11 +65,17 @@ func NewConnLimit(ln net.Listener, n int) *ConnLimit {
 // end after their answer, so that everyone gets a turn and not only the first.
 func (l *ConnLimit) Server(h http.Handler) *http.Server {
 	srv := NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, ok := r.Context().Value(connKey{}).(*limitedConn); ok {
+			l.setBusy(c) // a pipelined request was read with the one before
+		}
 		if l.crowded() {
 			w.Header().Set("Connection", "close")
 		}
 		h.ServeHTTP(w, r)
 	}))
+	srv.ConnContext = func(ctx context.Context, nc net.Conn) context.Context {
+		return context.WithValue(ctx, connKey{}, nc)
+	}
 	srv.ConnState = func(nc net.Conn, state http.ConnState) {
 		if c, ok := nc.(*limitedConn); ok && state == http.StateIdle {
 			l.setIdle(c)
@@ -76,6 +83,9 @@ func (l *ConnLimit) Server(h http.Handler) *http.Server {
 	}
 	return srv
 }
+
+// connKey is where a request's context has its connection.
+type connKey struct{}
 
 // Stats returns the counts.
 func (l *ConnLimit) Stats() ConnStats {

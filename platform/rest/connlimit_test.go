@@ -236,6 +236,29 @@ func TestBusyConnectionsDoNotGiveWay(t *testing.T) {
 	}
 }
 
+// The second of two requests that come together is read with the first.
+func TestAPipelinedRequestDoesNotGiveWay(t *testing.T) {
+	s := serve(t, 2)
+	busy := connect(t, s.addr)
+	if _, err := io.WriteString(busy, "GET / HTTP/1.1\r\nHost: shop\r\n\r\nGET /slow HTTP/1.1\r\nHost: shop\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	<-s.asked
+	other := connect(t, s.addr).post("/slow")
+	<-s.asked
+	if st := s.limit.Stats(); st.Idle != 0 {
+		t.Errorf("stats %+v while requests are under way", st)
+	}
+	if a := connect(t, s.addr).post("/").reply(); a.status != http.StatusServiceUnavailable {
+		t.Errorf("a newcomer got %+v, want 503", a)
+	}
+	s.reply <- struct{}{}
+	s.reply <- struct{}{}
+	busy.wantReply()
+	busy.wantReply()
+	other.wantReply()
+}
+
 // Connections that were opened and send nothing hold their place for a second.
 func TestSilentConnectionsGiveWay(t *testing.T) {
 	s := serve(t, 3)
