@@ -25,9 +25,9 @@ const (
 type pace struct {
 	// whole is for all of it, part for what is left of one that did not succeed.
 	whole, part pgtx.Limits
-	// dividing is how long it is divided, once an event was found that others are in
-	// the way of: so each division makes the next one easier. What fails later comes
-	// again.
+	// dividing is how long it is divided, and longer until one event was found that
+	// others are in the way of: so each division makes the next one easier. What fails
+	// later comes again.
 	dividing time.Duration
 }
 
