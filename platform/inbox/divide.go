@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"go.opentelemetry.io/otel/codes"
@@ -123,6 +124,9 @@ var errSlow = errors.New("took too long")
 // attempt is apply in one and a half times as long as a statement may take: however
 // a batch fails, there must be time left to divide it.
 func (r *run) attempt(ctx context.Context, batch []*Message, limits pgtx.Limits) error {
+	// Of two that wait for each other one must give up first, before PostgreSQL would
+	// look for a deadlock.
+	limits.Lock = limits.Lock/2 + rand.N(limits.Lock/2+1) //nolint:gosec // jitter needs no secrecy
 	mine, cancel := context.WithTimeout(ctx, limits.Statement*3/2)
 	defer cancel()
 	err := r.apply(mine, batch, r.wary.Load(), limits)
@@ -135,6 +139,11 @@ func (r *run) attempt(ctx context.Context, batch []*Message, limits pgtx.Limits)
 // divide handles a batch, in halves where it fails as a whole.
 func (r *run) divide(ctx context.Context, batch []*Message, limits pgtx.Limits) {
 	err := r.attempt(ctx, batch, limits)
+	if len(batch) == 1 && limits == r.whole && pgtx.Contended(err) {
+		// Two replicas with the same event may have waited for each other until one gave
+		// up. The other one is done by now, or soon.
+		err = r.attempt(ctx, batch, r.part)
+	}
 	if r.failed.IsZero() {
 		r.failed = time.Now()
 	}

@@ -245,13 +245,19 @@ func (in *Inbox) enter(ctx context.Context, tx *outbox.Tx, batch []*Message, ask
 	}
 	ids := slices.Collect(maps.Keys(fresh))
 	if ask {
-		var err error
-		if fresh, err = insert(ctx, tx, in.cfg.Consumer, ids); err != nil {
+		had, err := known(ctx, tx, in.cfg.Consumer, ids)
+		if err != nil {
 			return nil, err
 		}
-	} else {
-		insertAll(tx, in.cfg.Consumer, ids)
+		for _, id := range had {
+			delete(fresh, id)
+		}
+		if len(fresh) == 0 {
+			return nil, nil
+		}
+		ids = slices.Collect(maps.Keys(fresh))
 	}
+	insertAll(tx, in.cfg.Consumer, ids)
 	noteLate(tx, ids, tx.Now)
 	deliveries := make([]Delivery, 0, len(fresh))
 	for _, m := range batch {

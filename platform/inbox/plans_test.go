@@ -21,7 +21,11 @@ func TestPlans(t *testing.T) {
 				if err := prune(t.Context(), explained, now); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := insert(t.Context(), explained, "order", []uuid.UUID{{1}, {2}}); err != nil {
+				ids := []uuid.UUID{{1}, {2}, uuid.Must(uuid.NewV7())}
+				if _, err := known(t.Context(), explained, "order", ids); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := explained.Exec(t.Context(), insertRows, ids, "order"); err != nil {
 					t.Fatal(err)
 				}
 				if _, err := in.GetParked(t.Context(), uuid.Max); err == nil {
