@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -14,6 +15,10 @@ const (
 	// claimFor is how long what a sweep found is left to the replica that found it.
 	claimFor    = 30 * time.Second
 	noteTimeout = time.Second
+	// A leader whose sidecar takes nothing for failsFor gives up the lease, and takes
+	// it again only when nobody else has within yieldFor.
+	failsFor = 10 * time.Second
+	yieldFor = 2 * time.Second
 )
 
 // One replica leads: its relay alone looks for what was not heard. The lease is a
@@ -25,14 +30,37 @@ const leads = ` exists (select from relay_leader where one and holder = $1 and u
 
 // lead takes or renews the lease.
 func (r *relay) lead(ctx context.Context) (bool, error) {
-	tag, err := r.pool.Exec(ctx, `
+	var free time.Duration // how long the lease must have been
+	if r.yields {
+		free = yieldFor
+	}
+	leads, err := moved(r.pool.Exec(ctx, `
 		update relay_leader set holder = $1, until = clock_timestamp() + $2
-		where one and (holder = $1 or until < clock_timestamp())`, r.holder, leaseFor)
+		where one and (holder = $1 and not $4::boolean or until < clock_timestamp() - $3::interval)`, r.holder, leaseFor, free, r.yields))
+	r.count.leads.Store(0)
 	if err != nil {
 		return false, fmt.Errorf("lead: %w", err)
 	}
-	r.count.leads.Store(tag.RowsAffected())
-	return tag.RowsAffected() > 0, nil
+	if leads {
+		r.yields = false
+		r.count.leads.Store(1)
+	}
+	return leads, nil
+}
+
+// yield lets a replica lead that can reach its sidecar, if this one cannot.
+func (r *relay) yield(ctx context.Context, now time.Time) error {
+	since := r.failing.Load()
+	if since == 0 || now.Sub(time.Unix(0, since)) < failsFor || r.count.leads.Load() == 0 {
+		return nil
+	}
+	if _, err := r.pool.Exec(ctx, `update relay_leader set until = clock_timestamp() where one and holder = $1`, r.holder); err != nil {
+		return fmt.Errorf("give up the lead: %w", err)
+	}
+	r.log.WarnContext(ctx, "relay gives up the lead: its sidecar takes nothing", "failing_since", time.Unix(0, since))
+	r.yields = true
+	r.failing.Store(now.UnixNano()) // as leader again it gets as long
+	return nil
 }
 
 // resign lets another replica lead at once.
@@ -49,11 +77,15 @@ func (r *relay) resign(ctx context.Context) {
 func (r *relay) sweep(ctx context.Context, now time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, relayTimeout)
 	defer cancel()
-	leader, err := r.lead(ctx)
-	if err != nil || !leader {
+	if err := r.yield(ctx, now); err != nil {
 		return err
 	}
 	for {
+		// Before each claim: a long sweep must not outlive its lease.
+		leader, err := r.lead(ctx)
+		if err != nil || !leader {
+			return err
+		}
 		room := cap(r.due) - len(r.due)
 		if room == 0 {
 			return nil
@@ -62,8 +94,8 @@ func (r *relay) sweep(ctx context.Context, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		for _, d := range found {
-			r.assign(ctx, d, now)
+		if err := r.assign(ctx, found, now); err != nil {
+			return err
 		}
 		if len(found) < room {
 			return nil
@@ -71,22 +103,44 @@ func (r *relay) sweep(ctx context.Context, now time.Time) error {
 	}
 }
 
-// assign has done what is to be done with an order.
-func (r *relay) assign(ctx context.Context, d dueOrder, now time.Time) {
-	queue := r.due
-	switch d.judge(now) {
-	case nothing:
-		r.note(ctx, d, calm)
-		return
-	case endsIt:
-		queue = r.ends
-	case tells:
+// assign has done what is to be done with orders.
+func (r *relay) assign(ctx context.Context, found []dueOrder, now time.Time) error {
+	var quiet []dueOrder
+	for _, d := range found {
+		queue := r.due
+		switch d.judge(now) {
+		case nothing:
+			quiet = append(quiet, d)
+			continue
+		case endsIt:
+			queue = r.ends
+		case tells:
+		}
+		select {
+		case queue <- d:
+		default:
+			r.note(ctx, d, full)
+		}
 	}
-	select {
-	case queue <- d:
-	default:
-		r.note(ctx, d, full)
+	return r.noteCalm(ctx, quiet, now)
+}
+
+// noteCalm records when to look again at orders for which there is nothing to do, all
+// in one statement: after an upgrade every order that waits is looked at once.
+func (r *relay) noteCalm(ctx context.Context, quiet []dueOrder, now time.Time) error {
+	if len(quiet) == 0 {
+		return nil
 	}
+	ids, versions, next := make([]uuid.UUID, len(quiet)), make([]int64, len(quiet)), make([]*time.Time, len(quiet))
+	for i, d := range quiet {
+		ids[i], versions[i] = d.id, d.version
+		_, next[i] = d.after(calm, now)
+	}
+	_, err := r.pool.Exec(ctx, `
+		update orders o set next_check_at = c.at
+		from unnest($2::uuid[], $3::bigint[], $4::timestamptz[]) c (id, version, at)
+		where o.id = c.id and o.version = c.version and o.ended_at is null and`+leads, r.holder, ids, versions, next)
+	return wrap("note orders that wait", err)
 }
 
 // claimSQL takes orders whose time has come, the longest due first. One that is just

@@ -50,6 +50,10 @@ type relay struct {
 	ends     chan dueOrder
 	endEvery time.Duration
 	count    relayStats
+	// failing is since when the sidecar takes nothing, in Unix nanoseconds; 0 while it does.
+	failing atomic.Int64
+	// yields is set from giving up the lead to having it again; the sweep's own.
+	yields bool
 }
 
 type relayStats struct{ told, failed, ended, leads atomic.Int64 }
@@ -139,9 +143,11 @@ func (r *relay) tell(ctx context.Context, t news) error {
 	err := r.send(ctx, t)
 	if err != nil {
 		r.count.failed.Add(1)
+		r.failing.CompareAndSwap(0, time.Now().UnixNano())
 		return err
 	}
 	r.count.told.Add(1)
+	r.failing.Store(0)
 	return nil
 }
 

@@ -236,6 +236,46 @@ func TestLeadershipPassesOn(t *testing.T) {
 	sweep(first, 1)
 }
 
+// A leader that cannot reach its sidecar lets another replica lead, and leads again
+// where no other does.
+func TestALeaderWithoutASidecarYields(t *testing.T) {
+	o := newOffice(t)
+	o.company("acme", 1_000_000, board())
+	away, well := newDapr(), newDapr()
+	away.away = true
+	first, second := o.relay(away), o.relay(well)
+	id := o.orders(1)[0]
+	now := time.Now()
+	sweep := func(r *relay, at time.Time) int {
+		t.Helper()
+		o.late(time.Minute, ``, id)
+		if err := r.sweep(t.Context(), at); err != nil {
+			t.Fatal(err)
+		}
+		n := len(r.due)
+		for len(r.due) > 0 {
+			r.tellAgain(t.Context(), <-r.due)
+		}
+		return n
+	}
+	if sweep(first, now) != 1 || sweep(second, now) != 0 {
+		t.Fatal("the first relay does not lead")
+	}
+	if sweep(first, now.Add(failsFor+time.Second)) != 0 || first.count.leads.Load() != 0 {
+		t.Error("it leads on, though its sidecar takes nothing")
+	}
+	if sweep(second, now) != 1 {
+		t.Error("the other one does not lead instead")
+	}
+	if starts, _ := well.heard(methodStart); starts != 1 {
+		t.Errorf("%d starts, want 1", starts)
+	}
+	second.resign(t.Context())
+	if sweep(first, now) != 1 || first.count.leads.Load() != 1 {
+		t.Error("nobody leads, and it does not either")
+	}
+}
+
 // While Dapr is away nobody is told, so nobody has failed to hear. Minutes of that,
 // and its return, end nothing.
 func TestOutageOfDaprEndsNothing(t *testing.T) {
