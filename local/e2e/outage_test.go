@@ -1,13 +1,31 @@
 package e2e
 
 import (
+	"context"
+	"fmt"
+	"strconv"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
 )
+
+// awaitHeard waits until payment knows that orders are cancelled: one that it charges
+// before is charged rightly, and refunded.
+func (s *system) awaitHeard(t *testing.T, ids []uuid.UUID) {
+	t.Helper()
+	const sql = `select count(*) filter (where cancelled)::text from payments where id = any($1)`
+	want := strconv.Itoa(len(ids))
+	eventually(t, 15*time.Second, "payment hears of every cancellation", func(ctx context.Context) error {
+		if n := s.text(ctx, t, "payment", sql, ids); n != want {
+			return fmt.Errorf("it has heard of %s of %s", n, want)
+		}
+		return nil
+	})
+}
 
 // Orders are placed and cancelled while the payment provider is away; it comes back.
 // Nobody is charged, to be refunded or not.
@@ -40,6 +58,7 @@ func TestRule7_CancelledWhileTheProviderIsAwayNobodyIsCharged(t *testing.T) {
 					t.Fatalf("cancel %s: %v %v", id, ok, err)
 				}
 			}
+			s.awaitHeard(t, ids)
 			c.end(t)
 			for _, id := range ids {
 				s.expect(t, id, cancelled(events.ReasonCustomerRequest, "released", "void", 0))
