@@ -15,8 +15,11 @@ import (
 // maxRetryAfter bounds for how long a provider's Retry-After is believed.
 const maxRetryAfter = 2 * time.Minute
 
-// declinedError is the provider's final no.
-type declinedError struct{ Reason events.Reason }
+// declinedError is the provider's final no to a charge.
+type declinedError struct {
+	Reason events.Reason
+	answer *refusedError
+}
 
 func (e *declinedError) Error() string { return e.Reason.Code + ": " + e.Reason.Message }
 
@@ -79,20 +82,33 @@ func refusal(status int, header http.Header, answer []byte) error {
 	}
 	_ = json.Unmarshal(answer, &problem) // an answer that is no JSON is trouble too
 	e := problem.Error
+	refused := &refusedError{status: status, code: e.Code, message: e.Message, retryAfter: parseRetryAfter(header.Get("Retry-After"))}
+	declined := func(code, message string) error {
+		return &declinedError{events.Reason{Code: code, Message: message}, refused}
+	}
 	switch {
 	case status == http.StatusPaymentRequired && e.Code == "insufficient_funds":
-		return &declinedError{events.Reason{Code: events.ReasonInsufficientFunds, Message: "Your account has insufficient funds."}}
+		return declined(events.ReasonInsufficientFunds, "Your account has insufficient funds.")
 	case status == http.StatusPaymentRequired:
-		return &declinedError{events.Reason{Code: events.ReasonPaymentDeclined, Message: "Your payment was declined."}}
+		return declined(events.ReasonPaymentDeclined, "Your payment was declined.")
 	case status == http.StatusBadRequest && e.Param == "source":
-		return &declinedError{events.Reason{Code: events.ReasonPaymentInvalid, Message: "Your means of payment is not valid."}}
+		return declined(events.ReasonPaymentInvalid, "Your means of payment is not valid.")
 	case status == http.StatusBadRequest && e.Param == "amount":
-		return &declinedError{events.Reason{Code: events.ReasonPaymentInvalid, Message: "This amount cannot be paid."}}
+		return declined(events.ReasonPaymentInvalid, "This amount cannot be paid.")
 	case status == http.StatusBadRequest && e.Code == "charge_canceled":
 		return errPrevented
 	default:
-		return &refusedError{status: status, code: e.Code, message: e.Message, retryAfter: parseRetryAfter(header.Get("Retry-After"))}
+		return refused
 	}
+}
+
+// ofRefund reads an answer to a refund: a no that would be the customer's to a charge
+// is for an operator here.
+func ofRefund(err error) error {
+	if declined, ok := errors.AsType[*declinedError](err); ok {
+		return fmt.Errorf("payment provider: %w", declined.answer)
+	}
+	return err
 }
 
 // parseRetryAfter reads seconds or a date (RFC 9110).

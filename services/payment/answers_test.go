@@ -68,3 +68,16 @@ func TestErrorsCarryNoToken(t *testing.T) {
 		t.Errorf("error %q", err)
 	}
 }
+
+// A no to a refund is never the customer's: an operator sees it.
+func TestRefusedRefundIsNoDecline(t *testing.T) {
+	for _, body := range []string{`{"error":{"code":"insufficient_funds"}}`, `{"error":{"param":"amount"}}`} {
+		for _, status := range []int{http.StatusPaymentRequired, http.StatusBadRequest} {
+			err := ofRefund(withoutToken(refusal(status, http.Header{}, []byte(body)), ""))
+			refused, ok := errors.AsType[*refusedError](err)
+			if _, declined := errors.AsType[*declinedError](err); declined || !ok || refused.passing() {
+				t.Errorf("%d %s: %v, want a refusal that does not pass", status, body, err)
+			}
+		}
+	}
+}

@@ -30,7 +30,7 @@ func TestBreakerCountsOnlyWhatSpeaksAgainstTheProvider(t *testing.T) {
 		{"bad requests", answering(http.StatusBadRequest), false, false},
 		{"not found", answering(http.StatusNotFound), false, false},
 		{"under way already", answering(http.StatusConflict), false, false},
-		{"declined", &declinedError{events.Reason{Code: "c", Message: "m"}}, false, false},
+		{"declined", &declinedError{Reason: events.Reason{Code: "c", Message: "m"}}, false, false},
 		{"prevented", errPrevented, false, false},
 	} {
 		b := newBreaker(slog.New(slog.DiscardHandler))

@@ -60,12 +60,44 @@ func (p *provider) charge(ctx context.Context, pay *Payment) (string, error) {
 
 func chargeKey(pay *Payment) string { return "charge-" + pay.ID.String() }
 
-// refund gives back a whole charge and returns the refund's id.
+// refund gives back a whole charge and returns the refund's id. What somebody gave
+// back at the provider by hand counts.
 func (p *provider) refund(ctx context.Context, pay *Payment) (string, error) {
-	return p.made(p.call(ctx, pay, request{
+	id, err := p.made(p.call(ctx, pay, request{
 		method: http.MethodPost, path: "/v1/refunds", idempotencyKey: "refund-" + pay.ID.String(),
 		body: map[string]any{"charge": pay.ChargeID},
 	}))
+	err = ofRefund(err)
+	if refused, ok := errors.AsType[*refusedError](err); ok && refused.code == "charge_already_refunded" {
+		return p.refunded(ctx, pay, err)
+	}
+	return id, err
+}
+
+// refunded returns the id of the last refund of a charge that was given back whole, or
+// the refusal that led here.
+func (p *provider) refunded(ctx context.Context, pay *Payment, refusal error) (string, error) {
+	answer, err := p.call(ctx, pay, request{method: http.MethodGet, path: "/v1/refunds?limit=100&order_id=" + url.QueryEscape(pay.ID.String())})
+	if err != nil {
+		return "", ofRefund(err)
+	}
+	var list struct {
+		Data []struct {
+			ID     string `json:"id"`
+			Amount int64  `json:"amount"`
+		} `json:"data"`
+	}
+	if err := json.Unmarshal(answer, &list); err != nil {
+		return "", errors.New("payment provider: the answer is no list of refunds")
+	}
+	left, last := pay.Amount, ""
+	for _, r := range list.Data {
+		left, last = left-r.Amount, r.ID
+	}
+	if left != 0 || last == "" {
+		return "", refusal
+	}
+	return last, nil
 }
 
 // find returns the id of the charge of an order, or "" where the provider knows

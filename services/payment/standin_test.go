@@ -146,6 +146,7 @@ func (p *standIn) call(method, path, body string, answer any) {
 		p.t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+p.key)
+	req.Header.Set("Idempotency-Key", uuid.NewString())
 	req.Close = true
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {

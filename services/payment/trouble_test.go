@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net"
 	"slices"
 	"strconv"
@@ -204,5 +205,25 @@ func TestSweepHeedsTheBreaker(t *testing.T) {
 		if p := f.payment(t, id); p.SentAt != nil {
 			t.Errorf("%s is marked as sent, and was not", id)
 		}
+	}
+}
+
+// What was given back at the provider by hand is not given back again, and ends the
+// payment; so does what was given back in parts.
+func TestRefundedByHand(t *testing.T) {
+	f := newFixture(t, 0)
+	r := f.replica(t).withCashier(t)
+	for name, parts := range map[string][]int{"whole": {amount}, "in parts": {amount - 1, 1}} {
+		t.Run(name, func(t *testing.T) {
+			id := uuid.New()
+			r.deliver(t, inventoryReserved(id, "tok_success"))
+			p := f.await(t, id, Completed)
+			for _, part := range parts {
+				f.psp.call("POST", "/v1/refunds", fmt.Sprintf(`{"charge":%q,"amount":%d}`, p.ChargeID, part), &struct{}{})
+			}
+			r.deliver(t, orderCancelled(id))
+			f.await(t, id, Refunded)
+			f.expect(t, id, bothEvents, money{charges: 1, refunds: len(parts)})
+		})
 	}
 }

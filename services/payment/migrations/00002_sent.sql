@@ -2,7 +2,9 @@
 
 -- sent_at is when the first attempt to charge was let out that is not known to have
 -- stayed here. A version of the service from before this column asks the provider
--- without setting it, so the default is that it did.
+-- without setting it, and may not run beside one that relies on it: the service is
+-- stopped for this migration, which also changes every row. The default is for rows that
+-- another hand inserts: better looked up at the provider than taken for unsent.
 alter table payments
     add column sent_at timestamptz default now(),
     add column refused_at timestamptz;
