@@ -190,18 +190,22 @@ func resumePayments(ctx context.Context, g *globals, admin *api.Admin, ids []uui
 			continue
 		}
 		if err != nil {
-			return err
+			return errors.Join(reportResumed(g, resumed), fmt.Errorf("resume the payment of order %s: %w", id, err))
 		}
 		resumed = append(resumed, p)
 	}
+	err := reportResumed(g, resumed)
+	if err == nil && left > 0 {
+		err = unwell{error: fmt.Errorf("%s cannot be resumed: ended meanwhile, or the means of payment is forgotten", counted(left, "payment"))}
+	}
+	return err
+}
+
+func reportResumed(g *globals, resumed []api.Payment) error {
 	if g.json {
 		return printJSON(os.Stdout, resumed)
 	}
-	fmt.Printf("resumed %s", counted(len(resumed), "payment"))
-	if left > 0 {
-		fmt.Printf("; %d cannot be", left)
-	}
-	fmt.Println()
+	fmt.Printf("resumed %s\n", counted(len(resumed), "payment"))
 	return nil
 }
 

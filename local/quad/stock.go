@@ -44,22 +44,27 @@ func newStockShow(g *globals) *cobra.Command {
 
 func newStockSet(g *globals) *cobra.Command {
 	var force bool
+	var version string
 	cmd := &cobra.Command{
 		Use:   "set SKU WAREHOUSE=N ...",
 		Short: "Set what lies in warehouses",
 		Long: `set puts a count of a SKU into the books of each warehouse named; the others stay as
-they are. Less than orders hold is refused. So is a count while goods move: if any are
-shipped, counted or adjusted between reading the stock and setting it, nothing is set
-and it returns 1; --force sets it all the same. What comes in or goes out is better told
-with quad stock adjust, which is right whatever is shipped meanwhile.`,
-		Example: "  quad stock set A1 leeds=10 bristol=5",
-		Args:    cobra.ArbitraryArgs,
+they are. Less than orders hold is refused.
+
+Goods may move while somebody counts: note the version that quad stock show prints
+before counting, and give it with --version. If anything was shipped, counted or
+adjusted since, nothing is set and it returns 1. Without --version only what moves while
+the command itself runs is noticed; with --force not even that. What comes in or goes
+out is better told with quad stock adjust, which is right whatever is shipped meanwhile.`,
+		Example: `  quad stock set A1 leeds=10 --version "$(quad stock show A1 --json | jq -r .version)"
+  quad stock set A1 leeds=10 bristol=5`,
+		Args: cobra.ArbitraryArgs,
 		RunE: g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
 			counts, err := parseCounts(args)
 			if err != nil {
 				return usageError{err}
 			}
-			stock, err := setStock(cmd.Context(), r.client, args[0], counts, force)
+			stock, err := setStock(cmd.Context(), r.client, args[0], counts, version, force)
 			if err != nil {
 				return fmt.Errorf("set stock of %s: %w", args[0], err)
 			}
@@ -67,13 +72,18 @@ with quad stock adjust, which is right whatever is shipped meanwhile.`,
 		}),
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "set it even if goods move meanwhile")
+	cmd.Flags().StringVar(&version, "version", "", "of the stock when it was counted, as quad stock show prints it")
+	cmd.MarkFlagsMutuallyExclusive("force", "version")
 	return cmd
 }
 
-// setStock sets a count of the stock as it is now.
-func setStock(ctx context.Context, client *api.Client, sku string, counts []api.Count, force bool) (api.Stock, error) {
-	if force {
+// setStock sets a count of the stock of a version, or as it is now.
+func setStock(ctx context.Context, client *api.Client, sku string, counts []api.Count, version string, force bool) (api.Stock, error) {
+	switch {
+	case force:
 		return client.ForceStock(ctx, sku, counts)
+	case version != "":
+		return client.SetStock(ctx, sku, counts, api.Stock{Version: version})
 	}
 	read, err := client.Stock(ctx, sku)
 	if err != nil && !api.IsProblem(err, "sku_not_found") {
@@ -101,9 +111,10 @@ reason, in the books. The same --key enters it once, however often it is sent.`,
 			for i, c := range counts {
 				deltas[i] = api.Delta{Warehouse: c.Warehouse, Delta: c.OnHand}
 			}
-			stock, err := r.client.AdjustStock(cmd.Context(), args[0], cmp.Or(key, uuid.NewString()), reason, deltas)
+			key := cmp.Or(key, uuid.NewString())
+			stock, err := r.client.AdjustStock(cmd.Context(), args[0], key, reason, deltas)
 			if err != nil {
-				return fmt.Errorf("adjust stock of %s: %w", args[0], err)
+				return fmt.Errorf("adjust stock of %s (repeat it with --key %s, or it may be entered twice): %w", args[0], key, err)
 			}
 			return printStock(g, stock)
 		}),
@@ -137,10 +148,10 @@ func printStock(g *globals, stocks ...api.Stock) error {
 		}
 		return printJSON(os.Stdout, stocks)
 	}
-	t := newTable("SKU", "WAREHOUSE", "ON HAND", "HELD", "AVAILABLE").alignRight(2, 3, 4)
+	t := newTable("SKU", "WAREHOUSE", "ON HAND", "HELD", "AVAILABLE", "VERSION").alignRight(2, 3, 4)
 	for _, stock := range stocks {
 		for _, w := range stock.Warehouses {
-			t.add(stock.SKU, w.Warehouse, grouped(w.OnHand), grouped(w.Held), grouped(w.Available))
+			t.add(stock.SKU, w.Warehouse, grouped(w.OnHand), grouped(w.Held), grouped(w.Available), stock.Version)
 		}
 	}
 	t.print(os.Stdout)
