@@ -9,10 +9,11 @@ import (
 )
 
 const (
-	// unboundedMemory is the Go memory limit where nothing else bounds memory. A burst
-	// fills connections, queues and bodies, which are bounded; twice as much again is
-	// not to lie about as garbage.
-	unboundedMemory = 72 << 20
+	// unboundedMemory is the Go memory limit where nothing else bounds memory: half as
+	// much again as bodies, deliveries and the outbox's queue may hold (88 MiB). Below
+	// what is in use, the collector would only burn processor time. A quiet service
+	// needs a third of it.
+	unboundedMemory = 132 << 20
 	// memoryPercent of the memory that a container has are Go's; the kernel's buffers
 	// for our sockets count there too.
 	memoryPercent = 80

@@ -14,13 +14,13 @@ func TestMemoryLimitFollowsTheCgroup(t *testing.T) {
 		limit int64
 		from  string
 	}{
-		{"no cgroup", nil, 72 << 20, "default"},
+		{"no cgroup", nil, 132 << 20, "default"},
 		{"v2, as a container sees it", map[string]string{group: "0::/\n", "sys/fs/cgroup/memory.max": "1000000000\n"}, 800_000_000, "cgroup"},
 		{"v2, a group below another", map[string]string{
 			group: "0::/pod/app\n", "sys/fs/cgroup/pod/app/memory.max": "max\n", "sys/fs/cgroup/pod/memory.max": "500000000\n",
 			"sys/fs/cgroup/memory.max": "900000000\n",
 		}, 400_000_000, "cgroup"},
-		{"v2, without a limit", map[string]string{group: "0::/a\n", "sys/fs/cgroup/a/memory.max": "max\n"}, 72 << 20, "default"},
+		{"v2, without a limit", map[string]string{group: "0::/a\n", "sys/fs/cgroup/a/memory.max": "max\n"}, 132 << 20, "default"},
 		{"v2, a path of the host", map[string]string{group: "0::/kubepods/pod1/c1\n", "sys/fs/cgroup/memory.max": "100000000\n"}, 80_000_000, "cgroup"},
 		{"v2, a path above the namespace", map[string]string{group: "0::/../other\n", "sys/fs/cgroup/memory.max": "100000000\n"}, 80_000_000, "cgroup"},
 		{"v1", map[string]string{
@@ -33,8 +33,8 @@ func TestMemoryLimitFollowsTheCgroup(t *testing.T) {
 		}, 240_000_000, "cgroup"},
 		{"v1, without a limit", map[string]string{
 			group: "4:memory:/a\n", "sys/fs/cgroup/memory/a/memory.limit_in_bytes": "9223372036854771712\n",
-		}, 72 << 20, "default"},
-		{"rubbish", map[string]string{group: "rubbish\n0::\n", "sys/fs/cgroup/memory.max": "lots"}, 72 << 20, "default"},
+		}, 132 << 20, "default"},
+		{"rubbish", map[string]string{group: "rubbish\n0::\n", "sys/fs/cgroup/memory.max": "lots"}, 132 << 20, "default"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			root := fstest.MapFS{}
