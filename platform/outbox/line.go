@@ -27,8 +27,9 @@ type line struct {
 	since    time.Time
 	until    time.Time // end of the pause
 	timer    *time.Timer
-	// suspects failed with the topic. That it takes others soon after shows that it
-	// was because of one of them.
+	// suspects failed with the topic. That it takes others right after shows that it
+	// was because of one of them. After several failures the topic was away, and they
+	// only share its fate: they are recovered like any others.
 	suspects []row
 
 	aside bool // has rows set aside, as far as is known
@@ -77,7 +78,9 @@ func (l *line) judge(out outcome, now time.Time) (v verdict) {
 	v.refused = rowsOf(out.alone)
 	switch {
 	case len(out.taken) > 0:
-		v.refused = append(v.refused, l.suspects...)
+		if l.failures == 1 {
+			v.refused = append(v.refused, l.suspects...)
+		}
 		v.back, v.failures, v.since = !l.reported.IsZero() && l.failures > 0, l.failures, l.since
 		l.failures, l.suspects, l.reported = 0, nil, time.Time{}
 	case len(out.failed) > 0:

@@ -124,7 +124,8 @@ func TestARefusedTopicPausesAndKeepsABatchAtMost(t *testing.T) {
 	}
 }
 
-// That a topic takes others shows that its failures were because of single messages.
+// That a topic takes others right after a failure shows that it was because of single
+// messages; after several it was the topic.
 func TestSuspectsAreSetAsideOnceTheirTopicIsTaken(t *testing.T) {
 	l := &line{topic: "t"}
 	now := time.Now()
@@ -135,9 +136,12 @@ func TestSuspectsAreSetAsideOnceTheirTopicIsTaken(t *testing.T) {
 	if v := l.judge(outcome{failed: bad[:1]}, now.Add(time.Second)); v.report || v.failures != 2 {
 		t.Errorf("a second later: %+v", v)
 	}
-	v := l.judge(outcome{taken: good}, now)
-	if len(v.refused) != 3 || !v.back || l.failures != 0 {
-		t.Errorf("taken again: %+v", v)
+	if v := l.judge(outcome{taken: good}, now); len(v.refused) != 0 || len(l.suspects) != 0 || !v.back || l.failures != 0 {
+		t.Errorf("taken again after two failures: %+v", v)
+	}
+	l.judge(outcome{failed: bad}, now)
+	if v := l.judge(outcome{taken: good}, now); len(v.refused) != 2 || !v.back || l.failures != 0 {
+		t.Errorf("taken again after one failure: %+v", v)
 	}
 	again := sized("t", 1)
 	again[0].refused = 2
