@@ -177,13 +177,16 @@ func printParkedEvent(p api.Parked) {
 	fmt.Printf("payload\n%s\n", pretty.String())
 }
 
-// replayed is the outcome of one replay.
-type replayed struct {
+// settled is what became of one parked event.
+type settled struct {
 	Service string    `json:"service"`
 	EventID uuid.UUID `json:"event_id"`
 	OK      bool      `json:"ok"`
 	Cause   string    `json:"cause,omitempty"`
 }
+
+// settling says in words what a command does with parked events.
+type settling struct{ done, not, failed string }
 
 func newParkedReplay(g *globals) *cobra.Command {
 	var service string
@@ -195,18 +198,9 @@ func newParkedReplay(g *globals) *cobra.Command {
   quad parked replay --all --service order`,
 		Args: cobra.ArbitraryArgs,
 		RunE: g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
-			outcomes := []replayed{}
-			err := eachParked(cmd.Context(), r, args, all, service, func(admin *api.Admin, p api.Parked) {
-				outcome := replayed{Service: p.Consumer, EventID: p.EventID, OK: true}
-				if err := admin.Replay(cmd.Context(), p.EventID); err != nil {
-					outcome.OK, outcome.Cause = false, err.Error()
-				}
-				outcomes = append(outcomes, outcome)
-			})
-			if err != nil && len(outcomes) == 0 {
-				return err
-			}
-			return errors.Join(reportReplayed(g, outcomes), err)
+			return settleParked(cmd.Context(), g, r, args, all, service,
+				settling{done: "handled", not: "parked again", failed: "failed again"},
+				func(admin *api.Admin, p api.Parked) error { return admin.Replay(cmd.Context(), p.EventID) })
 		}),
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "all parked events, oldest first")
@@ -254,14 +248,32 @@ func eachParked(ctx context.Context, r *running, args []string, all bool, servic
 	return nil
 }
 
-func reportReplayed(g *globals, outcomes []replayed) error {
+// settleParked does something with the event that args name, or with all that are
+// parked, and reports what became of each.
+func settleParked(ctx context.Context, g *globals, r *running, args []string, all bool, service string,
+	words settling, do func(*api.Admin, api.Parked) error) error {
+	outcomes := []settled{}
+	err := eachParked(ctx, r, args, all, service, func(admin *api.Admin, p api.Parked) {
+		outcome := settled{Service: p.Consumer, EventID: p.EventID, OK: true}
+		if err := do(admin, p); err != nil {
+			outcome.OK, outcome.Cause = false, err.Error()
+		}
+		outcomes = append(outcomes, outcome)
+	})
+	if err != nil && len(outcomes) == 0 {
+		return err
+	}
+	return errors.Join(reportSettled(g, outcomes, words), err)
+}
+
+func reportSettled(g *globals, outcomes []settled, words settling) error {
 	failed := 0
 	t := newTable("SERVICE", "EVENT", "OUTCOME")
 	for _, o := range outcomes {
-		outcome := paint(os.Stdout, green, "handled")
+		outcome := paint(os.Stdout, green, words.done)
 		if !o.OK {
 			failed++
-			outcome = paint(os.Stdout, red, "parked again: "+firstLine(o.Cause))
+			outcome = paint(os.Stdout, red, words.not+": "+firstLine(o.Cause))
 		}
 		t.add(o.Service, o.EventID, outcome)
 	}
@@ -276,7 +288,7 @@ func reportReplayed(g *globals, outcomes []replayed) error {
 		t.print(os.Stdout)
 	}
 	if failed > 0 {
-		return unwell{error: fmt.Errorf("%d of %d events failed again", failed, len(outcomes)), said: true}
+		return unwell{error: fmt.Errorf("%d of %d events %s", failed, len(outcomes), words.failed), said: true}
 	}
 	return nil
 }

@@ -6,19 +6,10 @@ import (
 	"os"
 	"os/user"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"quadrille.internal/local/quad/api"
 )
-
-// discarded is the outcome of one discard.
-type discarded struct {
-	Service string    `json:"service"`
-	EventID uuid.UUID `json:"event_id"`
-	OK      bool      `json:"ok"`
-	Cause   string    `json:"cause,omitempty"`
-}
 
 func newParkedDiscard(g *globals) *cobra.Command {
 	var service, reason, by string
@@ -33,18 +24,11 @@ func newParkedDiscard(g *globals) *cobra.Command {
 			if reason == "" {
 				return usageError{errors.New("say why: --reason")}
 			}
-			outcomes := []discarded{}
-			err := eachParked(cmd.Context(), r, args, all, service, func(admin *api.Admin, p api.Parked) {
-				outcome := discarded{Service: p.Consumer, EventID: p.EventID, OK: true}
-				if err := admin.Discard(cmd.Context(), p.EventID, by, reason); err != nil {
-					outcome.OK, outcome.Cause = false, err.Error()
-				}
-				outcomes = append(outcomes, outcome)
-			})
-			if err != nil && len(outcomes) == 0 {
-				return err
-			}
-			return errors.Join(reportDiscarded(g, outcomes), err)
+			return settleParked(cmd.Context(), g, r, args, all, service,
+				settling{done: "discarded", not: "still parked", failed: "could not be discarded"},
+				func(admin *api.Admin, p api.Parked) error {
+					return admin.Discard(cmd.Context(), p.EventID, by, reason)
+				})
 		}),
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "all parked events")
@@ -60,33 +44,6 @@ func userName() string {
 		return "unknown"
 	}
 	return u.Username
-}
-
-func reportDiscarded(g *globals, outcomes []discarded) error {
-	failed := 0
-	t := newTable("SERVICE", "EVENT", "OUTCOME")
-	for _, o := range outcomes {
-		outcome := paint(os.Stdout, green, "discarded")
-		if !o.OK {
-			failed++
-			outcome = paint(os.Stdout, red, "still parked: "+firstLine(o.Cause))
-		}
-		t.add(o.Service, o.EventID, outcome)
-	}
-	switch {
-	case g.json:
-		if err := printJSON(os.Stdout, outcomes); err != nil {
-			return err
-		}
-	case len(outcomes) == 0:
-		fmt.Println("nothing is parked")
-	default:
-		t.print(os.Stdout)
-	}
-	if failed > 0 {
-		return unwell{error: fmt.Errorf("%d of %d events could not be discarded", failed, len(outcomes)), said: true}
-	}
-	return nil
 }
 
 func newParkedAccept(g *globals) *cobra.Command {
