@@ -140,8 +140,8 @@ func (r *run) attempt(ctx context.Context, batch []*Message, limits pgtx.Limits)
 func (r *run) divide(ctx context.Context, batch []*Message, limits pgtx.Limits) {
 	err := r.attempt(ctx, batch, limits)
 	if len(batch) == 1 && limits == r.whole && pgtx.Contended(err) {
-		// Two replicas with the same event may have waited for each other until one gave
-		// up. The other one is done by now, or soon.
+		// A lock time-out comes before PostgreSQL looks for a deadlock, which would have
+		// run again by itself. So this does: who was in the way may be done by now.
 		err = r.attempt(ctx, batch, r.part)
 	}
 	if r.failed.IsZero() {
