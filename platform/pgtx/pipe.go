@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -113,12 +114,16 @@ func (tx *Tx) beginWith(ctx context.Context, sql string, args []any) (pgx.BatchR
 func (tx *Tx) begin(b *pgx.Batch) {
 	b.Queue("begin")
 	if d := tx.limits.Lock; d > 0 {
-		b.Queue(fmt.Sprintf("set local lock_timeout = %d", d.Milliseconds()))
+		b.Queue(`select set_config('lock_timeout', $1, true)`, milliseconds(d))
 	}
 	if d := tx.limits.Statement; d > 0 {
-		b.Queue(fmt.Sprintf("set local statement_timeout = %d", d.Milliseconds()))
+		b.Queue(`select set_config('statement_timeout', $1, true)`, milliseconds(d))
 	}
 }
+
+// milliseconds is an argument and no part of the text, for limits vary from one
+// transaction to the next and each text is prepared in a round trip of its own.
+func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
 // Last queues a statement that is run with the commit, after those queued before.
 // One that fails undoes the transaction. Its rows, if wanted, are given to the

@@ -186,3 +186,38 @@ func TestLimits(t *testing.T) {
 		}
 	}
 }
+
+// Limits that vary are no new statements, each of which would be prepared in a round
+// trip of its own and push another out of the connection's cache.
+func TestVaryingLimitsPrepareNothing(t *testing.T) {
+	pool := pgtest.Open(t, pgtest.None)
+	conn, err := pool.Acquire(t.Context()) // all transactions use one connection
+	if err != nil {
+		t.Fatal(err)
+	}
+	backend := conn.Conn().PgConn().PID()
+	conn.Release()
+	prepared := func(lock time.Duration) (n int, pid uint32) {
+		limits := pgtx.Limits{Lock: lock, Statement: 2 * lock}
+		err := pgtx.RunWithin(t.Context(), pool, limits, func(ctx context.Context, tx *pgtx.Tx) error {
+			rows, err := tx.Query(ctx, `select count(*), pg_backend_pid() from pg_prepared_statements`)
+			if err != nil {
+				return err
+			}
+			_, err = pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (any, error) { return nil, row.Scan(&n, &pid) })
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n, pid
+	}
+	prepared(time.Second)
+	first, _ := prepared(time.Second)
+	for i := range 20 {
+		n, pid := prepared(time.Second + time.Duration(i)*time.Millisecond)
+		if n != first || pid != backend {
+			t.Fatalf("%d statements are prepared on backend %d, want %d on %d", n, pid, first, backend)
+		}
+	}
+}
