@@ -17,21 +17,23 @@ const (
 	// refuseTimeout how long each of them may take. More wait in the kernel's queue.
 	refusingAtOnce = 256
 	refuseTimeout  = time.Second
-	// firstRequest is how long a new connection may send nothing before it counts as
-	// idle: its first request may be on its way.
-	firstRequest = time.Second
+	// leastIdle is how long a connection must have sent nothing before it may be closed
+	// for a newcomer. Its next request may be here already, and a busy process reads it
+	// late.
+	leastIdle = time.Second
 )
 
 // ConnLimit is a listener that holds a limited number of connections open. When
 // all are taken, a newcomer takes the place of the connection that has been idle
-// for longest, which is closed. While none is idle, newcomers get a 503 at once,
+// for longest, which is closed. While none can, newcomers get a 503 at once,
 // instead of waiting without an answer. Each open connection costs its buffers
 // and stacks; that is what the limit bounds.
 //
 // A connection is idle between an answer and the first byte of the next request
-// that this process reads. One that is closed just as a request arrives is the
-// race that HTTP has with every keep-alive time-out: the client sees that it got
-// no answer, and sends again (RFC 9112, 9.3.1). A request under way is never cut.
+// that this process reads, and gives way once it has been so for a second. One that is
+// closed just as a request arrives is the race that HTTP has with every keep-alive
+// time-out: the client sees that it got no answer, and sends again (RFC 9112, 9.3.1). A
+// request under way is never cut.
 type ConnLimit struct {
 	net.Listener
 	max      int
@@ -61,7 +63,7 @@ func NewConnLimit(ln net.Listener, n int) *ConnLimit {
 }
 
 // Server returns an HTTP server, as NewServer does, that tells the limit which
-// connections are idle. While the limit is reached and none is idle, connections
+// connections are idle. While the limit is reached and none can give way, connections
 // end after their answer, so that everyone gets a turn and not only the first.
 func (l *ConnLimit) Server(h http.Handler) *http.Server {
 	srv := NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -119,7 +121,7 @@ func (l *ConnLimit) Accept() (net.Conn, error) {
 }
 
 // admit gives nc a free place, or that of the connection which is idle for longest
-// and returned to be closed. It returns nil where there is neither.
+// and returned to be closed. It returns nil where no connection can give way.
 func (l *ConnLimit) admit(nc net.Conn, now time.Time) (admitted, evicted *limitedConn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -139,12 +141,11 @@ func (l *ConnLimit) admit(nc net.Conn, now time.Time) (admitted, evicted *limite
 }
 
 func (l *ConnLimit) longestIdle(now time.Time) *limitedConn {
-	if e := l.idle.Front(); e != nil {
-		return e.Value.(*limitedConn)
-	}
-	if e := l.fresh.Front(); e != nil {
-		if c := e.Value.(*limitedConn); now.Sub(c.since) >= firstRequest {
-			return c
+	for _, waiting := range []*list.List{&l.idle, &l.fresh} {
+		if e := waiting.Front(); e != nil {
+			if c := e.Value.(*limitedConn); now.Sub(c.since) >= leastIdle {
+				return c
+			}
 		}
 	}
 	return nil
@@ -153,14 +154,14 @@ func (l *ConnLimit) longestIdle(now time.Time) *limitedConn {
 func (l *ConnLimit) crowded() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.open == l.max && l.idle.Len() == 0
+	return l.open == l.max && l.longestIdle(time.Now()) == nil
 }
 
 func (l *ConnLimit) setIdle(c *limitedConn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if c.place == nil && !c.gone {
-		c.list = &l.idle
+		c.list, c.since = &l.idle, time.Now()
 		c.place = l.idle.PushBack(c)
 	}
 }
@@ -199,7 +200,7 @@ func (l *ConnLimit) Close() error {
 type limitedConn struct {
 	net.Conn
 	limit *ConnLimit
-	since time.Time     // accepted
+	since time.Time     // it was accepted, or has been idle
 	list  *list.List    // that it is in while it waits for a request
 	place *list.Element // within list, or nil while it is busy
 	gone  bool
