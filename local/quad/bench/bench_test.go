@@ -1,9 +1,11 @@
 package bench
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -441,5 +443,41 @@ func TestEveryOrderIsApprovedOnce(t *testing.T) {
 		if p.decided == 0 {
 			t.Errorf("order %d has no time of its decision", i)
 		}
+	}
+}
+
+// A server may close a connection between two requests. The second is sent again.
+func TestWireSendsAgainOnAConnectionThatWasClosed(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	closed := make(chan struct{})
+	go func() { // each connection has one answer
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+			}
+			_ = conn.Close()
+			closed <- struct{}{}
+		}
+	}()
+	w := newWire(listener.Addr().String())
+	defer w.close()
+	for range 3 {
+		a, err := w.do(t.Context(), plainRequest("GET", "shop", "/", ""))
+		if err != nil || a.status != 200 {
+			t.Fatalf("answered %+v, %v", a, err)
+		}
+		<-closed
+	}
+	_ = listener.Close()
+	if _, err := w.do(t.Context(), plainRequest("GET", "shop", "/", "")); err == nil {
+		t.Error("it was answered by nobody")
 	}
 }

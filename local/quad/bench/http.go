@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -44,29 +45,46 @@ func (w *wire) close() {
 	}
 }
 
-// do sends a whole request and reads the answer. After an error the connection is
-// made anew; whether the server carried the request out is not known then.
+// do sends a whole request and reads the answer. One that is sent on a connection which
+// was open already, and gets not a byte of an answer, is sent once more on a new one: a
+// server may close idle connections (RFC 9112, 9.3.1), and all that is sent here may be
+// repeated. After another error the connection is made again the next time; whether the
+// server carried the request out is not known then.
 func (w *wire) do(ctx context.Context, request []byte) (answer, error) {
-	if w.conn == nil {
-		conn, err := new(net.Dialer).DialContext(ctx, "tcp", w.addr)
-		if err != nil {
-			return answer{}, err
+	if w.conn != nil {
+		a, err := w.exchange(request)
+		if !errors.Is(err, errNoAnswer) {
+			return a, err
 		}
-		w.conn = conn
-		w.reader = bufio.NewReaderSize(conn, 1<<10)
 	}
-	a, err := w.exchange(request)
-	if err != nil || w.closing {
-		w.close()
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", w.addr)
+	if err != nil {
+		return answer{}, err
 	}
-	return a, err
+	w.conn, w.reader = conn, bufio.NewReaderSize(conn, 1<<10)
+	return w.exchange(request)
 }
 
+// errNoAnswer says that the server closed the connection without a byte of an answer.
+var errNoAnswer = errors.New("the server closed the connection without an answer")
+
 func (w *wire) exchange(request []byte) (a answer, err error) {
+	defer func() {
+		if err != nil || w.closing {
+			w.close()
+		}
+	}()
 	if err := w.conn.SetDeadline(time.Now().Add(answerTimeout)); err != nil {
 		return a, err
 	}
-	if _, err := w.conn.Write(request); err != nil {
+	_, err = w.conn.Write(request) // which fails if it was closed before
+	if err == nil {
+		_, err = w.reader.Peek(1)
+	}
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return a, fmt.Errorf("%w: %w", errNoAnswer, err)
+	case err != nil:
 		return a, err
 	}
 	return w.read()
