@@ -51,7 +51,7 @@ func Encode(id uuid.UUID, source string, at time.Time, traceParent string, e Eve
 	b = append(b, `","type":"`...)
 	b = append(b, e.Type()...)
 	b = append(b, `","subject":"`...)
-	b = append(b, e.Order().String()...)
+	b = append(b, e.Subject()...)
 	b = append(b, `","time":"`...)
 	b = at.UTC().AppendFormat(b, time.RFC3339Nano)
 	b = append(b, `","datacontenttype":"application/json","dataschema":"`...)
@@ -95,7 +95,7 @@ func Decode(raw []byte) (Envelope, Event, error) {
 // decodeAs reads an envelope with a payload of the given type, or none where the
 // type is unknown.
 func decodeAs(eventType string, raw []byte) (Envelope, Event, error) {
-	e := blank(eventType)
+	e := newPayload(eventType)
 	if e == nil {
 		var env Envelope
 		err := json.Unmarshal(raw, &env)

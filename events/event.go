@@ -1,11 +1,13 @@
-// Package events is Quadrille's published language: the typed domain events,
-// their topics and the CloudEvents envelope that carries them. Systems that
-// integrate through topics import this package and nothing else of Quadrille.
+// Package events is Quadrille's published language: domain events, their topics
+// and the CloudEvents envelope that carries them. The types of each service are in
+// a package of its name. Systems that integrate through topics import these and
+// nothing else of Quadrille; package all has every type.
 //
-// A topic is named after its event type, one type a topic. Every event belongs
-// to one order: the order id is the CloudEvents subject and the partition key.
-// Consumers may rely on no order across topics and must expect duplicates;
-// the CloudEvents id is the key to deduplicate by.
+// A topic is named after its event type, one type a topic. An event is about one
+// subject, an order or a SKU for example. Events with the same partition key come in
+// order within their topic and partition, as a rule; consumers may rely on no order
+// across topics and must expect duplicates. The CloudEvents id is the key to
+// deduplicate by.
 package events
 
 import (
@@ -15,68 +17,48 @@ import (
 	"github.com/google/uuid"
 )
 
-// Event types, which are also the names of the topics that carry them.
-const (
-	TypeOrderCreated       = "checkout.order.created"
-	TypeInventoryReserved  = "inventory.reserved"
-	TypeReservationFailed  = "inventory.reservation.failed"
-	TypeReservationExpired = "inventory.reservation.expired"
-	TypeInventoryReleased  = "inventory.released"
-	TypePaymentCompleted   = "payment.completed"
-	TypePaymentFailed      = "payment.failed"
-	TypePaymentRefunded    = "payment.refunded"
-	TypeOrderConfirmed     = "order.confirmed"
-	TypeOrderCancelled     = "order.cancelled"
-
-	TypeB2BOrderSubmitted    = "b2b.order.submitted"
-	TypeB2BApprovalRequested = "b2b.approval.requested"
-	TypeB2BApprovalEscalated = "b2b.approval.escalated"
-	TypeB2BOrderApproved     = "b2b.order.approved"
-	TypeB2BOrderRejected     = "b2b.order.rejected"
-	TypeB2BOrderAllocated    = "b2b.order.allocated"
-	TypeB2BOrderCompleted    = "b2b.order.completed"
-	TypeB2BOrderFailed       = "b2b.order.failed"
-)
-
-// Event is one of the typed payloads of this package.
+// Event is a typed payload.
 type Event interface {
 	// Type is the event type and topic.
 	Type() string
-	// Order is the order the event belongs to.
-	Order() uuid.UUID
+	// Subject is the id of what the event is about, which is of the kind that the type
+	// is registered with.
+	Subject() string
+	// Key is the partition key: the subject, as a rule.
+	Key() string
 	// Validate reports the first rule of the contract the payload breaks.
 	Validate() error
 }
 
-// ErrUnknownType says that a type is none of this package's.
-var ErrUnknownType = errors.New("unknown event type")
+// OfOrder is embedded in the payload of each event that is about an order.
+type OfOrder struct {
+	OrderID uuid.UUID `json:"order_id"`
+}
 
-// blank returns a new, empty payload of a type, or nil if the type is unknown.
-func blank(eventType string) Event {
-	switch eventType {
-	case TypeOrderCreated:
-		return new(OrderCreated)
-	case TypeInventoryReserved:
-		return new(InventoryReserved)
-	case TypeReservationFailed:
-		return new(ReservationFailed)
-	case TypeReservationExpired:
-		return new(ReservationExpired)
-	case TypeInventoryReleased:
-		return new(InventoryReleased)
-	case TypePaymentCompleted:
-		return new(PaymentCompleted)
-	case TypePaymentFailed:
-		return new(PaymentFailed)
-	case TypePaymentRefunded:
-		return new(PaymentRefunded)
-	case TypeOrderConfirmed:
-		return new(OrderConfirmed)
-	case TypeOrderCancelled:
-		return new(OrderCancelled)
-	default:
-		return blankB2B(eventType)
+// Order is the order the event is about.
+func (o OfOrder) Order() uuid.UUID { return o.OrderID }
+
+// Subject is the order's id.
+func (o OfOrder) Subject() string { return o.OrderID.String() }
+
+// Key is the order's id.
+func (o OfOrder) Key() string { return o.OrderID.String() }
+
+// Validate checks that there is an order.
+func (o OfOrder) Validate() error {
+	if o.OrderID == uuid.Nil {
+		return errors.New("order_id is missing")
 	}
+	return nil
+}
+
+// OrderOf returns the order that an event is about, or the nil UUID where it is about
+// something else.
+func OrderOf(e Event) uuid.UUID {
+	if of, ok := e.(interface{ Order() uuid.UUID }); ok {
+		return of.Order()
+	}
+	return uuid.Nil
 }
 
 // Money is an amount in minor units (pence, cents) of an ISO 4217 currency.
@@ -85,7 +67,8 @@ type Money struct {
 	Currency string `json:"currency"`
 }
 
-func (m Money) validate() error {
+// Validate checks sign and form.
+func (m Money) Validate() error {
 	if m.Amount < 0 {
 		return fmt.Errorf("amount %d is negative", m.Amount)
 	}
@@ -113,7 +96,8 @@ const (
 	ReasonCustomerRequest    = "customer_request"
 )
 
-func (r Reason) validate() error {
+// Validate checks that there are both.
+func (r Reason) Validate() error {
 	if r.Code == "" || r.Message == "" {
 		return errors.New("a reason needs code and message")
 	}
@@ -160,4 +144,35 @@ type Shortage struct {
 	SKU       string `json:"sku"`
 	Requested int64  `json:"requested"`
 	Available int64  `json:"available"`
+}
+
+// ValidateLines checks the lines of an order, whose sum is its total.
+func ValidateLines(lines []Line, total Money) error {
+	if len(lines) == 0 || len(lines) > MaxLines {
+		return fmt.Errorf("an order has 1 to %d lines", MaxLines)
+	}
+	var sum int64
+	for i, l := range lines {
+		if err := l.validate(); err != nil {
+			return fmt.Errorf("line %d: %w", i, err)
+		}
+		sum += l.Quantity * l.UnitPrice
+	}
+	if sum != total.Amount {
+		return fmt.Errorf("total %d is not the sum of the lines, %d", total.Amount, sum)
+	}
+	return nil
+}
+
+// ValidateAllocations checks that there are some, and each of them.
+func ValidateAllocations(as []Allocation) error {
+	if len(as) == 0 {
+		return errors.New("allocations are missing")
+	}
+	for i, a := range as {
+		if a.SKU == "" || a.Warehouse == "" || a.Quantity <= 0 {
+			return fmt.Errorf("allocation %d: sku, warehouse and a positive quantity are required", i)
+		}
+	}
+	return nil
 }

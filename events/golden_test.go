@@ -4,13 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"os"
 	"path/filepath"
 	"reflect"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +14,8 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/b2b"
+	"quadrille.internal/events/payment"
 )
 
 var update = flag.Bool("update", false, "write the golden files of events that have none; never changes one that exists")
@@ -36,7 +34,8 @@ func goldenFile(eventType string) string {
 // A golden file is the contract with those who integrate through topics: a
 // change of its meaning needs a new version, not a new golden file.
 func TestGoldenEvents(t *testing.T) {
-	for _, e := range samples() {
+	for _, def := range events.Definitions() {
+		e := def.Sample
 		t.Run(e.Type(), func(t *testing.T) {
 			encoded, err := events.Encode(goldenID, sourceOf(e.Type()), goldenTime, goldenTrace, e)
 			if err != nil {
@@ -61,16 +60,17 @@ func TestGoldenEvents(t *testing.T) {
 // What a version has gained since has a golden file of its own: the one from before
 // still decodes, and so shows that it may be missing.
 func TestGoldenEventsWithAnAnchor(t *testing.T) {
-	anchor := events.Anchor{
+	anchor := b2b.Anchor{
 		OrderHash:     "order.v1:066b10b8c2c25429230a358b27a892743f571aeec7f70ddfc64e537072fa5d7c",
 		DecisionsHead: "91eb9801ae1c1a427f1851601882f45990d68ecf914f1d82c8f1e38bb7da24e8",
 	}
-	for _, e := range b2bSamples() {
+	for _, def := range b2b.Events {
+		e := def.Sample
 		switch sample := e.(type) {
-		case events.B2BOrderApproved:
+		case b2b.OrderApproved:
 			sample.Anchor = anchor
 			e = sample
-		case events.B2BOrderRejected:
+		case b2b.OrderRejected:
 			sample.Anchor = anchor
 			e = sample
 		default:
@@ -94,7 +94,7 @@ func checkEnvelope(t *testing.T, got events.Envelope, e events.Event) {
 	t.Helper()
 	want := events.Envelope{
 		SpecVersion: events.SpecVersion, ID: goldenID, Source: sourceOf(e.Type()), Type: e.Type(),
-		Subject: e.Order().String(), Time: goldenTime, DataContentType: "application/json",
+		Subject: e.Subject(), Time: goldenTime, DataContentType: "application/json",
 		DataSchema: events.Schema(e.Type()), TraceParent: goldenTrace,
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -127,47 +127,57 @@ func readGoldenFile(t *testing.T, file string, encoded []byte) []byte {
 	return golden
 }
 
-func TestEveryTypeHasAGoldenFile(t *testing.T) {
-	types := declaredTypes(t)
-	if len(types) < 10 {
-		t.Fatalf("found only %d Type constants in event.go", len(types))
+// A topic that nobody publishes any more keeps its contract until it is deleted.
+func TestEveryGoldenFileIsOfARegisteredType(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("testdata", "*.json"))
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d golden files, %v", len(files), err)
 	}
-	sampled := make(map[string]bool)
-	for _, e := range samples() {
-		sampled[e.Type()] = true
+	types := make(map[string]bool)
+	for _, def := range events.Definitions() {
+		types[def.Type] = true
 	}
-	for _, eventType := range types {
-		if _, err := os.Stat(goldenFile(eventType)); err != nil {
-			t.Error(err)
-		}
-		if !sampled[eventType] {
-			t.Errorf("%s has no sample in samples_test.go", eventType)
+	for _, file := range files {
+		if eventType, _, _ := strings.Cut(filepath.Base(file), ".v1."); !types[eventType] {
+			t.Errorf("%s: %s is not registered", file, eventType)
 		}
 	}
 }
 
-// declaredTypes reads the Type constants from the source, so that none can be
-// forgotten here.
-func declaredTypes(t *testing.T) []string {
-	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "event.go", nil, 0)
-	if err != nil {
-		t.Fatal(err)
+// A program that reads any topic must know the types of every owner.
+func TestAllHasEveryOwner(t *testing.T) {
+	owners := make(map[string]bool)
+	for _, def := range events.Definitions() {
+		owners[def.Owner] = true
 	}
-	var types []string
-	ast.Inspect(file, func(n ast.Node) bool {
-		spec, ok := n.(*ast.ValueSpec)
-		if !ok || !strings.HasPrefix(spec.Names[0].Name, "Type") {
-			return true
+	files, err := filepath.Glob(filepath.Join("*", "register.go"))
+	if err != nil || len(files) < 5 {
+		t.Fatalf("%d packages, %v", len(files), err)
+	}
+	for _, file := range files {
+		if owner := filepath.Dir(file); !owners[owner] {
+			t.Errorf("package all does not import %s", owner)
 		}
-		value, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		types = append(types, value)
-		return false
-	})
-	return types
+	}
+}
+
+func TestRegisterRefuses(t *testing.T) {
+	for _, c := range []struct {
+		name, owner string
+		event       events.Event
+	}{
+		{"another's topic", "order", payment.Completed{}},
+		{"a topic twice", "payment", payment.Completed{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			defer func() {
+				if recover() == nil {
+					t.Error("it was registered")
+				}
+			}()
+			events.Register(c.owner, events.KindOrder, c.event)
+		})
+	}
 }
 
 func compact(t *testing.T, raw []byte) string {

@@ -9,10 +9,16 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/b2b"
+	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/inventory"
+	"quadrille.internal/events/order"
+	"quadrille.internal/events/payment"
 )
 
 func TestSamplesAreValid(t *testing.T) {
-	for _, e := range samples() {
+	for _, def := range events.Definitions() {
+		e := def.Sample
 		if err := e.Validate(); err != nil {
 			t.Errorf("%s: %v", e.Type(), err)
 		}
@@ -22,31 +28,31 @@ func TestSamplesAreValid(t *testing.T) {
 func TestOrderCreatedValidate(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		change func(*events.OrderCreated)
+		change func(*checkout.OrderCreated)
 		want   string // part of the error, "" for none
 	}{
-		{"no order", func(e *events.OrderCreated) { e.OrderID = uuid.Nil }, "order_id"},
-		{"no customer", func(e *events.OrderCreated) { e.CustomerID = "" }, "customer_id"},
-		{"no token", func(e *events.OrderCreated) { e.PaymentToken = "" }, "payment_token"},
-		{"no lines", func(e *events.OrderCreated) { e.Lines = nil }, "1 to 1000 lines"},
-		{"no sku", func(e *events.OrderCreated) { e.Lines[1].SKU = "" }, "line 1: sku"},
-		{"nothing of a sku", func(e *events.OrderCreated) { e.Lines[0].Quantity = 0 }, "line 0: quantity 0"},
-		{"too many of a sku", func(e *events.OrderCreated) { e.Lines[0].Quantity = events.MaxQuantity + 1 }, "quantity"},
-		{"negative price", func(e *events.OrderCreated) { e.Lines[0].UnitPrice = -1 }, "unit_price -1"},
-		{"absurd price", func(e *events.OrderCreated) { e.Lines[0].UnitPrice = events.MaxUnitPrice + 1 }, "unit_price"},
-		{"wrong total", func(e *events.OrderCreated) { e.Total.Amount++ }, "total 1870 is not the sum of the lines, 1869"},
-		{"negative total", func(e *events.OrderCreated) { e.Total.Amount = -1 }, "negative"},
-		{"small letters", func(e *events.OrderCreated) { e.Total.Currency = "gbp" }, "currency"},
-		{"too many lines", func(e *events.OrderCreated) {
+		{"no order", func(e *checkout.OrderCreated) { e.OrderID = uuid.Nil }, "order_id"},
+		{"no customer", func(e *checkout.OrderCreated) { e.CustomerID = "" }, "customer_id"},
+		{"no token", func(e *checkout.OrderCreated) { e.PaymentToken = "" }, "payment_token"},
+		{"no lines", func(e *checkout.OrderCreated) { e.Lines = nil }, "1 to 1000 lines"},
+		{"no sku", func(e *checkout.OrderCreated) { e.Lines[1].SKU = "" }, "line 1: sku"},
+		{"nothing of a sku", func(e *checkout.OrderCreated) { e.Lines[0].Quantity = 0 }, "line 0: quantity 0"},
+		{"too many of a sku", func(e *checkout.OrderCreated) { e.Lines[0].Quantity = events.MaxQuantity + 1 }, "quantity"},
+		{"negative price", func(e *checkout.OrderCreated) { e.Lines[0].UnitPrice = -1 }, "unit_price -1"},
+		{"absurd price", func(e *checkout.OrderCreated) { e.Lines[0].UnitPrice = events.MaxUnitPrice + 1 }, "unit_price"},
+		{"wrong total", func(e *checkout.OrderCreated) { e.Total.Amount++ }, "total 1870 is not the sum of the lines, 1869"},
+		{"negative total", func(e *checkout.OrderCreated) { e.Total.Amount = -1 }, "negative"},
+		{"small letters", func(e *checkout.OrderCreated) { e.Total.Currency = "gbp" }, "currency"},
+		{"too many lines", func(e *checkout.OrderCreated) {
 			e.Lines = slices.Repeat(e.Lines[:1], events.MaxLines+1)
 		}, "1 to 1000 lines"},
-		{"the most there can be", func(e *events.OrderCreated) {
+		{"the most there can be", func(e *checkout.OrderCreated) {
 			most := events.Line{SKU: "x", Quantity: events.MaxQuantity, UnitPrice: events.MaxUnitPrice}
 			e.Lines = slices.Repeat([]events.Line{most}, events.MaxLines)
 			e.Total.Amount = events.MaxLines * events.MaxQuantity * events.MaxUnitPrice
 		}, ""},
-		{"one sku on two lines", func(e *events.OrderCreated) { e.Lines[1].SKU = e.Lines[0].SKU }, ""},
-		{"free", func(e *events.OrderCreated) {
+		{"one sku on two lines", func(e *checkout.OrderCreated) { e.Lines[1].SKU = e.Lines[0].SKU }, ""},
+		{"free", func(e *checkout.OrderCreated) {
 			e.Lines = []events.Line{{SKU: "gift", Quantity: 1}}
 			e.Total.Amount = 0
 		}, ""},
@@ -60,7 +66,7 @@ func TestOrderCreatedValidate(t *testing.T) {
 }
 
 func TestValidateNamesWhatIsMissing(t *testing.T) {
-	subject := events.Subject{OrderID: orderID}
+	subject := events.OfOrder{OrderID: uuid.MustParse("01977420-0000-7000-8000-00000000f00d")}
 	money := events.Money{Amount: 1, Currency: "GBP"}
 	reason := events.Reason{Code: "c", Message: "m"}
 	held := reserved().Allocations
@@ -70,33 +76,33 @@ func TestValidateNamesWhatIsMissing(t *testing.T) {
 		event events.Event
 		want  string
 	}{
-		{"reserved without allocations", events.InventoryReserved{Subject: subject, Total: money, PaymentToken: "t", ExpiresAt: at}, "allocations"},
-		{"reserved without token", events.InventoryReserved{Subject: subject, Allocations: held, Total: money, ExpiresAt: at}, "payment_token"},
-		{"reserved without expiry", events.InventoryReserved{Subject: subject, Allocations: held, Total: money, PaymentToken: "t"}, "expires_at"},
-		{"reserved without currency", events.InventoryReserved{Subject: subject, Allocations: held, PaymentToken: "t", ExpiresAt: at}, "currency"},
-		{"failed without reason", events.ReservationFailed{Subject: subject}, "reason"},
-		{"failed without order", events.ReservationFailed{Reason: reason}, "order_id"},
-		{"expired without time", events.ReservationExpired{Subject: subject}, "expired_at"},
-		{"expired without order", events.ReservationExpired{ExpiredAt: at}, "order_id"},
-		{"released nothing", events.InventoryReleased{Subject: subject}, "allocations"},
-		{"released from nowhere", events.InventoryReleased{Subject: subject, Allocations: []events.Allocation{{SKU: "x", Quantity: 1}}}, "warehouse"},
-		{"released none of it", events.InventoryReleased{Subject: subject, Allocations: []events.Allocation{{SKU: "x", Warehouse: "w"}}}, "positive quantity"},
-		{"paid without charge", events.PaymentCompleted{Subject: subject, Amount: money}, "charge_id"},
-		{"paid without currency", events.PaymentCompleted{Subject: subject, ChargeID: "ch"}, "currency"},
-		{"declined without message", events.PaymentFailed{Subject: subject, Reason: events.Reason{Code: "c"}}, "reason"},
-		{"refunded without refund", events.PaymentRefunded{Subject: subject, Amount: money}, "refund_id"},
-		{"refunded without order", events.PaymentRefunded{RefundID: "re", Amount: money}, "order_id"},
-		{"confirmed without total", events.OrderConfirmed{Subject: subject, CustomerID: "c"}, "currency"},
-		{"cancelled without reason", events.OrderCancelled{Subject: subject, CustomerID: "c"}, "reason"},
-		{"b2b rejected without company", events.B2BOrderRejected{Subject: subject, Reason: reason}, "company_id"},
-		{"b2b rejected without order", events.B2BOrderRejected{CompanyID: "c", Reason: reason}, "order_id"},
-		{"b2b rejected without reason", events.B2BOrderRejected{Subject: subject, CompanyID: "c"}, "reason"},
-		{"b2b approved by nobody", events.B2BOrderApproved{Subject: subject, CompanyID: "c"}, "approvals"},
-		{"b2b allocated nothing", events.B2BOrderAllocated{Subject: subject, CompanyID: "c"}, "allocations"},
-		{"b2b completed without ERP order", events.B2BOrderCompleted{Subject: subject, CompanyID: "c", Total: money}, "erp_order_id"},
-		{"b2b completed without currency", events.B2BOrderCompleted{Subject: subject, CompanyID: "c", ERPOrderID: "e"}, "currency"},
-		{"b2b failed as completed", events.B2BOrderFailed{Subject: subject, CompanyID: "c", Status: "completed", Reason: reason}, "status"},
-		{"b2b failed without reason", events.B2BOrderFailed{Subject: subject, CompanyID: "c", Status: "failed"}, "reason"},
+		{"reserved without allocations", inventory.Reserved{OfOrder: subject, Total: money, PaymentToken: "t", ExpiresAt: at}, "allocations"},
+		{"reserved without token", inventory.Reserved{OfOrder: subject, Allocations: held, Total: money, ExpiresAt: at}, "payment_token"},
+		{"reserved without expiry", inventory.Reserved{OfOrder: subject, Allocations: held, Total: money, PaymentToken: "t"}, "expires_at"},
+		{"reserved without currency", inventory.Reserved{OfOrder: subject, Allocations: held, PaymentToken: "t", ExpiresAt: at}, "currency"},
+		{"failed without reason", inventory.ReservationFailed{OfOrder: subject}, "reason"},
+		{"failed without order", inventory.ReservationFailed{Reason: reason}, "order_id"},
+		{"expired without time", inventory.ReservationExpired{OfOrder: subject}, "expired_at"},
+		{"expired without order", inventory.ReservationExpired{ExpiredAt: at}, "order_id"},
+		{"released nothing", inventory.Released{OfOrder: subject}, "allocations"},
+		{"released from nowhere", inventory.Released{OfOrder: subject, Allocations: []events.Allocation{{SKU: "x", Quantity: 1}}}, "warehouse"},
+		{"released none of it", inventory.Released{OfOrder: subject, Allocations: []events.Allocation{{SKU: "x", Warehouse: "w"}}}, "positive quantity"},
+		{"paid without charge", payment.Completed{OfOrder: subject, Amount: money}, "charge_id"},
+		{"paid without currency", payment.Completed{OfOrder: subject, ChargeID: "ch"}, "currency"},
+		{"declined without message", payment.Failed{OfOrder: subject, Reason: events.Reason{Code: "c"}}, "reason"},
+		{"refunded without refund", payment.Refunded{OfOrder: subject, Amount: money}, "refund_id"},
+		{"refunded without order", payment.Refunded{RefundID: "re", Amount: money}, "order_id"},
+		{"confirmed without total", order.Confirmed{OfOrder: subject, CustomerID: "c"}, "currency"},
+		{"cancelled without reason", order.Cancelled{OfOrder: subject, CustomerID: "c"}, "reason"},
+		{"b2b rejected without company", b2b.OrderRejected{OfOrder: subject, Reason: reason}, "company_id"},
+		{"b2b rejected without order", b2b.OrderRejected{CompanyID: "c", Reason: reason}, "order_id"},
+		{"b2b rejected without reason", b2b.OrderRejected{OfOrder: subject, CompanyID: "c"}, "reason"},
+		{"b2b approved by nobody", b2b.OrderApproved{OfOrder: subject, CompanyID: "c"}, "approvals"},
+		{"b2b allocated nothing", b2b.OrderAllocated{OfOrder: subject, CompanyID: "c"}, "allocations"},
+		{"b2b completed without ERP order", b2b.OrderCompleted{OfOrder: subject, CompanyID: "c", Total: money}, "erp_order_id"},
+		{"b2b completed without currency", b2b.OrderCompleted{OfOrder: subject, CompanyID: "c", ERPOrderID: "e"}, "currency"},
+		{"b2b failed as completed", b2b.OrderFailed{OfOrder: subject, CompanyID: "c", Status: "completed", Reason: reason}, "status"},
+		{"b2b failed without reason", b2b.OrderFailed{OfOrder: subject, CompanyID: "c", Status: "failed"}, "reason"},
 	} {
 		t.Run(c.name, func(t *testing.T) { wantError(t, c.event.Validate(), c.want) })
 	}
@@ -105,16 +111,16 @@ func TestValidateNamesWhatIsMissing(t *testing.T) {
 func TestB2BOrderSubmittedValidate(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		change func(*events.B2BOrderSubmitted)
+		change func(*b2b.OrderSubmitted)
 		want   string
 	}{
-		{"no order", func(e *events.B2BOrderSubmitted) { e.OrderID = uuid.Nil }, "order_id"},
-		{"no company", func(e *events.B2BOrderSubmitted) { e.CompanyID = "" }, "company_id"},
-		{"ordered by nobody", func(e *events.B2BOrderSubmitted) { e.OrderedBy = "" }, "ordered_by"},
-		{"no lines", func(e *events.B2BOrderSubmitted) { e.Lines = nil }, "1 to 1000 lines"},
-		{"nothing of a sku", func(e *events.B2BOrderSubmitted) { e.Lines[0].Quantity = 0 }, "line 0: quantity 0"},
-		{"wrong total", func(e *events.B2BOrderSubmitted) { e.Total.Amount++ }, "not the sum"},
-		{"no currency", func(e *events.B2BOrderSubmitted) { e.Total.Currency = "" }, "currency"},
+		{"no order", func(e *b2b.OrderSubmitted) { e.OrderID = uuid.Nil }, "order_id"},
+		{"no company", func(e *b2b.OrderSubmitted) { e.CompanyID = "" }, "company_id"},
+		{"ordered by nobody", func(e *b2b.OrderSubmitted) { e.OrderedBy = "" }, "ordered_by"},
+		{"no lines", func(e *b2b.OrderSubmitted) { e.Lines = nil }, "1 to 1000 lines"},
+		{"nothing of a sku", func(e *b2b.OrderSubmitted) { e.Lines[0].Quantity = 0 }, "line 0: quantity 0"},
+		{"wrong total", func(e *b2b.OrderSubmitted) { e.Total.Amount++ }, "not the sum"},
+		{"no currency", func(e *b2b.OrderSubmitted) { e.Total.Currency = "" }, "currency"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e := submitted()
@@ -127,34 +133,34 @@ func TestB2BOrderSubmittedValidate(t *testing.T) {
 func TestB2BApprovalValidate(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		change func(*events.B2BApprovalRequested, *events.B2BApprovalEscalated) events.Event
+		change func(*b2b.ApprovalRequested, *b2b.ApprovalEscalated) events.Event
 		want   string
 	}{
-		{"needs nobody", func(r *events.B2BApprovalRequested, _ *events.B2BApprovalEscalated) events.Event {
+		{"needs nobody", func(r *b2b.ApprovalRequested, _ *b2b.ApprovalEscalated) events.Event {
 			r.Need = 0
 			return r
 		}, "need"},
-		{"asks too few", func(r *events.B2BApprovalRequested, _ *events.B2BApprovalEscalated) events.Event {
+		{"asks too few", func(r *b2b.ApprovalRequested, _ *b2b.ApprovalEscalated) events.Event {
 			r.Need = 3
 			return r
 		}, "as many approvers"},
-		{"asks for ever", func(r *events.B2BApprovalRequested, _ *events.B2BApprovalEscalated) events.Event {
+		{"asks for ever", func(r *b2b.ApprovalRequested, _ *b2b.ApprovalEscalated) events.Event {
 			r.ExpiresAt = time.Time{}
 			return r
 		}, "expires_at"},
-		{"asks about no money", func(r *events.B2BApprovalRequested, _ *events.B2BApprovalEscalated) events.Event {
+		{"asks about no money", func(r *b2b.ApprovalRequested, _ *b2b.ApprovalEscalated) events.Event {
 			r.Total.Currency = ""
 			return r
 		}, "currency"},
-		{"escalates to nobody", func(_ *events.B2BApprovalRequested, e *events.B2BApprovalEscalated) events.Event {
+		{"escalates to nobody", func(_ *b2b.ApprovalRequested, e *b2b.ApprovalEscalated) events.Event {
 			e.Approvers = nil
 			return e
 		}, "approvers"},
-		{"escalates for ever", func(_ *events.B2BApprovalRequested, e *events.B2BApprovalEscalated) events.Event {
+		{"escalates for ever", func(_ *b2b.ApprovalRequested, e *b2b.ApprovalEscalated) events.Event {
 			e.ExpiresAt = time.Time{}
 			return e
 		}, "expires_at"},
-		{"escalates for no company", func(_ *events.B2BApprovalRequested, e *events.B2BApprovalEscalated) events.Event {
+		{"escalates for no company", func(_ *b2b.ApprovalRequested, e *b2b.ApprovalEscalated) events.Event {
 			e.CompanyID = ""
 			return e
 		}, "company_id"},

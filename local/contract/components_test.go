@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"quadrille.internal/services"
 )
 
 // topics of each service, by its name.
@@ -13,7 +15,7 @@ type topics map[string]map[string]bool
 
 func newTopics() topics {
 	all := make(topics)
-	for _, s := range services {
+	for _, s := range names() {
 		all[s] = make(map[string]bool)
 	}
 	return all
@@ -43,10 +45,9 @@ func documentedTopics(t *testing.T) (sends, receives topics) {
 }
 
 func TestServicesReceiveWhatIsDocumented(t *testing.T) {
-	types := eventTypes(t)
 	_, receives := documentedTopics(t)
-	for _, s := range services {
-		same(t, s, subscriptions(parse(t, folder(s)+"/main.go"), types), receives[s])
+	for _, s := range services.All() {
+		same(t, s.Name, set(s.Topics...), receives[s.Name])
 	}
 }
 
@@ -54,8 +55,8 @@ func TestServicesReceiveWhatIsDocumented(t *testing.T) {
 // documented, and the dead letters of what it receives.
 func TestComponentsAllowWhatIsDocumented(t *testing.T) {
 	sends, receives := documentedTopics(t)
-	allowed := valuesOf(eventTypes(t))
-	for _, s := range services {
+	allowed := eventTypes()
+	for _, s := range names() {
 		if len(receives[s]) == 0 {
 			continue
 		}
@@ -68,9 +69,9 @@ func TestComponentsAllowWhatIsDocumented(t *testing.T) {
 			same(t, "allowedTopics", set(split(metadata(t, c, "allowedTopics"), ",")...), allowed)
 			// Otherwise an app without scopes could publish and hear everything.
 			same(t, "protectedTopics", set(split(metadata(t, c, "protectedTopics"), ",")...), allowed)
-			same(t, "scopes", texts(c.child("scopes")), set(services...))
+			same(t, "scopes", texts(c.child("scopes")), set(names()...))
 			publishing, subscription := scopes(t, c, "publishingScopes"), scopes(t, c, "subscriptionScopes")
-			for _, s := range services {
+			for _, s := range names() {
 				same(t, s+" publishes", publishing[s], sends[s])
 				same(t, s+" subscribes", subscription[s], receives[s])
 			}
@@ -243,8 +244,8 @@ func scopes(t *testing.T, component node, name string) topics {
 		app, list, _ := strings.Cut(scope, "=")
 		all[app] = set(split(list, ",")...)
 	}
-	if len(all) != len(services) {
-		t.Errorf("%s names %d apps, want %d", name, len(all), len(services))
+	if len(all) != len(names()) {
+		t.Errorf("%s names %d apps, want %d", name, len(all), len(names()))
 	}
 	return all
 }

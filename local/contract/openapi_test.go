@@ -8,9 +8,18 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"quadrille.internal/services"
 )
 
-var services = []string{"b2b", "checkout", "inventory", "order", "payment"}
+// names are those of all services.
+func names() []string {
+	var all []string
+	for _, s := range services.All() {
+		all = append(all, s.Name)
+	}
+	return all
+}
 
 // folder returns where a service's source is.
 func folder(service string) string {
@@ -70,7 +79,7 @@ func documentedRoutes(api *API, tag string) map[string]bool {
 func TestOpenAPIHasTheRoutes(t *testing.T) {
 	api := load(t)
 	var all int
-	for _, s := range services {
+	for _, s := range names() {
 		code := routes(parse(t, folder(s)+"/*.go"))
 		all += len(code)
 		same(t, s, code, documentedRoutes(api, s))
@@ -103,7 +112,7 @@ func TestOpenAPIHasTheAdminAndHealthRoutes(t *testing.T) {
 // public port too may come without.
 func TestOpenAPISaysWhatIsForOperators(t *testing.T) {
 	code, public := adminRoutes(t), make(map[string]bool)
-	for _, s := range services {
+	for _, s := range names() {
 		files := parse(t, folder(s)+"/*.go")
 		maps.Copy(code, routesOf(files, "operatorRoutes"))
 		maps.Copy(public, routesOf(files, "routes"))

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// What the services do is read from their source: they are commands, which no
-// test can import, and asking them would take a database and a sidecar each.
+// What the services answer is read from their source: asking them would take a
+// database and a sidecar each.
 
 // parse returns the files that patterns, relative to the repository, match.
 func parse(t *testing.T, patterns ...string) []*ast.File {
@@ -170,20 +170,4 @@ func fields(lit *ast.CompositeLit) map[string]ast.Expr {
 		}
 	}
 	return values
-}
-
-// subscriptions lists a service's topics, as its service.Spec names them.
-func subscriptions(files []*ast.File, types map[string]string) map[string]bool {
-	found := make(map[string]bool)
-	inspect(files, func(lit *ast.CompositeLit) {
-		if name(lit.Type) != "Spec" {
-			return
-		}
-		if topics, ok := fields(lit)["Topics"].(*ast.CompositeLit); ok {
-			for _, e := range topics.Elts {
-				found[types[name(e)]] = true
-			}
-		}
-	})
-	return found
 }

@@ -12,15 +12,19 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/inventory"
+	"quadrille.internal/events/order"
+	"quadrille.internal/events/payment"
 )
 
 // topics are all that carry events.
 var topics = []string{
-	events.TypeOrderCreated,
-	events.TypeInventoryReserved, events.TypeReservationFailed,
-	events.TypeInventoryReleased, events.TypeReservationExpired,
-	events.TypePaymentCompleted, events.TypePaymentFailed, events.TypePaymentRefunded,
-	events.TypeOrderConfirmed, events.TypeOrderCancelled,
+	checkout.TypeOrderCreated,
+	inventory.TypeReserved, inventory.TypeReservationFailed,
+	inventory.TypeReleased, inventory.TypeReservationExpired,
+	payment.TypeCompleted, payment.TypeFailed, payment.TypeRefunded,
+	order.TypeConfirmed, order.TypeCancelled,
 }
 
 // payloadField is the field of a stream's entry that Dapr keeps the message in.
@@ -54,7 +58,7 @@ func (s *system) published(t *testing.T, ids ...uuid.UUID) []message {
 		for _, entry := range entries {
 			payload, _ := entry.Values[payloadField].(string)
 			envelope, event, err := events.Decode([]byte(payload))
-			if err != nil || !slices.Contains(ids, event.Order()) {
+			if err != nil || !slices.Contains(ids, events.OrderOf(event)) {
 				continue // what other tests left
 			}
 			found = append(found, message{topic, payload, envelope})

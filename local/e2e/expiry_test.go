@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/inventory"
 )
 
 func TestRule4_AnExpiredReservationCancelsTheOrder(t *testing.T) {
@@ -18,7 +19,7 @@ func TestRule4_AnExpiredReservationCancelsTheOrder(t *testing.T) {
 	t.Run("not paid at all", func(t *testing.T) {
 		s.end(t, "payment", syscall.SIGTERM)
 		id := s.mustPlace(t, basketOf("expiring", 3, "tok_success"))
-		s.awaitFact(t, id, events.TypeInventoryReleased)
+		s.awaitFact(t, id, inventory.TypeReleased)
 		if got := s.stock(t, "expiring").Available; got != 10 {
 			t.Errorf("available is %d while payment is away, want all 10 again", got)
 		}

@@ -12,6 +12,7 @@ require (
 	google.golang.org/grpc v1.82.1
 	google.golang.org/protobuf v1.36.12
 	quadrille.internal/events v0.0.0
+	quadrille.internal/events/proto v0.0.0
 	quadrille.internal/local/quad v0.0.0
 )
 
@@ -33,6 +34,7 @@ require (
 
 replace (
 	quadrille.internal/events => ../../events
+	quadrille.internal/events/proto => ../../events/proto
 	quadrille.internal/local/quad => ../quad
 	quadrille.internal/platform => ../../platform
 	quadrille.internal/workflows/b2b => ../../workflows/b2b

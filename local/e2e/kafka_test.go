@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"quadrille.internal/events"
+	"quadrille.internal/events/order"
 )
 
 // kafkaTests are what is run on Kafka unless -run says otherwise: how each kind of
@@ -35,7 +35,7 @@ func TestOnKafka_RubbishIsParkedAndBlocksNobody(t *testing.T) {
 	s := sys
 	s.setStock(t, "beside-rubbish", map[string]int64{"leeds": 10})
 	rubbish := "rubbish " + newKey()
-	a := s.ask(t, http.MethodPost, s.DaprURL("order")+"/v1.0/publish/pubsub/"+events.TypeOrderConfirmed+"?metadata.rawPayload=true",
+	a := s.ask(t, http.MethodPost, s.DaprURL("order")+"/v1.0/publish/pubsub/"+order.TypeConfirmed+"?metadata.rawPayload=true",
 		map[string]string{"dapr-api-token": s.DaprAPIToken()}, rubbish)
 	if a.status != http.StatusNoContent {
 		t.Fatalf("publish: %d %s", a.status, a.body)

@@ -162,7 +162,7 @@ func (s *system) build(ctx context.Context) error {
 	for _, app := range s.Apps() {
 		binary := filepath.Join(s.Dir, "bin", app)
 		cmd := exec.CommandContext(ctx, "go", "build", "-race", "-o", binary, ".")
-		source, err := filepath.Glob(filepath.Join(s.Root, "*", app, "main.go")) // in services or workflows
+		source, err := filepath.Glob(filepath.Join(s.Root, "*", app, "cmd", app, "main.go")) // in services or workflows
 		if err != nil || len(source) != 1 {
 			return fmt.Errorf("find the source of %s: %v %w", app, source, err)
 		}

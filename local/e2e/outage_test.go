@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/inventory"
 )
 
 // awaitHeard waits until payment knows that orders are cancelled: one that it charges
@@ -51,7 +52,7 @@ func TestRule7_CancelledWhileTheProviderIsAwayNobodyIsCharged(t *testing.T) {
 				ids[i] = s.mustPlace(t, basketOf("outage", 1, "tok_success"))
 			}
 			for _, id := range ids {
-				s.awaitFact(t, id, events.TypeInventoryReserved)
+				s.awaitFact(t, id, inventory.TypeReserved)
 			}
 			for _, id := range ids {
 				if ok, err := s.cancel(t.Context(), id); !ok || err != nil {

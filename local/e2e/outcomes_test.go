@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/inventory"
 )
 
 // ended is how an order is to end, with what is charged and kept for it.
@@ -108,7 +109,7 @@ func TestRule4_CustomerCancelsWhileThePaymentIsUnderWay(t *testing.T) {
 	s := sys
 	s.setStock(t, "changed-mind", map[string]int64{"leeds": 5})
 	id := s.mustPlace(t, basketOf("changed-mind", 1, "tok_slow"))
-	s.awaitFact(t, id, events.TypeInventoryReserved)
+	s.awaitFact(t, id, inventory.TypeReserved)
 	if ok, err := s.cancel(t.Context(), id); err != nil || !ok {
 		t.Fatalf("cancel: %v, %v; want it cancelled", ok, err)
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/payment"
 )
 
 // parked is an event as the admin port shows it.
@@ -93,14 +95,14 @@ func TestRule3_RubbishIsParkedAndBlocksNobody(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Cleanup(func() { s.discard(t, "inventory"); s.discard(t, "order") })
-			if err := publish(t.Context(), client, events.TypeOrderCreated, c.payload); err != nil {
+			if err := publish(t.Context(), client, checkout.TypeOrderCreated, c.payload); err != nil {
 				t.Fatal(err)
 			}
 			id := s.mustPlace(t, basketOf("beside-rubbish", 1, "tok_success"))
 			s.expect(t, id, confirmed(250))
 			for _, app := range []string{"inventory", "order"} {
 				p := s.awaitParked(t, app, func(p parked) bool { return string(p.Payload) == c.payload })
-				if p.Topic != events.TypeOrderCreated || !strings.Contains(p.Cause, c.cause) || p.Attempts < 1 {
+				if p.Topic != checkout.TypeOrderCreated || !strings.Contains(p.Cause, c.cause) || p.Attempts < 1 {
 					t.Errorf("%s parked topic %s, cause %q, attempts %d; want cause %q", app, p.Topic, p.Cause, p.Attempts, c.cause)
 				}
 			}
@@ -112,8 +114,8 @@ func TestRule3_RubbishIsParkedAndBlocksNobody(t *testing.T) {
 // other is an event that does not belong on the topic of new orders.
 func other(t *testing.T) string {
 	t.Helper()
-	_, payload := envelope(t, "payment", &events.PaymentCompleted{
-		Subject: events.Subject{OrderID: uuid.New()}, ChargeID: "ch_1", Amount: events.Money{Amount: 1, Currency: "GBP"},
+	_, payload := envelope(t, "payment", &payment.Completed{
+		OfOrder: events.OfOrder{OrderID: uuid.New()}, ChargeID: "ch_1", Amount: events.Money{Amount: 1, Currency: "GBP"},
 	})
 	return payload
 }
@@ -124,10 +126,10 @@ func TestRule3_AnEventThatContradictsIsParkedByWhomItConcerns(t *testing.T) {
 	id := s.mustPlace(t, basketOf("contradicted", 1, "tok_success"))
 	s.expect(t, id, confirmed(250))
 
-	event, payload := envelope(t, "payment", &events.PaymentFailed{
-		Subject: events.Subject{OrderID: id}, Reason: events.Reason{Code: "late", Message: "Too late."},
+	event, payload := envelope(t, "payment", &payment.Failed{
+		OfOrder: events.OfOrder{OrderID: id}, Reason: events.Reason{Code: "late", Message: "Too late."},
 	})
-	if err := publish(t.Context(), client, events.TypePaymentFailed, payload); err != nil {
+	if err := publish(t.Context(), client, payment.TypeFailed, payload); err != nil {
 		t.Fatal(err)
 	}
 	p := s.awaitParked(t, "inventory", withID(event))
@@ -190,7 +192,7 @@ func TestRule3_DeadLettersAreParkedUnderTheirOwnTopic(t *testing.T) {
 	}
 	for _, app := range s.subscribers() {
 		p := s.awaitParked(t, app, withID(created.ID))
-		if p.Topic != events.TypeOrderCreated || string(p.Payload) != created.payload {
+		if p.Topic != checkout.TypeOrderCreated || string(p.Payload) != created.payload {
 			t.Errorf("%s parked topic %s and payload %s", app, p.Topic, p.Payload)
 		}
 		// It had its effect already: a replay does nothing more and takes it away.

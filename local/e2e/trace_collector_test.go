@@ -95,7 +95,7 @@ func (c *collector) add(data *tracev1.TracesData) {
 func newSpan(service string, s *tracev1.Span) span {
 	made := span{service: service, name: s.GetName(), traceID: hex.EncodeToString(s.GetTraceId()), kind: s.GetKind()}
 	for _, a := range s.GetAttributes() {
-		if a.GetKey() == "quadrille.order_id" {
+		if a.GetKey() == "quadrille.subject" {
 			made.order = a.GetValue().GetStringValue()
 		}
 	}

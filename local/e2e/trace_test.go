@@ -12,7 +12,9 @@ import (
 	"github.com/google/uuid"
 	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
 
-	"quadrille.internal/events"
+	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/inventory"
+	"quadrille.internal/events/order"
 )
 
 func TestRule8_OneTraceAnOrder(t *testing.T) {
@@ -23,9 +25,9 @@ func TestRule8_OneTraceAnOrder(t *testing.T) {
 		name, traceParent, token string
 		last                     string // the event that ends the order
 	}{
-		{"begun by the service", "", "tok_success", events.TypeOrderConfirmed},
-		{"honours an incoming traceparent", given, "tok_decline", events.TypeOrderCancelled},
-		{"survives the provider's trouble", "", "tok_flaky", events.TypeOrderConfirmed},
+		{"begun by the service", "", "tok_success", order.TypeConfirmed},
+		{"honours an incoming traceparent", given, "tok_decline", order.TypeCancelled},
+		{"survives the provider's trouble", "", "tok_flaky", order.TypeConfirmed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			id := s.placeTraced(t, c.traceParent, basketOf("traced", 1, c.token))
@@ -35,8 +37,8 @@ func TestRule8_OneTraceAnOrder(t *testing.T) {
 				t.Errorf("trace is %s, want the caller's", trace)
 			}
 			for _, name := range []string{
-				"inventory handle " + events.TypeOrderCreated, "order handle " + events.TypeOrderCreated,
-				"payment handle " + events.TypeInventoryReserved,
+				"inventory handle " + checkout.TypeOrderCreated, "order handle " + checkout.TypeOrderCreated,
+				"payment handle " + inventory.TypeReserved,
 				"inventory handle " + c.last, "checkout handle " + c.last,
 			} {
 				s.awaitSpan(t, name, trace, func(sp span) bool { return sp.name == name && sp.order == id.String() })

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/pgtx"
@@ -202,8 +203,8 @@ func TestAFailingTopicStopsParkingAmidOthers(t *testing.T) {
 	})
 	for n := range 7 {
 		_, bad := event(t)
-		refund := &events.PaymentRefunded{
-			Subject: events.Subject{OrderID: uuid.New()}, RefundID: "r", Amount: events.Money{Amount: 1, Currency: "GBP"},
+		refund := &payment.Refunded{
+			OfOrder: events.OfOrder{OrderID: uuid.New()}, RefundID: "r", Amount: events.Money{Amount: 1, Currency: "GBP"},
 		}
 		other, err := events.Encode(uuid.Must(uuid.NewV7()), "payment", time.Now(), trace, refund)
 		if err != nil {

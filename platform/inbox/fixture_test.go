@@ -17,6 +17,8 @@ import (
 	"go.uber.org/goleak"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/order"
+	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/pgtest"
@@ -37,7 +39,7 @@ func TestMain(m *testing.M) {
 
 const (
 	consumer = "order"
-	topic    = events.TypePaymentCompleted
+	topic    = payment.TypeCompleted
 	traceID  = "4bf92f3577b34da6a3ce929d0e0e4736"
 	trace    = "00-" + traceID + "-00f067aa0ba902b7-00"
 )
@@ -99,8 +101,8 @@ func note(ctx context.Context, tx *outbox.Tx, batch []inbox.Delivery) error {
 
 // confirm emits what a delivery causes.
 func confirm(tx *outbox.Tx, d inbox.Delivery) error {
-	return tx.Emit(d.Trace, events.OrderConfirmed{
-		Subject: events.Subject{OrderID: d.Event.Order()}, CustomerID: "c", Total: events.Money{Currency: "GBP"},
+	return tx.Emit(d.Trace, order.Confirmed{
+		OfOrder: events.OfOrder{OrderID: events.OrderOf(d.Event)}, CustomerID: "c", Total: events.Money{Currency: "GBP"},
 	})
 }
 
@@ -124,8 +126,8 @@ var errPoison = errors.New("stock of a SKU that never was")
 func event(t testing.TB) (uuid.UUID, []byte) {
 	t.Helper()
 	id := uuid.Must(uuid.NewV7())
-	raw, err := events.Encode(id, "payment", time.Now(), trace, events.PaymentCompleted{
-		Subject:  events.Subject{OrderID: uuid.Must(uuid.NewV7())},
+	raw, err := events.Encode(id, "payment", time.Now(), trace, payment.Completed{
+		OfOrder:  events.OfOrder{OrderID: uuid.Must(uuid.NewV7())},
 		ChargeID: "ch_1", Amount: events.Money{Amount: 1, Currency: "GBP"},
 	})
 	if err != nil {

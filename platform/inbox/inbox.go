@@ -44,9 +44,11 @@ type Delivery struct {
 
 // Orders returns the orders that a batch is about, with repetitions.
 func Orders(batch []Delivery) []uuid.UUID {
-	ids := make([]uuid.UUID, len(batch))
-	for i, d := range batch {
-		ids[i] = d.Event.Order()
+	ids := make([]uuid.UUID, 0, len(batch))
+	for _, d := range batch {
+		if id := events.OrderOf(d.Event); id != uuid.Nil {
+			ids = append(ids, id)
+		}
 	}
 	return ids
 }
@@ -177,7 +179,7 @@ func (in *Inbox) open(ctx context.Context, m *Message) error {
 		in.cfg.Consumer+" handle "+env.Type, trace.SpanKindConsumer,
 		attribute.String("messaging.destination.name", env.Type),
 		attribute.String("messaging.message.id", env.ID.String()),
-		attribute.String("quadrille.order_id", env.Subject))
+		attribute.String("quadrille.subject", env.Subject))
 	return nil
 }
 

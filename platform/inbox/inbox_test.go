@@ -12,7 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"quadrille.internal/events"
+	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/group"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/outbox"
@@ -249,7 +249,7 @@ func TestDeliveryCarriesTheEventAndItsTrace(t *testing.T) {
 	id, raw := event(t)
 	w.deliver(inbox.Done, raw)
 	d := <-got
-	if _, ok := d.Event.(*events.PaymentCompleted); !ok || d.ID != id || time.Since(d.Time) > time.Minute {
+	if _, ok := d.Event.(*payment.Completed); !ok || d.ID != id || time.Since(d.Time) > time.Minute {
 		t.Errorf("delivery %+v", d)
 	}
 	if !strings.HasPrefix(d.Trace, "00-"+traceID) || d.Trace == trace {

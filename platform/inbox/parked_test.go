@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"quadrille.internal/events"
+	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/outbox"
 )
@@ -52,7 +52,7 @@ func TestWhatCannotBeReadIsParkedOnce(t *testing.T) {
 func TestAnEventOnAnotherTopicIsParked(t *testing.T) {
 	w := newWorld(t, note)
 	id, raw := event(t)
-	m := &inbox.Message{Topic: events.TypePaymentFailed, Payload: raw}
+	m := &inbox.Message{Topic: payment.TypeFailed, Payload: raw}
 	if err := w.inbox.Handle(t.Context(), []*inbox.Message{m}); err != nil || m.Verdict != inbox.Done {
 		t.Errorf("verdict %v, %v", m.Verdict, err)
 	}

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/pgtest"
 )
@@ -127,8 +128,8 @@ func start(t testing.TB, o *outbox.Outbox) (stop func()) {
 }
 
 func charged() events.Event {
-	return events.PaymentCompleted{
-		Subject:  events.Subject{OrderID: uuid.Must(uuid.NewV7())},
+	return payment.Completed{
+		OfOrder:  events.OfOrder{OrderID: uuid.Must(uuid.NewV7())},
 		ChargeID: "ch_1", Amount: events.Money{Amount: 1, Currency: "GBP"},
 	}
 }
@@ -145,7 +146,7 @@ func change(o *outbox.Outbox, n int, result error) error {
 	return o.InTx(context.Background(), func(ctx context.Context, tx *outbox.Tx) error {
 		for range n {
 			e := charged()
-			if _, err := tx.Exec(ctx, `insert into ledger (order_id) values ($1)`, e.Order()); err != nil {
+			if _, err := tx.Exec(ctx, `insert into ledger (order_id) values ($1)`, events.OrderOf(e)); err != nil {
 				return err
 			}
 			if err := tx.Emit("", e); err != nil {

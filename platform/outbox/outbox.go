@@ -136,7 +136,7 @@ func (tx *Tx) Emit(traceParent string, e events.Event) error {
 	if err != nil {
 		return err
 	}
-	tx.pending = append(tx.pending, Message{ID: id, Topic: e.Type(), Key: e.Order().String(), Payload: payload})
+	tx.pending = append(tx.pending, Message{ID: id, Topic: e.Type(), Key: e.Key(), Payload: payload})
 	return nil
 }
 

@@ -12,6 +12,8 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/pgtx"
 )
@@ -39,13 +41,13 @@ func TestWhatIsCommittedIsPublishedAndRemoved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.ID != env.ID || m.Topic != e.Type() || m.Key != e.Order().String() {
+	if m.ID != env.ID || m.Topic != e.Type() || m.Key != events.OrderOf(e).String() {
 		t.Errorf("message %s %s %s does not fit its payload %+v", m.ID, m.Topic, m.Key, env)
 	}
 	if env.TraceParent != trace || env.Source != "payment" || !env.Time.Equal(now) {
 		t.Errorf("envelope %+v has not the trace, source and time of its transaction", env)
 	}
-	if back.Order() != e.Order() {
+	if events.OrderOf(back) != events.OrderOf(e) {
 		t.Errorf("payload %+v, want %+v", back, e)
 	}
 }
@@ -63,7 +65,7 @@ func TestWhatIsRolledBackIsNeverPublished(t *testing.T) {
 		t.Fatal("InTx = nil with a cancelled context")
 	}
 	if err := o.InTx(t.Context(), func(_ context.Context, tx *outbox.Tx) error {
-		return tx.Emit("", events.PaymentCompleted{})
+		return tx.Emit("", payment.Completed{})
 	}); err == nil {
 		t.Fatal("InTx = nil with an invalid event")
 	}
@@ -241,7 +243,7 @@ func TestALongOutageNeedsNoMemory(t *testing.T) {
 // commitLarge commits n events of about 80 kB, in one transaction.
 func commitLarge(t *testing.T, o *outbox.Outbox, n int) {
 	t.Helper()
-	large := events.OrderCreated{CustomerID: "c", PaymentToken: "t"}
+	large := checkout.OrderCreated{CustomerID: "c", PaymentToken: "t"}
 	for i := range events.MaxLines {
 		large.Lines = append(large.Lines, events.Line{SKU: "sku-" + strconv.Itoa(i) + string(bytes.Repeat([]byte("x"), 60)), Quantity: 1})
 	}

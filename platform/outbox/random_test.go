@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"quadrille.internal/events"
 	"quadrille.internal/platform/outbox"
 )
 
@@ -83,7 +84,7 @@ func write(t *testing.T, o *outbox.Outbox, i int) {
 	err := o.InTx(context.Background(), func(ctx context.Context, tx *outbox.Tx) error {
 		for n := range 1 + i%5 {
 			e := charged()
-			if _, err := tx.Exec(ctx, `insert into ledger (order_id) values ($1)`, e.Order()); err != nil {
+			if _, err := tx.Exec(ctx, `insert into ledger (order_id) values ($1)`, events.OrderOf(e)); err != nil {
 				return err
 			}
 			if n == 0 && i%3 == 0 {

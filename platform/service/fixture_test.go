@@ -21,6 +21,8 @@ import (
 	runtimev1 "github.com/dapr/dapr/pkg/proto/runtime/v1"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/order"
+	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/pgtest"
@@ -29,7 +31,7 @@ import (
 )
 
 const (
-	topic      = events.TypePaymentCompleted
+	topic      = payment.TypeCompleted
 	appToken   = "app-token"
 	daprToken  = "dapr-token"
 	adminToken = "admin-token"
@@ -82,8 +84,8 @@ func (d *daprd) BulkPublishEvent(_ context.Context, req *runtimev1.BulkPublishRe
 }
 
 func confirm(tx *outbox.Tx, trace string, orderID uuid.UUID) error {
-	return tx.Emit(trace, events.OrderConfirmed{
-		Subject: events.Subject{OrderID: orderID}, CustomerID: "c", Total: events.Money{Currency: "GBP"},
+	return tx.Emit(trace, order.Confirmed{
+		OfOrder: events.OfOrder{OrderID: orderID}, CustomerID: "c", Total: events.Money{Currency: "GBP"},
 	})
 }
 
@@ -97,7 +99,7 @@ func spec(entered, release chan struct{}) service.Spec {
 			return service.App{
 				Handle: func(_ context.Context, tx *outbox.Tx, batch []inbox.Delivery) error {
 					for _, d := range batch {
-						if err := confirm(tx, d.Trace, d.Event.Order()); err != nil {
+						if err := confirm(tx, d.Trace, events.OrderOf(d.Event)); err != nil {
 							return err
 						}
 					}
@@ -304,8 +306,8 @@ func request(method, addr, path, token string) (int, string, error) {
 
 func paid(t *testing.T) (orderID uuid.UUID, raw []byte) {
 	t.Helper()
-	e := events.PaymentCompleted{
-		Subject:  events.Subject{OrderID: uuid.Must(uuid.NewV7())},
+	e := payment.Completed{
+		OfOrder:  events.OfOrder{OrderID: uuid.Must(uuid.NewV7())},
 		ChargeID: "ch_1", Amount: events.Money{Amount: 1, Currency: "GBP"},
 	}
 	raw, err := events.Encode(uuid.Must(uuid.NewV7()), "payment", time.Now(), "", e)

@@ -16,6 +16,7 @@ import (
 	runtimev1 "github.com/dapr/dapr/pkg/proto/runtime/v1"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/order"
 	"quadrille.internal/platform/service"
 )
 
@@ -34,7 +35,7 @@ func TestServiceHandlesAndPublishes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if env.Type != events.TypeOrderConfirmed || env.Source != "order" || e.Order() != orderID || env.TraceParent == "" {
+	if env.Type != order.TypeConfirmed || env.Source != "order" || events.OrderOf(e) != orderID || env.TraceParent == "" {
 		t.Errorf("published %+v", env)
 	}
 	metrics := s.health("/metrics", http.StatusOK)

@@ -169,7 +169,7 @@ func Emitted(t testing.TB, pool *pgxpool.Pool) map[uuid.UUID][]events.Event {
 		if err != nil {
 			t.Fatal(err)
 		}
-		emitted[e.Order()] = append(emitted[e.Order()], e)
+		emitted[events.OrderOf(e)] = append(emitted[events.OrderOf(e)], e)
 	}
 	return emitted
 }

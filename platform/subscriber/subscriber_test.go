@@ -21,6 +21,7 @@ import (
 	runtimev1 "github.com/dapr/dapr/pkg/proto/runtime/v1"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/pgtest"
@@ -32,7 +33,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	token = "app-token"
-	topic = events.TypePaymentCompleted
+	topic = payment.TypeCompleted
 )
 
 const (
@@ -44,7 +45,7 @@ const (
 func dial(t *testing.T, handler subscriber.Handler) *grpc.ClientConn {
 	t.Helper()
 	return connect(t, subscriber.NewGRPC(subscriber.Config{
-		App: "order", Topics: []string{topic, events.TypePaymentFailed}, Token: token, Handler: handler,
+		App: "order", Topics: []string{topic, payment.TypeFailed}, Token: token, Handler: handler,
 		Log: slog.New(slog.DiscardHandler),
 	}))
 }
@@ -102,8 +103,8 @@ func accept(context.Context, *outbox.Tx, []inbox.Delivery) error { return nil }
 func event(t *testing.T) (uuid.UUID, []byte) {
 	t.Helper()
 	id := uuid.Must(uuid.NewV7())
-	raw, err := events.Encode(id, "payment", time.Now(), "", events.PaymentCompleted{
-		Subject:  events.Subject{OrderID: uuid.Must(uuid.NewV7())},
+	raw, err := events.Encode(id, "payment", time.Now(), "", payment.Completed{
+		OfOrder:  events.OfOrder{OrderID: uuid.Must(uuid.NewV7())},
 		ChargeID: "ch_1", Amount: events.Money{Amount: 1, Currency: "GBP"},
 	})
 	if err != nil {
@@ -143,7 +144,7 @@ func TestSubscriptions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	deadLetters := map[string]string{topic: "order.deadletter", events.TypePaymentFailed: "order.deadletter", "order.deadletter": ""}
+	deadLetters := map[string]string{topic: "order.deadletter", payment.TypeFailed: "order.deadletter", "order.deadletter": ""}
 	if n := len(list.GetSubscriptions()); n != len(deadLetters) {
 		t.Errorf("%d subscriptions, want %d", n, len(deadLetters))
 	}

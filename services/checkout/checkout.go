@@ -1,9 +1,13 @@
-package main
+package checkout
 
 import (
 	"time"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/inventory"
+	"quadrille.internal/events/order"
+	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/aggregate"
 )
 
@@ -36,9 +40,9 @@ type Checkout struct {
 }
 
 // Created announces the checkout. The payment token is handed on and not kept.
-func (c *Checkout) Created(paymentToken string) *events.OrderCreated {
-	return &events.OrderCreated{
-		Subject: events.Subject{OrderID: c.ID}, CustomerID: c.CustomerID, Lines: c.Lines,
+func (c *Checkout) Created(paymentToken string) *checkout.OrderCreated {
+	return &checkout.OrderCreated{
+		OfOrder: events.OfOrder{OrderID: c.ID}, CustomerID: c.CustomerID, Lines: c.Lines,
 		Total: events.Money{Amount: c.Amount, Currency: c.Currency}, PaymentToken: paymentToken,
 	}
 }
@@ -48,13 +52,13 @@ func (c *Checkout) Created(paymentToken string) *events.OrderCreated {
 // reason is the one the order was in fact cancelled for.
 func (c *Checkout) Hear(e events.Event, at time.Time) {
 	switch e := e.(type) {
-	case *events.ReservationFailed:
+	case *inventory.ReservationFailed:
 		c.foresee(e.Reason, at)
-	case *events.PaymentFailed:
+	case *payment.Failed:
 		c.foresee(e.Reason, at)
-	case *events.OrderConfirmed:
+	case *order.Confirmed:
 		c.Status, c.Reason, c.SettledAt = Confirmed, nil, &at
-	case *events.OrderCancelled:
+	case *order.Cancelled:
 		c.Status, c.Reason, c.SettledAt = Cancelled, &e.Reason, &at
 	}
 }

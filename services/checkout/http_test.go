@@ -1,4 +1,4 @@
-package main
+package checkout
 
 import (
 	"encoding/json"
@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/checkout"
 	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/rest"
 	"quadrille.internal/platform/servicetest"
@@ -30,8 +31,8 @@ func TestPlace(t *testing.T) {
 	if got, want := a.Header.Get("Location"), "/v1/checkouts/"+r.ID.String(); got != want {
 		t.Errorf("Location %q, want %q", got, want)
 	}
-	want := &events.OrderCreated{
-		Subject: events.Subject{OrderID: r.ID}, CustomerID: "17850", PaymentToken: "tok_success",
+	want := &checkout.OrderCreated{
+		OfOrder: events.OfOrder{OrderID: r.ID}, CustomerID: "17850", PaymentToken: "tok_success",
 		Total: events.Money{Amount: 1869, Currency: "GBP"},
 		Lines: []events.Line{{SKU: "85123A", Quantity: 6, UnitPrice: 255}, {SKU: "71053", Quantity: 1, UnitPrice: 339}},
 	}

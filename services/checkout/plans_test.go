@@ -1,4 +1,4 @@
-package main
+package checkout
 
 import (
 	"net/http"
@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/order"
 	"quadrille.internal/platform/service"
 	"quadrille.internal/platform/servicetest"
 )
@@ -23,8 +24,8 @@ func TestPlans(t *testing.T) {
 			api, in := f.replica(t), servicetest.RunInbox(t, kit, handle)
 			id := place(t, api)
 			api.Do(http.MethodPost, "/v1/checkouts", goodBody, "Idempotency-Key", "key-1") // of an earlier order
-			in.Deliver(servicetest.Message(t, &events.OrderConfirmed{
-				Subject: events.Subject{OrderID: id}, CustomerID: "17850", Total: events.Money{Amount: 1, Currency: "GBP"},
+			in.Deliver(servicetest.Message(t, &order.Confirmed{
+				OfOrder: events.OfOrder{OrderID: id}, CustomerID: "17850", Total: events.Money{Amount: 1, Currency: "GBP"},
 			}, epoch))
 			for path, want := range map[string]int{id.String(): http.StatusOK, uuid.NewString(): http.StatusNotFound} {
 				if a := api.Do(http.MethodGet, "/v1/checkouts/"+path, ""); a.Status != want {

@@ -1,4 +1,4 @@
-package main
+package checkout
 
 import (
 	"net/http"
@@ -21,8 +21,8 @@ func TestNewColumnsDoNotDisturb(t *testing.T) {
 		id := place(t, api)
 		placed++
 		in.Deliver(
-			servicetest.Message(t, orderConfirmed(events.Subject{OrderID: earlier}), epoch),
-			servicetest.Message(t, orderConfirmed(events.Subject{OrderID: uuid.New()}), epoch)) // none of ours
+			servicetest.Message(t, orderConfirmed(events.OfOrder{OrderID: earlier}), epoch),
+			servicetest.Message(t, orderConfirmed(events.OfOrder{OrderID: uuid.New()}), epoch)) // none of ours
 		for _, id := range []uuid.UUID{earlier, id} {
 			if a := api.Do(http.MethodGet, "/v1/checkouts/"+id.String(), ""); a.Status != http.StatusOK {
 				t.Errorf("GET: %d %s", a.Status, a.Body)

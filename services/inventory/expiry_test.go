@@ -1,4 +1,4 @@
-package main
+package inventory
 
 import (
 	"slices"
@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/inventory"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/servicetest"
 )
@@ -50,7 +51,7 @@ func TestExpiry(t *testing.T) {
 
 	emitted := servicetest.Emitted(t, f.kit.Pool)
 	for _, id := range ids {
-		if got := servicetest.Types(emitted[id]); !slices.Equal(got, []string{events.TypeInventoryReserved, events.TypeReservationExpired}) {
+		if got := servicetest.Types(emitted[id]); !slices.Equal(got, []string{inventory.TypeReserved, inventory.TypeReservationExpired}) {
 			t.Fatalf("announced %v, want it reserved and expired once", got)
 		}
 	}

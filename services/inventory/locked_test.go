@@ -1,4 +1,4 @@
-package main
+package inventory
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/inventory"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/servicetest"
 )
@@ -52,7 +53,7 @@ func TestALockedStockHoldsUpItsOrdersAlone(t *testing.T) {
 	in.Deliver(again...)
 	emitted := servicetest.Emitted(t, f.kit.Pool)
 	for n, id := range ids {
-		if got := servicetest.Types(emitted[id]); len(got) != 1 || got[0] != events.TypeInventoryReserved {
+		if got := servicetest.Types(emitted[id]); len(got) != 1 || got[0] != inventory.TypeReserved {
 			t.Errorf("order %d: %v, want it reserved once", n, got)
 		}
 	}

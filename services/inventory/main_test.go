@@ -1,4 +1,4 @@
-package main
+package inventory
 
 import (
 	"testing"
@@ -9,6 +9,9 @@ import (
 	"go.uber.org/goleak"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/order"
+	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/service"
 	"quadrille.internal/platform/servicetest"
 )
@@ -86,29 +89,29 @@ func (f fixture) stock(t *testing.T, sku string) (onHand, held int64) {
 	return onHand, held
 }
 
-func created(id uuid.UUID, lines ...events.Line) *events.OrderCreated {
+func created(id uuid.UUID, lines ...events.Line) *checkout.OrderCreated {
 	var sum int64
 	for i := range lines {
 		lines[i].UnitPrice = 100
 		sum += lines[i].Quantity * lines[i].UnitPrice
 	}
-	return &events.OrderCreated{
-		Subject: events.Subject{OrderID: id}, CustomerID: "17850", Lines: lines,
+	return &checkout.OrderCreated{
+		OfOrder: events.OfOrder{OrderID: id}, CustomerID: "17850", Lines: lines,
 		Total: events.Money{Amount: sum, Currency: "GBP"}, PaymentToken: "tok_success",
 	}
 }
 
-func paymentFailed(id uuid.UUID) *events.PaymentFailed {
-	return &events.PaymentFailed{Subject: events.Subject{OrderID: id},
+func paymentFailed(id uuid.UUID) *payment.Failed {
+	return &payment.Failed{OfOrder: events.OfOrder{OrderID: id},
 		Reason: events.Reason{Code: events.ReasonPaymentDeclined, Message: "Your payment was declined."}}
 }
 
-func orderConfirmed(id uuid.UUID) *events.OrderConfirmed {
-	return &events.OrderConfirmed{Subject: events.Subject{OrderID: id}, CustomerID: "17850",
+func orderConfirmed(id uuid.UUID) *order.Confirmed {
+	return &order.Confirmed{OfOrder: events.OfOrder{OrderID: id}, CustomerID: "17850",
 		Total: events.Money{Amount: 100, Currency: "GBP"}}
 }
 
-func orderCancelled(id uuid.UUID) *events.OrderCancelled {
-	return &events.OrderCancelled{Subject: events.Subject{OrderID: id}, CustomerID: "17850",
+func orderCancelled(id uuid.UUID) *order.Cancelled {
+	return &order.Cancelled{OfOrder: events.OfOrder{OrderID: id}, CustomerID: "17850",
 		Reason: events.Reason{Code: events.ReasonCustomerRequest, Message: "Cancelled at your request."}}
 }

@@ -1,4 +1,4 @@
-package main
+package inventory
 
 import (
 	"testing"
@@ -8,6 +8,8 @@ import (
 	"pgregory.net/rapid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/inventory"
 	"quadrille.internal/platform/inbox"
 )
 
@@ -24,7 +26,7 @@ type machine struct {
 }
 
 type modelOrder struct {
-	created *events.OrderCreated
+	created *checkout.OrderCreated
 	status  Status
 	early   bool // cancelled before it was heard of
 	expired bool
@@ -60,9 +62,9 @@ func newMachine() *machine {
 
 // hear has the effects of an event and returns the events it causes.
 func (m *machine) hear(t *rapid.T, e events.Event) (caused []events.Event) {
-	r := m.reservations[e.Order()]
+	r := m.reservations[events.OrderOf(e)]
 	if r == nil {
-		r = NewReservation(e.Order())
+		r = NewReservation(events.OrderOf(e))
 		m.reservations[r.ID] = r
 	}
 	caused, err := m.handler.apply(r, inbox.Delivery{Event: e}, m.shelf, m.now)
@@ -115,7 +117,7 @@ func (m *machine) Created(t *rapid.T) {
 	case o.early && len(caused) > 0:
 		t.Fatalf("announced %v of an order that was cancelled before", caused)
 	case !o.early && (len(caused) != 1 || caused[0].Type() != map[Status]string{
-		Held: events.TypeInventoryReserved, Refused: events.TypeReservationFailed}[want]):
+		Held: inventory.TypeReserved, Refused: inventory.TypeReservationFailed}[want]):
 		t.Fatalf("announced %v, want the order to be %s", caused, want)
 	}
 }
@@ -144,7 +146,7 @@ func (m *machine) PaymentFailed(t *rapid.T) {
 func (m *machine) end(t *rapid.T, event func(uuid.UUID) events.Event) {
 	o := m.some(t, Unknown, Held, Refused, Released) // what is shipped is never cancelled
 	caused := m.hear(t, event(o.created.OrderID))
-	if released := len(caused) == 1 && caused[0].Type() == events.TypeInventoryReleased; released != (o.status == Held) {
+	if released := len(caused) == 1 && caused[0].Type() == inventory.TypeReleased; released != (o.status == Held) {
 		t.Fatalf("announced %v of a %s order", caused, o.status)
 	}
 	switch o.status {

@@ -1,4 +1,4 @@
-package main
+package inventory
 
 import (
 	"slices"
@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/inventory"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/servicetest"
 )
@@ -32,7 +33,7 @@ func TestLastUnit(t *testing.T) {
 			told[e.Type()]++
 		}
 	}
-	if told[events.TypeInventoryReserved] != 1 || told[events.TypeReservationFailed] != buyers-1 {
+	if told[inventory.TypeReserved] != 1 || told[inventory.TypeReservationFailed] != buyers-1 {
 		t.Errorf("announced %v, want 1 reserved and %d failed", told, buyers-1)
 	}
 	if onHand, held := f.stock(t, "a"); onHand != 1 || held != 1 {

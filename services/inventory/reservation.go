@@ -1,4 +1,4 @@
-package main
+package inventory
 
 import (
 	"fmt"
@@ -7,6 +7,8 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/inventory"
 	"quadrille.internal/platform/aggregate"
 )
 
@@ -55,7 +57,7 @@ func NewReservation(order uuid.UUID) *Reservation {
 // Reserve holds the order's stock on the shelf for ttl, or refuses. It returns
 // what is to be announced, or nil: a repeated creation changes nothing, and an
 // order whose cancellation came first gets no stock.
-func (r *Reservation) Reserve(e *events.OrderCreated, shelf Shelf, now time.Time, ttl time.Duration) []events.Event {
+func (r *Reservation) Reserve(e *checkout.OrderCreated, shelf Shelf, now time.Time, ttl time.Duration) []events.Event {
 	if r.Status != Unknown {
 		return nil
 	}
@@ -66,12 +68,12 @@ func (r *Reservation) Reserve(e *events.OrderCreated, shelf Shelf, now time.Time
 	allocations, short := shelf.Allocate(e.Lines)
 	if len(short) > 0 {
 		r.Status, r.EndedAt = Refused, &now
-		return []events.Event{&events.ReservationFailed{Subject: e.Subject, Reason: reasonOf(short), Shortages: short}}
+		return []events.Event{&inventory.ReservationFailed{OfOrder: e.OfOrder, Reason: reasonOf(short), Shortages: short}}
 	}
 	expires := now.Add(ttl)
 	r.Status, r.Allocations, r.ReservedAt, r.ExpiresAt = Held, allocations, &now, &expires
-	out := []events.Event{&events.InventoryReserved{
-		Subject: e.Subject, Allocations: allocations,
+	out := []events.Event{&inventory.Reserved{
+		OfOrder: e.OfOrder, Allocations: allocations,
 		Total: e.Total, PaymentToken: e.PaymentToken, ExpiresAt: expires,
 	}}
 	if r.Verdict == Ship {
@@ -150,7 +152,7 @@ func (r *Reservation) Cancel(shelf Shelf, now time.Time) (events.Event, error) {
 	case Held:
 		shelf.Release(r.Allocations)
 		r.Status, r.Verdict, r.EndedAt = Released, Release, &now
-		return &events.InventoryReleased{Subject: events.Subject{OrderID: r.ID}, Allocations: r.Allocations}, nil
+		return &inventory.Released{OfOrder: events.OfOrder{OrderID: r.ID}, Allocations: r.Allocations}, nil
 	case Unknown:
 		if r.Verdict == None {
 			r.Verdict = Release
@@ -170,5 +172,5 @@ func (r *Reservation) Expire(now time.Time) events.Event {
 		return nil
 	}
 	r.ExpiredAt = &now
-	return &events.ReservationExpired{Subject: events.Subject{OrderID: r.ID}, ExpiredAt: now}
+	return &inventory.ReservationExpired{OfOrder: events.OfOrder{OrderID: r.ID}, ExpiredAt: now}
 }

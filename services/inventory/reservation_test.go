@@ -1,4 +1,4 @@
-package main
+package inventory
 
 import (
 	"slices"
@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/inventory"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/servicetest"
 )
@@ -37,9 +38,9 @@ var stories = []story{
 
 // announcements that may be made of a reservation by the time it ends.
 var announcements = map[Status][][]string{
-	Shipped:  {{events.TypeInventoryReserved}},
-	Released: {{events.TypeInventoryReserved, events.TypeInventoryReleased}},
-	Refused:  {{}, {events.TypeReservationFailed}},
+	Shipped:  {{inventory.TypeReserved}},
+	Released: {{inventory.TypeReserved, inventory.TypeReleased}},
+	Refused:  {{}, {inventory.TypeReservationFailed}},
 }
 
 // Every sequence of a story, with every event repeated, each lived through by an

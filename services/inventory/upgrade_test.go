@@ -1,4 +1,4 @@
-package main
+package inventory
 
 import (
 	"net/http"
@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"quadrille.internal/events"
+	"quadrille.internal/events/inventory"
 	inventoryv1 "quadrille.internal/events/proto/inventory/v1"
 	"quadrille.internal/platform/servicetest"
 )
@@ -41,7 +41,7 @@ func TestNewColumnsDoNotDisturb(t *testing.T) {
 			t.Errorf("allocate and release: %v", err)
 		}
 		emitted := servicetest.Emitted(t, f.kit.Pool)
-		if got := servicetest.Types(emitted[earlier[1]]); got[len(got)-1] != events.TypeInventoryReleased {
+		if got := servicetest.Types(emitted[earlier[1]]); got[len(got)-1] != inventory.TypeReleased {
 			t.Errorf("an unpaid order had the effects %v, want its stock released at last", got)
 		}
 		f.checkBooks(t)

@@ -1,4 +1,4 @@
-package main
+package order
 
 import (
 	"cmp"
@@ -13,6 +13,10 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/inventory"
+	"quadrille.internal/events/order"
+	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/fault"
@@ -71,25 +75,25 @@ func viewOf(o *Order) view {
 }
 
 func timeline(o *Order) []moment {
-	settled := events.TypeOrderConfirmed
+	settled := order.TypeConfirmed
 	if o.Status == Cancelled {
-		settled = events.TypeOrderCancelled
+		settled = order.TypeCancelled
 	}
 	var t []moment
 	for _, m := range []struct {
 		event string
 		at    *time.Time
 	}{
-		{events.TypeOrderCreated, o.PlacedAt},
-		{events.TypeInventoryReserved, o.ReservedAt},
-		{events.TypeReservationFailed, o.ReservationFailedAt},
-		{events.TypePaymentCompleted, o.PaidAt},
-		{events.TypePaymentFailed, o.PaymentFailedAt},
-		{events.TypeReservationExpired, o.ExpiredAt},
+		{checkout.TypeOrderCreated, o.PlacedAt},
+		{inventory.TypeReserved, o.ReservedAt},
+		{inventory.TypeReservationFailed, o.ReservationFailedAt},
+		{payment.TypeCompleted, o.PaidAt},
+		{payment.TypeFailed, o.PaymentFailedAt},
+		{inventory.TypeReservationExpired, o.ExpiredAt},
 		{"order.cancel.asked", o.CancelAskedAt},
 		{settled, o.SettledAt},
-		{events.TypeInventoryReleased, o.ReleasedAt},
-		{events.TypePaymentRefunded, o.RefundedAt},
+		{inventory.TypeReleased, o.ReleasedAt},
+		{payment.TypeRefunded, o.RefundedAt},
 	} {
 		if m.at != nil {
 			t = append(t, moment{m.event, *m.at})

@@ -1,4 +1,4 @@
-package main
+package order
 
 import (
 	"encoding/json"
@@ -11,6 +11,10 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/inventory"
+	"quadrille.internal/events/order"
+	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/servicetest"
 
 	"quadrille.internal/platform/service"
@@ -48,8 +52,8 @@ func TestCancelRacesConfirm(t *testing.T) {
 	wins := make(map[Status]int)
 	for range rounds {
 		id := uuid.New()
-		tell(t, in, id, events.TypeOrderCreated, events.TypeInventoryReserved)
-		payment := servicetest.Message(t, sample(events.TypePaymentCompleted, id), happenedAt(2))
+		tell(t, in, id, checkout.TypeOrderCreated, inventory.TypeReserved)
+		payment := servicetest.Message(t, sample(payment.TypeCompleted, id), happenedAt(2))
 
 		var answer servicetest.Answer
 		var race sync.WaitGroup
@@ -79,7 +83,7 @@ func TestCancelManyTimesAtOnce(t *testing.T) {
 	f := newFixture(t)
 	in, api := servicetest.RunInbox(t, f.kit, handle), f.serve(t)
 	id := uuid.New()
-	tell(t, in, id, events.TypeOrderCreated)
+	tell(t, in, id, checkout.TypeOrderCreated)
 	var clicks sync.WaitGroup
 	for range 20 {
 		clicks.Go(func() {
@@ -89,7 +93,7 @@ func TestCancelManyTimesAtOnce(t *testing.T) {
 		})
 	}
 	clicks.Wait()
-	if got := servicetest.Types(servicetest.Emitted(t, f.kit.Pool)[id]); !slices.Equal(got, []string{events.TypeOrderCancelled}) {
+	if got := servicetest.Types(servicetest.Emitted(t, f.kit.Pool)[id]); !slices.Equal(got, []string{order.TypeCancelled}) {
 		t.Errorf("announced %v, want one cancellation", got)
 	}
 }
@@ -98,8 +102,8 @@ func TestRefusals(t *testing.T) {
 	f := newFixture(t)
 	in, api := servicetest.RunInbox(t, f.kit, handle), f.serve(t)
 	confirmedID, early := uuid.New(), uuid.New()
-	tell(t, in, confirmedID, events.TypeOrderCreated, events.TypeInventoryReserved, events.TypePaymentCompleted)
-	tell(t, in, early, events.TypeInventoryReserved)
+	tell(t, in, confirmedID, checkout.TypeOrderCreated, inventory.TypeReserved, payment.TypeCompleted)
+	tell(t, in, early, inventory.TypeReserved)
 	for _, c := range []struct {
 		method, path string
 		status       int
@@ -146,10 +150,10 @@ func TestPagesHoldEachOrderOnceNewestFirst(t *testing.T) {
 	var want []uuid.UUID
 	for range 7 {
 		id := uuid.Must(uuid.NewV7())
-		tell(t, in, id, events.TypeOrderCreated)
+		tell(t, in, id, checkout.TypeOrderCreated)
 		want = append([]uuid.UUID{id}, want...)
 	}
-	tell(t, in, uuid.New(), events.TypeInventoryReserved) // of nobody yet
+	tell(t, in, uuid.New(), inventory.TypeReserved) // of nobody yet
 	for _, limit := range []int{1, 3, 7, 50} {
 		var got []uuid.UUID
 		for cursor := ""; ; {
@@ -178,8 +182,8 @@ func TestTimelineIsInTheSequenceOfEvents(t *testing.T) {
 		eventType string
 		nth       int
 	}{
-		{events.TypeReservationExpired, 2}, {events.TypeOrderCreated, 0},
-		{events.TypePaymentCompleted, 3}, {events.TypeInventoryReserved, 1},
+		{inventory.TypeReservationExpired, 2}, {checkout.TypeOrderCreated, 0},
+		{payment.TypeCompleted, 3}, {inventory.TypeReserved, 1},
 	} {
 		in.Deliver(servicetest.Message(t, sample(told.eventType, id), happenedAt(told.nth)))
 	}
@@ -193,8 +197,8 @@ func TestTimelineIsInTheSequenceOfEvents(t *testing.T) {
 		got = append(got, m.Event)
 	}
 	want := []string{
-		events.TypeOrderCreated, events.TypeInventoryReserved, events.TypeReservationExpired,
-		events.TypePaymentCompleted, events.TypeOrderCancelled,
+		checkout.TypeOrderCreated, inventory.TypeReserved, inventory.TypeReservationExpired,
+		payment.TypeCompleted, order.TypeCancelled,
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("timeline %v, want %v", got, want)

@@ -1,4 +1,4 @@
-package main
+package order
 
 import (
 	"time"
@@ -6,6 +6,10 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/inventory"
+	"quadrille.internal/events/order"
+	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/fault"
 )
@@ -57,29 +61,29 @@ func NewOrder(id uuid.UUID) *Order {
 // Hear notes an event that happened at a time.
 func (o *Order) Hear(e events.Event, at time.Time) {
 	switch e := e.(type) {
-	case *events.OrderCreated:
+	case *checkout.OrderCreated:
 		o.place(e, at)
-	case *events.InventoryReserved:
+	case *inventory.Reserved:
 		note(&o.ReservedAt, at)
-	case *events.ReservationFailed:
+	case *inventory.ReservationFailed:
 		note(&o.ReservationFailedAt, at)
 		o.object(e.Reason)
-	case *events.ReservationExpired:
+	case *inventory.ReservationExpired:
 		note(&o.ExpiredAt, at)
 		o.object(events.Reason{Code: events.ReasonReservationExpired, Message: "The order was not paid in time."})
-	case *events.InventoryReleased:
+	case *inventory.Released:
 		note(&o.ReleasedAt, at)
-	case *events.PaymentCompleted:
+	case *payment.Completed:
 		note(&o.PaidAt, at)
-	case *events.PaymentFailed:
+	case *payment.Failed:
 		note(&o.PaymentFailedAt, at)
 		o.object(e.Reason)
-	case *events.PaymentRefunded:
+	case *payment.Refunded:
 		note(&o.RefundedAt, at)
 	}
 }
 
-func (o *Order) place(e *events.OrderCreated, at time.Time) {
+func (o *Order) place(e *checkout.OrderCreated, at time.Time) {
 	note(&o.PlacedAt, at)
 	o.CustomerID, o.Lines = &e.CustomerID, e.Lines
 	o.Amount, o.Currency = e.Total.Amount, e.Total.Currency
@@ -122,15 +126,15 @@ func (o *Order) Decide(now time.Time) events.Event {
 	if o.Status != Pending || o.PlacedAt == nil {
 		return nil
 	}
-	subject := events.Subject{OrderID: o.ID}
+	subject := events.OfOrder{OrderID: o.ID}
 	switch {
 	case o.Reason != nil:
 		o.Status, o.SettledAt = Cancelled, &now
-		return &events.OrderCancelled{Subject: subject, CustomerID: *o.CustomerID, Reason: *o.Reason}
+		return &order.Cancelled{OfOrder: subject, CustomerID: *o.CustomerID, Reason: *o.Reason}
 	case o.ReservedAt != nil && o.PaidAt != nil:
 		o.Status, o.SettledAt = Confirmed, &now
-		return &events.OrderConfirmed{
-			Subject: subject, CustomerID: *o.CustomerID,
+		return &order.Confirmed{
+			OfOrder: subject, CustomerID: *o.CustomerID,
 			Total: events.Money{Amount: o.Amount, Currency: o.Currency},
 		}
 	default:

@@ -1,4 +1,4 @@
-package main
+package order
 
 import (
 	"errors"
@@ -10,6 +10,10 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/inventory"
+	"quadrille.internal/events/order"
+	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/servicetest"
 )
@@ -44,23 +48,23 @@ var verdicts = map[int]Status{
 
 // tells maps event types to the fact they tell; the others tell none that counts.
 var tells = map[string]int{
-	events.TypeOrderCreated:       placed,
-	events.TypeInventoryReserved:  reserved,
-	events.TypePaymentCompleted:   paid,
-	events.TypeReservationFailed:  objected,
-	events.TypeReservationExpired: objected,
-	events.TypePaymentFailed:      objected,
-	events.TypeInventoryReleased:  0,
-	events.TypePaymentRefunded:    0,
+	checkout.TypeOrderCreated:        placed,
+	inventory.TypeReserved:           reserved,
+	payment.TypeCompleted:            paid,
+	inventory.TypeReservationFailed:  objected,
+	inventory.TypeReservationExpired: objected,
+	payment.TypeFailed:               objected,
+	inventory.TypeReleased:           0,
+	payment.TypeRefunded:             0,
 }
 
-var announces = map[Status]string{Confirmed: events.TypeOrderConfirmed, Cancelled: events.TypeOrderCancelled}
+var announces = map[Status]string{Confirmed: order.TypeConfirmed, Cancelled: order.TypeCancelled}
 
 // knowing returns an order that has heard of facts and has been decided upon.
 func knowing(facts int) *Order {
 	o := NewOrder(uuid.New())
 	for _, eventType := range []string{
-		events.TypeOrderCreated, events.TypeInventoryReserved, events.TypePaymentCompleted, events.TypeReservationExpired,
+		checkout.TypeOrderCreated, inventory.TypeReserved, payment.TypeCompleted, inventory.TypeReservationExpired,
 	} {
 		if facts&tells[eventType] != 0 {
 			o.Hear(sample(eventType, o.ID), epoch)
@@ -101,20 +105,20 @@ func TestEveryEventOnEverySetOfFacts(t *testing.T) {
 func TestAnnouncementsAreWhole(t *testing.T) {
 	id := uuid.New()
 	o := NewOrder(id)
-	for _, eventType := range []string{events.TypeInventoryReserved, events.TypePaymentCompleted, events.TypeOrderCreated} {
+	for _, eventType := range []string{inventory.TypeReserved, payment.TypeCompleted, checkout.TypeOrderCreated} {
 		o.Hear(sample(eventType, id), epoch)
 	}
-	want := &events.OrderConfirmed{Subject: events.Subject{OrderID: id}, CustomerID: "17850", Total: total}
+	want := &order.Confirmed{OfOrder: events.OfOrder{OrderID: id}, CustomerID: "17850", Total: total}
 	if got := o.Decide(epoch); !reflect.DeepEqual(got, want) {
 		t.Errorf("announced %+v, want %+v", got, want)
 	}
 
 	o = NewOrder(id)
-	for _, eventType := range []string{events.TypePaymentFailed, events.TypeReservationExpired, events.TypeOrderCreated} {
+	for _, eventType := range []string{payment.TypeFailed, inventory.TypeReservationExpired, checkout.TypeOrderCreated} {
 		o.Hear(sample(eventType, id), epoch)
 	}
 	reason := events.Reason{Code: events.ReasonPaymentDeclined, Message: "Your payment was declined."}
-	wanted := &events.OrderCancelled{Subject: events.Subject{OrderID: id}, CustomerID: "17850", Reason: reason}
+	wanted := &order.Cancelled{OfOrder: events.OfOrder{OrderID: id}, CustomerID: "17850", Reason: reason}
 	if got := o.Decide(epoch); !reflect.DeepEqual(got, wanted) {
 		t.Errorf("announced %+v, want the first reason heard: %+v", got, wanted)
 	}

@@ -1,4 +1,4 @@
-package main
+package order
 
 import (
 	"net/http"
@@ -7,7 +7,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/google/uuid"
 
-	"quadrille.internal/events"
+	"quadrille.internal/events/checkout"
 	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/servicetest"
 )
@@ -23,7 +23,7 @@ func TestOrdersAreTheirCustomersOnly(t *testing.T) {
 	})
 	operators := servicetest.Serve(t, s.operatorRoutes)
 	id := uuid.Must(uuid.NewV7())
-	tell(t, in, id, events.TypeOrderCreated) // by 17850
+	tell(t, in, id, checkout.TypeOrderCreated) // by 17850
 	mine, other := []string{caller.Header, "17850"}, []string{caller.Header, "17851"}
 	one := "/v1/orders/" + id.String()
 

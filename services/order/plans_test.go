@@ -1,4 +1,4 @@
-package main
+package order
 
 import (
 	"net/http"
@@ -6,7 +6,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"quadrille.internal/events"
+	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/inventory"
 	"quadrille.internal/platform/service"
 	"quadrille.internal/platform/servicetest"
 )
@@ -20,7 +21,7 @@ func TestPlans(t *testing.T) {
 	servicetest.CheckPlans(t, migrations, []string{history}, []string{"orders_pkey", "orders_by_customer"},
 		func(t *testing.T, kit *service.Kit) {
 			api, id := fixture{kit}.serve(t), uuid.New()
-			tell(t, servicetest.RunInbox(t, kit, handle), id, events.TypeOrderCreated, events.TypeInventoryReserved)
+			tell(t, servicetest.RunInbox(t, kit, handle), id, checkout.TypeOrderCreated, inventory.TypeReserved)
 			for _, c := range [][2]string{
 				{http.MethodGet, "/v1/orders/" + id.String()},
 				{http.MethodGet, "/v1/orders?customer_id=customer-7"},

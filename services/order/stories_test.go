@@ -1,4 +1,4 @@
-package main
+package order
 
 import (
 	"cmp"
@@ -7,6 +7,9 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/inventory"
+	"quadrille.internal/events/payment"
 )
 
 // A story is what happens around one order. The events may reach the order
@@ -28,40 +31,40 @@ const (
 
 var stories = []story{
 	{"paid", []string{
-		events.TypeOrderCreated, events.TypeInventoryReserved, events.TypePaymentCompleted,
+		checkout.TypeOrderCreated, inventory.TypeReserved, payment.TypeCompleted,
 	}, []string{confirmed}},
 	{"out of stock", []string{
-		events.TypeOrderCreated, events.TypeReservationFailed,
+		checkout.TypeOrderCreated, inventory.TypeReservationFailed,
 	}, []string{events.ReasonOutOfStock}},
 	{"declined", []string{
-		events.TypeOrderCreated, events.TypeInventoryReserved, events.TypePaymentFailed, events.TypeInventoryReleased,
+		checkout.TypeOrderCreated, inventory.TypeReserved, payment.TypeFailed, inventory.TypeReleased,
 	}, []string{events.ReasonPaymentDeclined}},
 	{"expired before it is paid", []string{
-		events.TypeOrderCreated, events.TypeInventoryReserved, events.TypeReservationExpired, events.TypeInventoryReleased,
+		checkout.TypeOrderCreated, inventory.TypeReserved, inventory.TypeReservationExpired, inventory.TypeReleased,
 	}, []string{events.ReasonReservationExpired}},
 	{"expired while it is paid", []string{
-		events.TypeOrderCreated, events.TypeInventoryReserved, events.TypeReservationExpired, events.TypePaymentCompleted,
+		checkout.TypeOrderCreated, inventory.TypeReserved, inventory.TypeReservationExpired, payment.TypeCompleted,
 	}, []string{confirmed, events.ReasonReservationExpired}},
 	{"expired, then paid and refunded", []string{
-		events.TypeOrderCreated, events.TypeInventoryReserved, events.TypeReservationExpired,
-		events.TypePaymentCompleted, events.TypeInventoryReleased, events.TypePaymentRefunded,
+		checkout.TypeOrderCreated, inventory.TypeReserved, inventory.TypeReservationExpired,
+		payment.TypeCompleted, inventory.TypeReleased, payment.TypeRefunded,
 	}, []string{confirmed, events.ReasonReservationExpired}},
 	{"expired while it is declined", []string{
-		events.TypeOrderCreated, events.TypeInventoryReserved, events.TypeReservationExpired,
-		events.TypePaymentFailed, events.TypeInventoryReleased,
+		checkout.TypeOrderCreated, inventory.TypeReserved, inventory.TypeReservationExpired,
+		payment.TypeFailed, inventory.TypeReleased,
 	}, []string{events.ReasonReservationExpired, events.ReasonPaymentDeclined}},
 	{"cancelled by the customer before it is paid", []string{
-		events.TypeOrderCreated, events.TypeInventoryReserved, customerAsks, events.TypeInventoryReleased,
+		checkout.TypeOrderCreated, inventory.TypeReserved, customerAsks, inventory.TypeReleased,
 	}, []string{events.ReasonCustomerRequest}},
 	{"cancelled by the customer while it is paid", []string{
-		events.TypeOrderCreated, events.TypeInventoryReserved, events.TypePaymentCompleted, customerAsks,
+		checkout.TypeOrderCreated, inventory.TypeReserved, payment.TypeCompleted, customerAsks,
 	}, []string{confirmed, events.ReasonCustomerRequest}},
 	{"cancelled by the customer, then paid and refunded", []string{
-		events.TypeOrderCreated, events.TypeInventoryReserved, customerAsks,
-		events.TypePaymentCompleted, events.TypeInventoryReleased, events.TypePaymentRefunded,
+		checkout.TypeOrderCreated, inventory.TypeReserved, customerAsks,
+		payment.TypeCompleted, inventory.TypeReleased, payment.TypeRefunded,
 	}, []string{confirmed, events.ReasonCustomerRequest}},
 	{"cancelled by the customer while it is out of stock", []string{
-		events.TypeOrderCreated, events.TypeReservationFailed, customerAsks,
+		checkout.TypeOrderCreated, inventory.TypeReservationFailed, customerAsks,
 	}, []string{events.ReasonOutOfStock, events.ReasonCustomerRequest}},
 }
 
@@ -72,32 +75,32 @@ var (
 
 // sample returns an order's event of a type.
 func sample(eventType string, id uuid.UUID) events.Event {
-	subject := events.Subject{OrderID: id}
+	subject := events.OfOrder{OrderID: id}
 	allocations := []events.Allocation{{SKU: "85123A", Warehouse: "leeds", Quantity: 6}}
 	switch eventType {
-	case events.TypeOrderCreated:
-		return &events.OrderCreated{
-			Subject: subject, CustomerID: "17850", Total: total, PaymentToken: "tok_success",
+	case checkout.TypeOrderCreated:
+		return &checkout.OrderCreated{
+			OfOrder: subject, CustomerID: "17850", Total: total, PaymentToken: "tok_success",
 			Lines: []events.Line{{SKU: "85123A", Quantity: 6, UnitPrice: 255}},
 		}
-	case events.TypeInventoryReserved:
-		return &events.InventoryReserved{
-			Subject: subject, Allocations: allocations, Total: total, PaymentToken: "tok_success", ExpiresAt: epoch,
+	case inventory.TypeReserved:
+		return &inventory.Reserved{
+			OfOrder: subject, Allocations: allocations, Total: total, PaymentToken: "tok_success", ExpiresAt: epoch,
 		}
-	case events.TypeReservationFailed:
-		return &events.ReservationFailed{Subject: subject,
+	case inventory.TypeReservationFailed:
+		return &inventory.ReservationFailed{OfOrder: subject,
 			Reason: events.Reason{Code: events.ReasonOutOfStock, Message: "85123A is out of stock."}}
-	case events.TypeReservationExpired:
-		return &events.ReservationExpired{Subject: subject, ExpiredAt: epoch}
-	case events.TypeInventoryReleased:
-		return &events.InventoryReleased{Subject: subject, Allocations: allocations}
-	case events.TypePaymentCompleted:
-		return &events.PaymentCompleted{Subject: subject, ChargeID: "ch_1", Amount: total}
-	case events.TypePaymentFailed:
-		return &events.PaymentFailed{Subject: subject,
+	case inventory.TypeReservationExpired:
+		return &inventory.ReservationExpired{OfOrder: subject, ExpiredAt: epoch}
+	case inventory.TypeReleased:
+		return &inventory.Released{OfOrder: subject, Allocations: allocations}
+	case payment.TypeCompleted:
+		return &payment.Completed{OfOrder: subject, ChargeID: "ch_1", Amount: total}
+	case payment.TypeFailed:
+		return &payment.Failed{OfOrder: subject,
 			Reason: events.Reason{Code: events.ReasonPaymentDeclined, Message: "Your payment was declined."}}
-	case events.TypePaymentRefunded:
-		return &events.PaymentRefunded{Subject: subject, RefundID: "re_1", Amount: total}
+	case payment.TypeRefunded:
+		return &payment.Refunded{OfOrder: subject, RefundID: "re_1", Amount: total}
 	default:
 		return nil
 	}

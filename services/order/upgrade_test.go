@@ -1,4 +1,4 @@
-package main
+package order
 
 import (
 	"net/http"
@@ -6,7 +6,9 @@ import (
 
 	"github.com/google/uuid"
 
-	"quadrille.internal/events"
+	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/inventory"
+	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/servicetest"
 )
 
@@ -16,12 +18,12 @@ func TestNewColumnsDoNotDisturb(t *testing.T) {
 	f := newFixture(t)
 	in, api := servicetest.RunInbox(t, f.kit, handle), f.serve(t)
 	earlier := uuid.New()
-	tell(t, in, earlier, events.TypeOrderCreated)
+	tell(t, in, earlier, checkout.TypeOrderCreated)
 	servicetest.CheckUpgrade(t, f.kit.Pool, func() {
 		id, unwanted := uuid.New(), uuid.New()
-		tell(t, in, id, events.TypeOrderCreated)
-		tell(t, in, unwanted, events.TypeOrderCreated)
-		tell(t, in, earlier, events.TypeOrderCreated, events.TypeInventoryReserved, events.TypePaymentCompleted)
+		tell(t, in, id, checkout.TypeOrderCreated)
+		tell(t, in, unwanted, checkout.TypeOrderCreated)
+		tell(t, in, earlier, checkout.TypeOrderCreated, inventory.TypeReserved, payment.TypeCompleted)
 		for _, c := range [][2]string{
 			{http.MethodGet, "/v1/orders/" + earlier.String()},
 			{http.MethodGet, "/v1/orders?customer_id=17850"},

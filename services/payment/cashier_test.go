@@ -1,4 +1,4 @@
-package main
+package payment
 
 import (
 	"slices"
@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/servicetest"
 )
@@ -27,9 +28,9 @@ func (f fixture) expect(t *testing.T, id uuid.UUID, told []string, want money) {
 var (
 	charged    = money{charges: 1, left: amount}
 	givenBack  = money{charges: 1, refunds: 1}
-	paidEvent  = []string{events.TypePaymentCompleted}
-	failEvent  = []string{events.TypePaymentFailed}
-	bothEvents = []string{events.TypePaymentCompleted, events.TypePaymentRefunded}
+	paidEvent  = []string{payment.TypeCompleted}
+	failEvent  = []string{payment.TypeFailed}
+	bothEvents = []string{payment.TypeCompleted, payment.TypeRefunded}
 )
 
 func TestEveryToken(t *testing.T) {

@@ -1,4 +1,4 @@
-package main
+package payment
 
 import (
 	"testing"
@@ -8,6 +8,8 @@ import (
 	"go.uber.org/goleak"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/inventory"
+	"quadrille.internal/events/order"
 	"quadrille.internal/platform/config"
 	"quadrille.internal/platform/service"
 	"quadrille.internal/platform/servicetest"
@@ -98,15 +100,15 @@ func (f fixture) exec(t *testing.T, sql string, args ...any) {
 	}
 }
 
-func inventoryReserved(id uuid.UUID, token string) *events.InventoryReserved {
-	return &events.InventoryReserved{
-		Subject: events.Subject{OrderID: id}, Total: events.Money{Amount: amount, Currency: "GBP"},
+func inventoryReserved(id uuid.UUID, token string) *inventory.Reserved {
+	return &inventory.Reserved{
+		OfOrder: events.OfOrder{OrderID: id}, Total: events.Money{Amount: amount, Currency: "GBP"},
 		PaymentToken: token, ExpiresAt: epoch,
 		Allocations: []events.Allocation{{SKU: "85123A", Warehouse: "leeds", Quantity: 6}},
 	}
 }
 
-func orderCancelled(id uuid.UUID) *events.OrderCancelled {
-	return &events.OrderCancelled{Subject: events.Subject{OrderID: id}, CustomerID: "17850",
+func orderCancelled(id uuid.UUID) *order.Cancelled {
+	return &order.Cancelled{OfOrder: events.OfOrder{OrderID: id}, CustomerID: "17850",
 		Reason: events.Reason{Code: events.ReasonCustomerRequest, Message: "Cancelled at your request."}}
 }

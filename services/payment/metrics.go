@@ -1,4 +1,4 @@
-package main
+package payment
 
 import (
 	"github.com/sony/gobreaker/v2"

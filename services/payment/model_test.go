@@ -1,4 +1,4 @@
-package main
+package payment
 
 import (
 	"slices"
@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/payment"
 )
 
 // bank is a model of the provider: what it did by idempotency key, which for one
@@ -205,7 +206,7 @@ func (m *machine) Check(t *rapid.T) {
 	switch {
 	case m.bank.charged > 1 || m.bank.repaid > m.bank.charged:
 		t.Fatalf("bank: %+v", m.bank)
-	case count(events.TypePaymentCompleted) > 1 || count(events.TypePaymentFailed) > 1 || count(events.TypePaymentRefunded) > 1:
+	case count(payment.TypeCompleted) > 1 || count(payment.TypeFailed) > 1 || count(payment.TypeRefunded) > 1:
 		t.Fatalf("announced %v", m.told)
 	case m.bank.charged > 0 && !m.requested:
 		t.Fatal("charged without a request")
@@ -235,8 +236,8 @@ func (m *machine) Settle(t *rapid.T) {
 		t.Fatalf("ends %s; requested %v, cancelled %v", m.p.Status, m.requested, m.cancelled)
 	}
 	want := map[Status][]string{
-		Completed: {events.TypePaymentCompleted}, Failed: {events.TypePaymentFailed},
-		Refunded: {events.TypePaymentCompleted, events.TypePaymentRefunded},
+		Completed: {payment.TypeCompleted}, Failed: {payment.TypeFailed},
+		Refunded: {payment.TypeCompleted, payment.TypeRefunded},
 	}[m.p.Status]
 	if !slices.Equal(m.told, want) {
 		t.Fatalf("ends %s, announced %v, want %v", m.p.Status, m.told, want)

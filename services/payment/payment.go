@@ -1,4 +1,4 @@
-package main
+package payment
 
 import (
 	"math/rand/v2"
@@ -7,6 +7,8 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/inventory"
+	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/aggregate"
 )
 
@@ -89,7 +91,7 @@ func NewPayment(order uuid.UUID) *Payment {
 
 // Request intends to charge the customer. An order that was cancelled first is
 // never charged.
-func (p *Payment) Request(e *events.InventoryReserved, trace string, now time.Time) {
+func (p *Payment) Request(e *inventory.Reserved, trace string, now time.Time) {
 	if p.Status != Unknown {
 		return
 	}
@@ -154,7 +156,7 @@ func (p *Payment) Charged(chargeID string, now time.Time) events.Event {
 	if p.Cancelled {
 		p.intend(Refunding, now)
 	}
-	return &events.PaymentCompleted{Subject: p.subject(), ChargeID: chargeID, Amount: p.total()}
+	return &payment.Completed{OfOrder: p.subject(), ChargeID: chargeID, Amount: p.total()}
 }
 
 // Declined notes that the provider will not charge the customer.
@@ -164,7 +166,7 @@ func (p *Payment) Declined(reason events.Reason, now time.Time) events.Event {
 	}
 	p.end(Failed, now)
 	p.Reason = &reason
-	return &events.PaymentFailed{Subject: p.subject(), Reason: reason}
+	return &payment.Failed{OfOrder: p.subject(), Reason: reason}
 }
 
 // NotCharged notes the provider's word that nothing was charged for a cancelled
@@ -182,7 +184,7 @@ func (p *Payment) Returned(refundID string, now time.Time) events.Event {
 	}
 	p.end(Refunded, now)
 	p.RefundID = refundID
-	return &events.PaymentRefunded{Subject: p.subject(), RefundID: refundID, Amount: p.total()}
+	return &payment.Refunded{OfOrder: p.subject(), RefundID: refundID, Amount: p.total()}
 }
 
 // Refuse notes that the provider refuses the intention as such: repeating it would
@@ -249,6 +251,6 @@ func (p *Payment) Postpone(a attempt, cause string, wait time.Duration, now time
 	p.DueAt, p.LastError = &due, cause
 }
 
-func (p *Payment) subject() events.Subject { return events.Subject{OrderID: p.ID} }
+func (p *Payment) subject() events.OfOrder { return events.OfOrder{OrderID: p.ID} }
 
 func (p *Payment) total() events.Money { return events.Money{Amount: p.Amount, Currency: p.Currency} }

@@ -1,4 +1,4 @@
-package main
+package payment
 
 import (
 	"reflect"
@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/payment"
 )
 
 var declined = events.Reason{Code: events.ReasonPaymentDeclined, Message: "Your payment was declined."}
@@ -95,8 +96,8 @@ var transitions = []struct {
 }
 
 var (
-	chargeTells = map[string]string{"charged": events.TypePaymentCompleted, "declined": events.TypePaymentFailed}
-	refundTells = map[string]string{"returned": events.TypePaymentRefunded}
+	chargeTells = map[string]string{"charged": payment.TypeCompleted, "declined": payment.TypeFailed}
+	refundTells = map[string]string{"returned": payment.TypeRefunded}
 )
 
 var steps = []step{requested, cancelled, wasPaid, noFunds, returned, postponed, unsent, rejected, prevented, resumed}
@@ -202,12 +203,12 @@ func TestTokenThatIsForgottenCannotBeResumed(t *testing.T) {
 func TestAnnouncementsAreWhole(t *testing.T) {
 	p := NewPayment(uuid.New())
 	requested.do(p)
-	subject, total := events.Subject{OrderID: p.ID}, events.Money{Amount: amount, Currency: "GBP"}
-	if got, want := wasPaid.do(p), (&events.PaymentCompleted{Subject: subject, ChargeID: "ch_1", Amount: total}); !reflect.DeepEqual(got, want) {
+	subject, total := events.OfOrder{OrderID: p.ID}, events.Money{Amount: amount, Currency: "GBP"}
+	if got, want := wasPaid.do(p), (&payment.Completed{OfOrder: subject, ChargeID: "ch_1", Amount: total}); !reflect.DeepEqual(got, want) {
 		t.Errorf("announced %+v, want %+v", got, want)
 	}
 	cancelled.do(p)
-	if got, want := returned.do(p), (&events.PaymentRefunded{Subject: subject, RefundID: "re_1", Amount: total}); !reflect.DeepEqual(got, want) {
+	if got, want := returned.do(p), (&payment.Refunded{OfOrder: subject, RefundID: "re_1", Amount: total}); !reflect.DeepEqual(got, want) {
 		t.Errorf("announced %+v, want %+v", got, want)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package b2b
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"quadrille.internal/events"
+	"quadrille.internal/events/b2b"
 	"quadrille.internal/platform/config"
 	"quadrille.internal/platform/pgtest"
 	"quadrille.internal/platform/servicetest"
@@ -205,12 +205,12 @@ func TestEventsCarryTheAnchor(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		var got events.Anchor
+		var got b2b.Anchor
 		for _, e := range servicetest.Emitted(t, o.Pool)[req.OrderID] {
 			switch e := e.(type) {
-			case *events.B2BOrderApproved:
+			case *b2b.OrderApproved:
 				got = e.Anchor
-			case *events.B2BOrderRejected:
+			case *b2b.OrderRejected:
 				got = e.Anchor
 			}
 		}

@@ -1,4 +1,4 @@
-package main
+package b2b
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"quadrille.internal/events"
+	"quadrille.internal/events/b2b"
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/workflows/b2b/chain"
@@ -37,7 +37,7 @@ func listDecisions(ctx context.Context, db aggregate.Querier, id uuid.UUID) ([]c
 }
 
 // anchor is what goes out of the decisions on an order.
-func anchor(given []chain.Decision) (a events.Anchor) {
+func anchor(given []chain.Decision) (a b2b.Anchor) {
 	if n := len(given); n > 0 {
 		a.OrderHash, a.DecisionsHead = given[n-1].OrderHash, given[n-1].Hash
 	}

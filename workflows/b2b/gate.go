@@ -1,4 +1,4 @@
-package main
+package b2b
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/b2b"
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/intake"
@@ -258,9 +259,9 @@ func (b *ballot) conclude(tx *outbox.Tx, v Vote) error {
 		return nil
 	}
 	b.gate.decide(GateApproved, nil, tx.Now)
-	approved := &events.B2BOrderApproved{Subject: b.order.subject(), CompanyID: b.order.CompanyID, Anchor: anchor(b.earlier)}
+	approved := &b2b.OrderApproved{OfOrder: b.order.subject(), CompanyID: b.order.CompanyID, Anchor: anchor(b.earlier)}
 	for _, d := range b.earlier {
-		approved.Approvals = append(approved.Approvals, events.Approval{Approver: d.Approver, OnBehalfOf: d.OnBehalfOf, DecidedAt: d.DecidedAt})
+		approved.Approvals = append(approved.Approvals, b2b.Approval{Approver: d.Approver, OnBehalfOf: d.OnBehalfOf, DecidedAt: d.DecidedAt})
 	}
 	return tx.Emit(b.order.TraceParent, approved)
 }
@@ -293,8 +294,8 @@ func (b *ballot) pass(tx *outbox.Tx) error {
 		if level := b.policy.NextLevel(b.order.Amount, b.order.OrderedBy, g.Level); level > 0 {
 			g.Level = level
 		}
-		return tx.Emit(b.order.TraceParent, &events.B2BApprovalEscalated{
-			Subject: b.order.subject(), CompanyID: b.order.CompanyID, Level: g.Level,
+		return tx.Emit(b.order.TraceParent, &b2b.ApprovalEscalated{
+			OfOrder: b.order.subject(), CompanyID: b.order.CompanyID, Level: g.Level,
 			Approvers: b.approvers(), ExpiresAt: g.ExpireAt,
 		})
 	case due(g.RemindAt):
@@ -313,9 +314,9 @@ func (b *ballot) approvers() []string {
 	return ids
 }
 
-func (b *ballot) request(reminder bool) *events.B2BApprovalRequested {
-	return &events.B2BApprovalRequested{
-		Subject: b.order.subject(), CompanyID: b.order.CompanyID, Total: b.order.total(), Need: b.gate.Need,
+func (b *ballot) request(reminder bool) *b2b.ApprovalRequested {
+	return &b2b.ApprovalRequested{
+		OfOrder: b.order.subject(), CompanyID: b.order.CompanyID, Total: b.order.total(), Need: b.gate.Need,
 		Approvers: b.approvers(), ExpiresAt: b.gate.ExpireAt, Reminder: reminder,
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package b2b
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"quadrille.internal/events"
+	"quadrille.internal/events/b2b"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/pgtest"
 	"quadrille.internal/platform/servicetest"
@@ -98,7 +98,7 @@ func TestCastRecordsWhoWhatWhyWhenAndOnWhichOrder(t *testing.T) {
 	if list[1].PrevHash != d.Hash {
 		t.Error("the second decision does not name the first one's hash")
 	}
-	o.expectEmitted(req.OrderID, events.TypeB2BApprovalRequested, events.TypeB2BOrderApproved)
+	o.expectEmitted(req.OrderID, b2b.TypeApprovalRequested, b2b.TypeOrderApproved)
 }
 
 func TestLateVoteIsToldWhatWasDecidedAndByWhom(t *testing.T) {
@@ -259,12 +259,12 @@ func TestGateRemindsEscalatesAndExpires(t *testing.T) {
 			}
 		}
 	}
-	o.expectEmitted(id, events.TypeB2BApprovalRequested, events.TypeB2BApprovalRequested, events.TypeB2BApprovalEscalated)
+	o.expectEmitted(id, b2b.TypeApprovalRequested, b2b.TypeApprovalRequested, b2b.TypeApprovalEscalated)
 	told := servicetest.Emitted(t, o.Pool)[id]
-	if e, ok := told[1].(*events.B2BApprovalRequested); !ok || !e.Reminder || !slices.Equal(e.Approvers, []string{"alice", "bob"}) {
+	if e, ok := told[1].(*b2b.ApprovalRequested); !ok || !e.Reminder || !slices.Equal(e.Approvers, []string{"alice", "bob"}) {
 		t.Errorf("reminded %+v", told[1])
 	}
-	if e, ok := told[2].(*events.B2BApprovalEscalated); !ok || e.Level != 2 || !slices.Equal(e.Approvers, []string{"alice", "bob", "zoe"}) {
+	if e, ok := told[2].(*b2b.ApprovalEscalated); !ok || e.Level != 2 || !slices.Equal(e.Approvers, []string{"alice", "bob", "zoe"}) {
 		t.Errorf("escalated %+v", told[2])
 	}
 	if g := o.gate(id); g.State != GateExpired || g.ObservedAt == nil {

@@ -1,4 +1,4 @@
-package main
+package b2b
 
 import (
 	"encoding/json"
@@ -19,7 +19,8 @@ import (
 	"github.com/dapr/durabletask-go/workflow"
 	"google.golang.org/protobuf/encoding/protojson"
 
-	"quadrille.internal/events"
+	"quadrille.internal/events/b2b"
+	"quadrille.internal/events/order"
 )
 
 // recording adds histories as today's code makes them. It never changes one that is
@@ -350,8 +351,8 @@ func TestALostWorkflowIsStartedAgain(t *testing.T) {
 	b.exec(`update gates set decided_at = decided_at - interval '1 minute', version = version + 1 where id = $1`, b.id)
 	b.exec(`update orders set told_count = 1, next_check_at = now() where id = $1`, b.id)
 	b.ends(Completed, "")
-	b.expectEmitted(b.id, events.TypeB2BOrderSubmitted, events.TypeB2BApprovalRequested, events.TypeB2BOrderApproved,
-		events.TypeB2BOrderAllocated, events.TypeOrderConfirmed, events.TypeB2BOrderCompleted)
+	b.expectEmitted(b.id, b2b.TypeOrderSubmitted, b2b.TypeApprovalRequested, b2b.TypeOrderApproved,
+		b2b.TypeOrderAllocated, order.TypeConfirmed, b2b.TypeOrderCompleted)
 }
 
 // A workflow that hears nothing any more is ended and begun anew, and ends as the

@@ -1,4 +1,4 @@
-package main
+package b2b
 
 import (
 	"cmp"
@@ -12,7 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"quadrille.internal/events"
+	"quadrille.internal/events/b2b"
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/fault"
@@ -108,8 +108,8 @@ func (s *server) place(ctx context.Context, req *wire.NewOrder, key, hash string
 			AllowBackorder: req.AllowBackorder, Steps: []*Step{}, TraceParent: telemetry.TraceParent(ctx), SubmittedAt: tx.Now, MovedAt: tx.Now,
 		}
 		tx.AfterCommit(func() { s.relay.start(placed) })
-		if err := tx.Emit(placed.TraceParent, &events.B2BOrderSubmitted{
-			Subject: placed.subject(), CompanyID: placed.CompanyID, OrderedBy: placed.OrderedBy, Lines: placed.Lines, Total: placed.total(),
+		if err := tx.Emit(placed.TraceParent, &b2b.OrderSubmitted{
+			OfOrder: placed.subject(), CompanyID: placed.CompanyID, OrderedBy: placed.OrderedBy, Lines: placed.Lines, Total: placed.total(),
 		}); err != nil {
 			return err
 		}

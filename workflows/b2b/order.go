@@ -1,4 +1,4 @@
-package main
+package b2b
 
 import (
 	"time"
@@ -202,7 +202,7 @@ func (o *Order) Stumble(name string, cause error, began, now time.Time) {
 // Final reports whether the order's fate is settled.
 func (o *Order) Final() bool { return o.EndedAt != nil }
 
-func (o *Order) subject() events.Subject { return events.Subject{OrderID: o.ID} }
+func (o *Order) subject() events.OfOrder { return events.OfOrder{OrderID: o.ID} }
 
 // held is what the order holds or uses of its company's credit.
 func (o *Order) held() int64 {

@@ -1,4 +1,4 @@
-package main
+package b2b
 
 import (
 	"bytes"
@@ -184,7 +184,7 @@ func startInventory(t *testing.T) *inventoryServer {
 		"QUADRILLE_HTTP_ADDR=" + api, "QUADRILLE_GRPC_ADDR=" + intake, "QUADRILLE_ADMIN_ADDR=" + admin, "QUADRILLE_HEALTH_ADDR=" + health,
 		"QUADRILLE_DATABASE_URL=" + database.Runtime, "DAPR_GRPC_PORT=1",
 		"APP_API_TOKEN=" + appToken, "DAPR_API_TOKEN=" + appToken, "QUADRILLE_ADMIN_TOKEN=" + erpKey, // which send sends
-	}, build(t, "../../services/inventory"))
+	}, build(t, "../../services/inventory/cmd/inventory"))
 	conn, err := grpc.NewClient(intake, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package main
+package b2b
 
 import (
 	"bytes"
@@ -21,6 +21,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/b2b"
+	"quadrille.internal/events/order"
 	"quadrille.internal/platform/servicetest"
 	"quadrille.internal/workflows/b2b/wire"
 )
@@ -182,14 +184,14 @@ func (b *branch) ends(want Status, reason string) *Order {
 // endedOnce checks that the end was announced once.
 func (b *branch) endedOnce(want Status) {
 	b.T.Helper()
-	last := map[Status]string{Completed: events.TypeB2BOrderCompleted, Rejected: events.TypeB2BOrderRejected}[want]
+	last := map[Status]string{Completed: b2b.TypeOrderCompleted, Rejected: b2b.TypeOrderRejected}[want]
 	if last == "" {
-		last = events.TypeB2BOrderFailed
+		last = b2b.TypeOrderFailed
 	}
 	var ends []string
 	for _, e := range b.emitted(b.id) {
 		switch e {
-		case events.TypeB2BOrderCompleted, events.TypeB2BOrderRejected, events.TypeB2BOrderFailed:
+		case b2b.TypeOrderCompleted, b2b.TypeOrderRejected, b2b.TypeOrderFailed:
 			ends = append(ends, e)
 		}
 	}
@@ -209,7 +211,7 @@ func TestSaga(t *testing.T) {
 		{"no approval needed", "", board(), func(b *branch) {
 			b.submit(2, 400, "")
 			o := b.ends(Completed, "")
-			b.expectEmitted(b.id, events.TypeB2BOrderSubmitted, events.TypeB2BOrderAllocated, events.TypeOrderConfirmed, events.TypeB2BOrderCompleted)
+			b.expectEmitted(b.id, b2b.TypeOrderSubmitted, b2b.TypeOrderAllocated, order.TypeConfirmed, b2b.TypeOrderCompleted)
 			if len(o.Allocations) != 1 || o.Allocations[0].Warehouse != "york" {
 				b.T.Errorf("allocated %+v, want all from the nearest", o.Allocations)
 			}
@@ -252,7 +254,7 @@ func TestSaga(t *testing.T) {
 		{"reminded, escalated, approved by the next level", "", quick(50*time.Millisecond, 150*time.Millisecond, time.Minute), func(b *branch) {
 			b.submit(2, 1_000, "")
 			eventually(b.T, "escalation", func() error {
-				if !slices.Contains(b.emitted(b.id), events.TypeB2BApprovalEscalated) {
+				if !slices.Contains(b.emitted(b.id), b2b.TypeApprovalEscalated) {
 					return errors.New("not yet")
 				}
 				return nil

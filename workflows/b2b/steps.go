@@ -1,4 +1,4 @@
-package main
+package b2b
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/b2b"
+	"quadrille.internal/events/order"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/outbox"
 )
@@ -186,8 +188,8 @@ func (w *worker) allocate(ctx context.Context, req Request) (Verdict, error) {
 			return refused(Rejected, events.ReasonOutOfStock, "The warehouses have too little of what was ordered."), nil
 		}
 		o.Allocations, o.Shortages, o.Status = allocations, shortages, Allocated
-		return fine, tx.Emit(o.TraceParent, &events.B2BOrderAllocated{
-			Subject: o.subject(), CompanyID: o.CompanyID, Allocations: allocations, Backorders: shortages,
+		return fine, tx.Emit(o.TraceParent, &b2b.OrderAllocated{
+			OfOrder: o.subject(), CompanyID: o.CompanyID, Allocations: allocations, Backorders: shortages,
 		})
 	})
 }
@@ -257,6 +259,6 @@ func decideConfirm(ctx context.Context, tx *outbox.Tx, o *Order) (Verdict, error
 	}
 	o.Status, o.Credit, o.EndedAt = Completed, CreditUsed, &tx.Now
 	return fine, errors.Join(
-		tx.Emit(o.TraceParent, &events.OrderConfirmed{Subject: o.subject(), CustomerID: o.CompanyID, Total: o.total()}),
-		tx.Emit(o.TraceParent, &events.B2BOrderCompleted{Subject: o.subject(), CompanyID: o.CompanyID, Total: o.total(), ERPOrderID: o.ERPOrderID}))
+		tx.Emit(o.TraceParent, &order.Confirmed{OfOrder: o.subject(), CustomerID: o.CompanyID, Total: o.total()}),
+		tx.Emit(o.TraceParent, &b2b.OrderCompleted{OfOrder: o.subject(), CompanyID: o.CompanyID, Total: o.total(), ERPOrderID: o.ERPOrderID}))
 }

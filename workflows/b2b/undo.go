@@ -1,10 +1,11 @@
-package main
+package b2b
 
 import (
 	"context"
 	"time"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/b2b"
 	"quadrille.internal/platform/outbox"
 )
 
@@ -83,8 +84,8 @@ func (w *worker) end(ctx context.Context, req Request) (Verdict, error) {
 		}
 		o.Status, o.Reason, o.EndedAt = Status(why.Final), why.Reason, &tx.Now
 		if o.Status == Rejected {
-			return why, tx.Emit(o.TraceParent, &events.B2BOrderRejected{Subject: o.subject(), CompanyID: o.CompanyID, Reason: *why.Reason, Anchor: anchor(given)})
+			return why, tx.Emit(o.TraceParent, &b2b.OrderRejected{OfOrder: o.subject(), CompanyID: o.CompanyID, Reason: *why.Reason, Anchor: anchor(given)})
 		}
-		return why, tx.Emit(o.TraceParent, &events.B2BOrderFailed{Subject: o.subject(), CompanyID: o.CompanyID, Status: why.Final, Reason: *why.Reason})
+		return why, tx.Emit(o.TraceParent, &b2b.OrderFailed{OfOrder: o.subject(), CompanyID: o.CompanyID, Status: why.Final, Reason: *why.Reason})
 	})
 }

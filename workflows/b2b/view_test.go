@@ -1,4 +1,4 @@
-package main
+package b2b
 
 import (
 	"encoding/json"
@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"quadrille.internal/events"
+	"quadrille.internal/events/b2b"
 	"quadrille.internal/platform/servicetest"
 	"quadrille.internal/workflows/b2b/wire"
 )
@@ -104,7 +104,7 @@ func TestEventsHoldNoWordsOfTheERP(t *testing.T) {
 	if text, err := json.Marshal(emitted); err != nil || strings.Contains(string(text), secret) {
 		t.Errorf("sent %s, %v", text, err)
 	}
-	if e, ok := emitted[len(emitted)-1].(*events.B2BOrderFailed); !ok || e.Reason.Code != reasonERP {
+	if e, ok := emitted[len(emitted)-1].(*b2b.OrderFailed); !ok || e.Reason.Code != reasonERP {
 		t.Errorf("sent %+v", emitted)
 	}
 }
@@ -116,7 +116,7 @@ func TestIdempotencyKeysAreTheirCompanysOwn(t *testing.T) {
 	for _, company := range []string{"acme", "umbrella"} {
 		o.company(company, 1_000_000, board())
 		for range 2 {
-			a := o.request(http.MethodPost, "/v1/b2b/orders", "PO-1", order(company, 100))
+			a := o.request(http.MethodPost, "/v1/b2b/orders", "PO-1", orderJSON(company, 100))
 			var receipt wire.Receipt
 			if err := json.Unmarshal(a.Body.Bytes(), &receipt); err != nil || a.Code != http.StatusAccepted {
 				t.Fatalf("%s is told %d %s", company, a.Code, a.Body)
@@ -126,7 +126,7 @@ func TestIdempotencyKeysAreTheirCompanysOwn(t *testing.T) {
 			}
 			ids[company] = receipt.ID
 		}
-		if a := o.request(http.MethodPost, "/v1/b2b/orders", "PO-1", order(company, 200)); a.Code != http.StatusUnprocessableEntity {
+		if a := o.request(http.MethodPost, "/v1/b2b/orders", "PO-1", orderJSON(company, 200)); a.Code != http.StatusUnprocessableEntity {
 			t.Errorf("%s uses its key for another order: %d %s", company, a.Code, a.Body)
 		}
 	}
@@ -139,7 +139,7 @@ func TestTheSameKeyManyTimesAtOnceIsOneOrder(t *testing.T) {
 	o := newOffice(t)
 	o.company("acme", 1_000_000, board())
 	place := func() error {
-		if a := o.request(http.MethodPost, "/v1/b2b/orders", "PO-1", order("acme", 100)); a.Code != http.StatusAccepted {
+		if a := o.request(http.MethodPost, "/v1/b2b/orders", "PO-1", orderJSON("acme", 100)); a.Code != http.StatusAccepted {
 			return errors.New(a.Body.String())
 		}
 		return nil
@@ -154,7 +154,7 @@ func TestTheSameKeyManyTimesAtOnceIsOneOrder(t *testing.T) {
 	}
 }
 
-func order(company string, price int64) string {
+func orderJSON(company string, price int64) string {
 	return fmt.Sprintf(`{"company_id":%q,"ordered_by":"carl","lines":[{"sku":"desk","quantity":1,"unit_price":%d}]}`, company, price)
 }
 

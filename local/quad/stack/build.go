@@ -116,36 +116,43 @@ func (s *Stack) toolStamp(t tool) (string, error) {
 	return hex.EncodeToString(hash.Sum(nil)), err
 }
 
-// Build builds the services, the payment provider's stand-in and quad itself into
-// .local/bin.
+// Build builds the services, the stand-ins for third parties and quad itself into
+// .local/bin. A service is built without go.work, with no more than its module requires.
 func (s *Stack) Build(ctx context.Context) error {
-	mains, err := filepath.Glob(filepath.Join(s.Root, "services", "*", "main.go"))
-	if err != nil {
-		return err
-	}
-	workflows, err := filepath.Glob(filepath.Join(s.Root, "workflows", "*", "main.go"))
-	if err != nil {
-		return err
-	}
-	mains = append(mains, workflows...)
-	mains = append(mains, filepath.Join(s.Root, "local", "psp", "main.go"),
-		filepath.Join(s.Root, "local", "erp", "main.go"), filepath.Join(s.Root, "local", "quad", "main.go"))
 	if err := os.MkdirAll(s.bin(""), 0o755); err != nil {
 		return err
 	}
 	began := time.Now()
-	for _, main := range mains {
-		dir := filepath.Dir(main)
-		name := filepath.Base(dir)
-		done := s.progress(name, "")
-		err := goBuild{dir: dir, output: s.bin(name), packages: []string{"."}}.run(ctx)
-		done()
+	for _, c := range []struct {
+		commands   string
+		standalone bool
+	}{
+		{"services/*/cmd/*/main.go", true},
+		{"workflows/*/cmd/*/main.go", true},
+		{"local/psp/main.go", false},
+		{"local/erp/main.go", false},
+		{"local/quad/main.go", false},
+	} {
+		mains, err := filepath.Glob(filepath.Join(s.Root, c.commands))
 		if err != nil {
 			return err
+		}
+		for _, main := range mains {
+			if err := s.buildCommand(ctx, filepath.Dir(main), c.standalone); err != nil {
+				return err
+			}
 		}
 	}
 	s.reportEvent(Event{Part: "services", State: Built, Detail: s.bin(""), Took: time.Since(began)})
 	return nil
+}
+
+// buildCommand builds the command in a folder that is called like it.
+func (s *Stack) buildCommand(ctx context.Context, dir string, standalone bool) error {
+	name := filepath.Base(dir)
+	done := s.progress(name, "")
+	defer done()
+	return goBuild{dir: dir, output: s.bin(name), packages: []string{"."}, standalone: standalone}.run(ctx)
 }
 
 // A goBuild compiles packages of the module in dir.

@@ -1,4 +1,4 @@
-package main
+package inventory
 
 import (
 	"context"
@@ -9,6 +9,9 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/order"
+	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/outbox"
@@ -32,9 +35,9 @@ func (h *handler) handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Deliv
 		return err
 	}
 	for _, d := range batch {
-		r := found[d.Event.Order()]
+		r := found[events.OrderOf(d.Event)]
 		if r == nil {
-			r = NewReservation(d.Event.Order())
+			r = NewReservation(events.OrderOf(d.Event))
 			found[r.ID] = r
 		}
 		caused, err := h.apply(r, d, shelf, tx.Now)
@@ -58,12 +61,12 @@ func (h *handler) handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Deliv
 // apply gives an event to the one method that is its effect.
 func (h *handler) apply(r *Reservation, d inbox.Delivery, shelf Shelf, now time.Time) ([]events.Event, error) {
 	switch e := d.Event.(type) {
-	case *events.OrderCreated:
+	case *checkout.OrderCreated:
 		r.TraceParent = d.Trace
 		return r.Reserve(e, shelf, now, h.ttl), nil
-	case *events.OrderConfirmed:
+	case *order.Confirmed:
 		return nil, r.Confirm(shelf, now)
-	case *events.OrderCancelled, *events.PaymentFailed:
+	case *order.Cancelled, *payment.Failed:
 		released, err := r.Cancel(shelf, now)
 		if released == nil {
 			return nil, err
@@ -78,7 +81,7 @@ func (h *handler) apply(r *Reservation, d inbox.Delivery, shelf Shelf, now time.
 func skusOf(batch []inbox.Delivery, found map[uuid.UUID]*Reservation) []string {
 	var lines []events.Line
 	for _, d := range batch {
-		if e, ok := d.Event.(*events.OrderCreated); ok {
+		if e, ok := d.Event.(*checkout.OrderCreated); ok {
 			lines = append(lines, e.Lines...)
 		}
 	}

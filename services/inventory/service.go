@@ -1,27 +1,28 @@
-// Command inventory owns the stock: it holds what orders ask for, and ships it
+// Package inventory is the service that owns the stock: it holds what orders ask for, and ships it
 // or releases it as they are confirmed or cancelled.
-package main
+package inventory
 
 import (
 	"embed"
 	"time"
 
-	"quadrille.internal/events"
+	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/order"
+	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/service"
 )
 
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-func main() { service.Main(spec()) }
-
-func spec() service.Spec {
+// Service says what inventory is.
+func Service() service.Spec {
 	return service.Spec{
 		Name:       "inventory",
 		Migrations: migrations,
 		Topics: []string{
-			events.TypeOrderCreated, events.TypePaymentFailed,
-			events.TypeOrderConfirmed, events.TypeOrderCancelled,
+			checkout.TypeOrderCreated, payment.TypeFailed,
+			order.TypeConfirmed, order.TypeCancelled,
 		},
 		Build: func(kit *service.Kit) service.App {
 			ttl := kit.Config.Duration("QUADRILLE_RESERVATION_TTL", 15*time.Minute)

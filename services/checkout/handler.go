@@ -1,8 +1,9 @@
-package main
+package checkout
 
 import (
 	"context"
 
+	"quadrille.internal/events"
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/outbox"
@@ -18,7 +19,7 @@ func handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Delivery) error {
 		return err
 	}
 	for _, d := range batch {
-		if c := found[d.Event.Order()]; c != nil {
+		if c := found[events.OrderOf(d.Event)]; c != nil {
 			c.Hear(d.Event, d.Time)
 		}
 	}

@@ -1,8 +1,9 @@
-package main
+package order
 
 import (
 	"context"
 
+	"quadrille.internal/events"
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/outbox"
@@ -17,9 +18,9 @@ func handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Delivery) error {
 		return err
 	}
 	for _, d := range batch {
-		o := found[d.Event.Order()]
+		o := found[events.OrderOf(d.Event)]
 		if o == nil {
-			o = NewOrder(d.Event.Order())
+			o = NewOrder(events.OrderOf(d.Event))
 			found[o.ID] = o
 		}
 		if o.TraceParent == "" {

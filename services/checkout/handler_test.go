@@ -1,4 +1,4 @@
-package main
+package checkout
 
 import (
 	"reflect"
@@ -9,6 +9,9 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/inventory"
+	"quadrille.internal/events/order"
+	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/servicetest"
 )
@@ -19,31 +22,31 @@ func happenedAt(n int) time.Time { return epoch.Add(time.Duration(n) * time.Seco
 // sequence.
 type story struct {
 	name   string
-	hears  []func(events.Subject) events.Event
+	hears  []func(events.OfOrder) events.Event
 	status Status
 	reason string
 }
 
-func reservationFailed(s events.Subject) events.Event {
-	return &events.ReservationFailed{Subject: s, Reason: events.Reason{Code: events.ReasonOutOfStock, Message: "71053 is out of stock."}}
+func reservationFailed(s events.OfOrder) events.Event {
+	return &inventory.ReservationFailed{OfOrder: s, Reason: events.Reason{Code: events.ReasonOutOfStock, Message: "71053 is out of stock."}}
 }
 
-func paymentFailed(s events.Subject) events.Event {
-	return &events.PaymentFailed{Subject: s, Reason: events.Reason{Code: events.ReasonPaymentDeclined, Message: "Your payment was declined."}}
+func paymentFailed(s events.OfOrder) events.Event {
+	return &payment.Failed{OfOrder: s, Reason: events.Reason{Code: events.ReasonPaymentDeclined, Message: "Your payment was declined."}}
 }
 
-func orderConfirmed(s events.Subject) events.Event {
-	return &events.OrderConfirmed{Subject: s, CustomerID: "17850", Total: events.Money{Amount: 1869, Currency: "GBP"}}
+func orderConfirmed(s events.OfOrder) events.Event {
+	return &order.Confirmed{OfOrder: s, CustomerID: "17850", Total: events.Money{Amount: 1869, Currency: "GBP"}}
 }
 
 // cancelledFor is the verdict, whose reason is the one that counts.
-func cancelledFor(code string) func(events.Subject) events.Event {
-	return func(s events.Subject) events.Event {
-		return &events.OrderCancelled{Subject: s, CustomerID: "17850", Reason: events.Reason{Code: code, Message: "Sorry."}}
+func cancelledFor(code string) func(events.OfOrder) events.Event {
+	return func(s events.OfOrder) events.Event {
+		return &order.Cancelled{OfOrder: s, CustomerID: "17850", Reason: events.Reason{Code: code, Message: "Sorry."}}
 	}
 }
 
-type heard = []func(events.Subject) events.Event
+type heard = []func(events.OfOrder) events.Event
 
 var stories = []story{
 	{"confirmed", heard{orderConfirmed}, Confirmed, ""},
@@ -65,7 +68,7 @@ func TestEverySequence(t *testing.T) {
 				id := place(t, api)
 				told := make([]inbox.Message, len(s.hears))
 				for n, event := range s.hears {
-					told[n] = servicetest.Message(t, event(events.Subject{OrderID: id}), happenedAt(n))
+					told[n] = servicetest.Message(t, event(events.OfOrder{OrderID: id}), happenedAt(n))
 				}
 				for _, n := range sequence {
 					in.Deliver(told[n])
@@ -98,7 +101,7 @@ func TestOrdersOfOthersAreIgnored(t *testing.T) {
 	in := servicetest.RunInbox(t, f.kit, handle)
 	for _, s := range stories {
 		for n, event := range s.hears {
-			in.Deliver(servicetest.Message(t, event(events.Subject{OrderID: uuid.New()}), happenedAt(n)))
+			in.Deliver(servicetest.Message(t, event(events.OfOrder{OrderID: uuid.New()}), happenedAt(n)))
 		}
 	}
 	f.checkPlaced(t, 0)

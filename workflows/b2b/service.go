@@ -1,6 +1,6 @@
-// Command b2b runs companies' orders: credit, approval, stock from several
+// Package b2b is the service that runs companies' orders: credit, approval, stock from several
 // warehouses and the ERP, as a Dapr workflow that survives anything.
-package main
+package b2b
 
 import (
 	"context"
@@ -21,9 +21,8 @@ var grants = map[string]string{
 	"decisions": "select, insert", "decision_key": "", "relay_leader": "select, update",
 }
 
-func main() { service.Main(spec()) }
-
-func spec() service.Spec {
+// Service says what b2b is.
+func Service() service.Spec {
 	return service.Spec{
 		Name:       "b2b",
 		Migrations: migrations,

@@ -1,26 +1,27 @@
-// Command checkout takes orders in: it checks and records them, announces them,
+// Package checkout is the service that takes orders in: it checks and records them, announces them,
 // and tells the customer how they ended.
-package main
+package checkout
 
 import (
 	"embed"
 
-	"quadrille.internal/events"
+	"quadrille.internal/events/inventory"
+	"quadrille.internal/events/order"
+	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/service"
 )
 
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-func main() { service.Main(spec()) }
-
-func spec() service.Spec {
+// Service says what checkout is.
+func Service() service.Spec {
 	return service.Spec{
 		Name:       "checkout",
 		Migrations: migrations,
 		Topics: []string{
-			events.TypeReservationFailed, events.TypePaymentFailed,
-			events.TypeOrderConfirmed, events.TypeOrderCancelled,
+			inventory.TypeReservationFailed, payment.TypeFailed,
+			order.TypeConfirmed, order.TypeCancelled,
 		},
 		Build: func(kit *service.Kit) service.App {
 			p := newPlacer(kit.Outbox)

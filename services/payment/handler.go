@@ -1,9 +1,11 @@
-package main
+package payment
 
 import (
 	"context"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/inventory"
+	"quadrille.internal/events/order"
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/outbox"
@@ -20,16 +22,16 @@ func (c *cashier) handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Deliv
 	}
 	var intended []*Payment
 	for _, d := range batch {
-		p := found[d.Event.Order()]
+		p := found[events.OrderOf(d.Event)]
 		if p == nil {
-			p = NewPayment(d.Event.Order())
+			p = NewPayment(events.OrderOf(d.Event))
 			found[p.ID] = p
 		}
 		before := p.Status
 		switch e := d.Event.(type) {
-		case *events.InventoryReserved:
+		case *inventory.Reserved:
 			p.Request(e, d.Trace, tx.Now)
-		case *events.OrderCancelled:
+		case *order.Cancelled:
 			p.Cancel(tx.Now)
 		}
 		if p.Status != before && p.DueAt != nil {

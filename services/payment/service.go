@@ -1,24 +1,24 @@
-// Command payment charges customers for the orders whose stock is held, and
+// Package payment is the service that charges customers for the orders whose stock is held, and
 // refunds those whose order is cancelled.
-package main
+package payment
 
 import (
 	"embed"
 
-	"quadrille.internal/events"
+	"quadrille.internal/events/inventory"
+	"quadrille.internal/events/order"
 	"quadrille.internal/platform/service"
 )
 
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-func main() { service.Main(spec()) }
-
-func spec() service.Spec {
+// Service says what payment is.
+func Service() service.Spec {
 	return service.Spec{
 		Name:       "payment",
 		Migrations: migrations,
-		Topics:     []string{events.TypeInventoryReserved, events.TypeOrderCancelled},
+		Topics:     []string{inventory.TypeReserved, order.TypeCancelled},
 		Build: func(kit *service.Kit) service.App {
 			provider := newProvider(
 				kit.Config.String("QUADRILLE_PSP_URL", "http://127.0.0.1:18900"),

@@ -1,0 +1,11 @@
+// Package all has every event type, for programs that read any topic.
+package all
+
+import (
+	// Each registers its types.
+	_ "quadrille.internal/events/b2b"
+	_ "quadrille.internal/events/checkout"
+	_ "quadrille.internal/events/inventory"
+	_ "quadrille.internal/events/order"
+	_ "quadrille.internal/events/payment"
+)

@@ -1,0 +1,21 @@
+package inventory
+
+import (
+	"quadrille.internal/events"
+	"quadrille.internal/events/internal/sample"
+)
+
+// Events are the types that inventory publishes.
+var Events = events.Register("inventory", events.KindOrder,
+	Reserved{
+		OfOrder: sample.Order, Allocations: sample.Allocations(), Total: sample.Total, PaymentToken: "tok_success",
+		ExpiresAt: sample.ExpiresAt,
+	},
+	ReservationFailed{
+		OfOrder:   sample.Order,
+		Reason:    events.Reason{Code: events.ReasonOutOfStock, Message: "71053 is out of stock."},
+		Shortages: []events.Shortage{{SKU: "71053", Requested: 1, Available: 0}},
+	},
+	ReservationExpired{OfOrder: sample.Order, ExpiredAt: sample.ExpiresAt},
+	Released{OfOrder: sample.Order, Allocations: sample.Allocations()},
+)

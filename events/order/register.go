@@ -1,0 +1,12 @@
+package order
+
+import (
+	"quadrille.internal/events"
+	"quadrille.internal/events/internal/sample"
+)
+
+// Events are the types that order publishes.
+var Events = events.Register("order", events.KindOrder,
+	Confirmed{OfOrder: sample.Order, CustomerID: "customer-17850", Total: sample.Total},
+	Cancelled{OfOrder: sample.Order, CustomerID: "customer-17850", Reason: sample.Cancelled},
+)

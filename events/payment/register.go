@@ -1,0 +1,16 @@
+package payment
+
+import (
+	"quadrille.internal/events"
+	"quadrille.internal/events/internal/sample"
+)
+
+// Events are the types that payment publishes.
+var Events = events.Register("payment", events.KindOrder,
+	Completed{OfOrder: sample.Order, ChargeID: "ch_1", Amount: sample.Total},
+	Failed{
+		OfOrder: sample.Order,
+		Reason:  events.Reason{Code: events.ReasonPaymentDeclined, Message: "The card was declined."},
+	},
+	Refunded{OfOrder: sample.Order, RefundID: "re_1", Amount: sample.Total},
+)

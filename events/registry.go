@@ -1,0 +1,67 @@
+package events
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// Kind is what an event is about.
+type Kind string
+
+// The kinds of subject. A service that has events about something else adds its own.
+const (
+	KindOrder Kind = "order"
+)
+
+// Definition describes one event type.
+type Definition struct {
+	Type string
+	// Owner is the service that publishes it.
+	Owner string
+	Kind  Kind
+	// Sample is a valid event with every field set, of which golden files and documents
+	// are made.
+	Sample Event
+}
+
+// ErrUnknownType says that a type is not registered.
+var ErrUnknownType = errors.New("unknown event type")
+
+// registered is written while packages are initialised, and only read then.
+var registered = make(map[string]Definition)
+
+// Register makes the event types of a service known, each by a sample of it; they are
+// about subjects of one kind. The owner's package calls it once for each kind, as it is
+// initialised. A type that is not a topic of the owner's, or is registered already, is
+// a mistake in the program, and panics.
+func Register(owner string, kind Kind, samples ...Event) []Definition {
+	defs := make([]Definition, len(samples))
+	for i, sample := range samples {
+		def := Definition{Type: sample.Type(), Owner: owner, Kind: kind, Sample: sample}
+		if _, twice := registered[def.Type]; twice || !strings.HasPrefix(def.Type, owner+".") {
+			panic(fmt.Sprintf("events: %T cannot be registered as %q of %q: it begins with its owner's name and is registered once",
+				sample, def.Type, owner))
+		}
+		registered[def.Type], defs[i] = def, def
+	}
+	return defs
+}
+
+// Definitions returns all registered types, sorted by name.
+func Definitions() []Definition {
+	return slices.SortedFunc(maps.Values(registered), func(a, b Definition) int { return strings.Compare(a.Type, b.Type) })
+}
+
+// newPayload returns a new, empty payload of a type, or nil if it is unknown.
+func newPayload(eventType string) Event {
+	def, ok := registered[eventType]
+	if !ok {
+		return nil
+	}
+	e, _ := reflect.New(reflect.TypeOf(def.Sample)).Interface().(Event) // a pointer has its value's methods
+	return e
+}

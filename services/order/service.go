@@ -1,0 +1,33 @@
+// Package order is the service that decides each order's fate: it hears what checkout, inventory
+// and payment did, and says confirmed or cancelled, once.
+package order
+
+import (
+	"embed"
+
+	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/inventory"
+	"quadrille.internal/events/payment"
+	"quadrille.internal/platform/service"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Service says what order is.
+func Service() service.Spec {
+	return service.Spec{
+		Name:       "order",
+		Migrations: migrations,
+		Topics: []string{
+			checkout.TypeOrderCreated,
+			inventory.TypeReserved, inventory.TypeReservationFailed,
+			inventory.TypeReservationExpired, inventory.TypeReleased,
+			payment.TypeCompleted, payment.TypeFailed, payment.TypeRefunded,
+		},
+		Build: func(kit *service.Kit) service.App {
+			s := &server{pool: kit.Pool, outbox: kit.Outbox, api: kit.API}
+			return service.App{Handle: handle, Routes: s.routes, OperatorRoutes: s.operatorRoutes}
+		},
+	}
+}

@@ -1,0 +1,9 @@
+// Command payment runs the service payment.
+package main
+
+import (
+	"quadrille.internal/platform/service"
+	"quadrille.internal/services/payment"
+)
+
+func main() { service.Main(payment.Service()) }
