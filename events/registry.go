@@ -51,6 +51,12 @@ func Register(owner string, kind Kind, samples ...Event) []Definition {
 	return defs
 }
 
+// Lookup returns what is registered as a type.
+func Lookup(eventType string) (def Definition, ok bool) {
+	def, ok = registered[eventType]
+	return def, ok
+}
+
 // Definitions returns all registered types, sorted by name.
 func Definitions() []Definition {
 	return slices.SortedFunc(maps.Values(registered), func(a, b Definition) int { return strings.Compare(a.Type, b.Type) })

@@ -47,7 +47,7 @@ func documentedTopics(t *testing.T) (sends, receives topics) {
 func TestServicesReceiveWhatIsDocumented(t *testing.T) {
 	_, receives := documentedTopics(t)
 	for _, s := range services.All() {
-		same(t, s.Name, set(s.Topics...), receives[s.Name])
+		same(t, s.Name, set(s.Hears...), receives[s.Name])
 	}
 }
 

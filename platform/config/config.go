@@ -14,14 +14,44 @@ import (
 	"time"
 )
 
-// Reader reads settings and remembers what was wrong with them.
+// Reader reads settings and remembers them, and what was wrong with them.
 type Reader struct {
 	lookup func(string) (string, bool)
 	faults []error
+
+	settings []Setting
+	about    string // the next one
+}
+
+// Setting is something that was read.
+type Setting struct {
+	Name string
+	// Default is empty where there is none: the setting is required, or optional.
+	Default  string
+	Required bool
+	Secret   bool
+	// About is what the setting means, in a line for the documents.
+	About string
 }
 
 // NewReader reads from lookup, which is os.LookupEnv outside tests.
 func NewReader(lookup func(string) (string, bool)) *Reader { return &Reader{lookup: lookup} }
+
+// About says what the setting that is read next means: r.About("...").Int(...).
+func (r *Reader) About(meaning string) *Reader {
+	r.about = meaning
+	return r
+}
+
+// Settings are those read so far, in the order of their first reading.
+func (r *Reader) Settings() []Setting { return slices.Clone(r.settings) }
+
+func (r *Reader) record(s Setting) {
+	s.About, r.about = r.about, ""
+	if !slices.ContainsFunc(r.settings, func(had Setting) bool { return had.Name == s.Name }) {
+		r.settings = append(r.settings, s)
+	}
+}
 
 // Err joins the faults of all reads so far.
 func (r *Reader) Err() error { return errors.Join(r.faults...) }
@@ -32,6 +62,7 @@ func (r *Reader) fault(name, format string, args ...any) {
 
 // String returns the value of name, or fallback where it is not set.
 func (r *Reader) String(name, fallback string) string {
+	r.record(Setting{Name: name, Default: fallback})
 	if v, ok := r.lookup(name); ok && v != "" {
 		return v
 	}
@@ -97,6 +128,7 @@ func (r *Reader) Fault(name string, err error) {
 // Secret returns a required secret: the value of name, or the content of the
 // file that name_FILE names, as mounted secrets come.
 func (r *Reader) Secret(name string) Secret {
+	r.record(Setting{Name: name, Required: true, Secret: true})
 	v, set := r.secret(name)
 	if !set {
 		r.fault(name, "is not set; set it, or %s_FILE to a file that holds it", name)
@@ -106,6 +138,7 @@ func (r *Reader) Secret(name string) Secret {
 
 // OptionalSecret returns a secret like Secret, or "" where neither is set.
 func (r *Reader) OptionalSecret(name string) Secret {
+	r.record(Setting{Name: name, Secret: true})
 	v, _ := r.secret(name)
 	return v
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -143,5 +144,21 @@ func TestNothingShowsASecret(t *testing.T) {
 		if strings.Contains(out.String(), leak) {
 			t.Errorf("%q leaks into:\n%s", leak, out.String())
 		}
+	}
+}
+
+func TestSettingsAreRecorded(t *testing.T) {
+	r := reader(map[string]string{"TTL": "1s"})
+	r.About("how long").Duration("TTL", 15*time.Minute)
+	r.Int("CONNS", 10, 3, 200)
+	r.About("the key").Secret("KEY")
+	r.OptionalSecret("TOKEN")
+	r.String("TTL", "again")
+	want := []config.Setting{
+		{Name: "TTL", Default: "15m0s", About: "how long"}, {Name: "CONNS", Default: "10"},
+		{Name: "KEY", Required: true, Secret: true, About: "the key"}, {Name: "TOKEN", Secret: true},
+	}
+	if got := r.Settings(); !slices.Equal(got, want) {
+		t.Errorf("recorded %+v\nwant %+v", got, want)
 	}
 }

@@ -60,7 +60,7 @@ type world struct {
 func newWorld(t *testing.T, handler inbox.Handler) *world {
 	t.Helper()
 	w := &world{T: t, pool: pgtest.Open(t, effects), broker: new(broker)}
-	w.outbox = outbox.New(outbox.Config{Source: consumer, Pool: w.pool, Publisher: w.broker, Log: slog.New(slog.DiscardHandler)})
+	w.outbox = outbox.New(outbox.Config{Source: consumer, Emits: []string{order.TypeConfirmed}, Pool: w.pool, Publisher: w.broker, Log: slog.New(slog.DiscardHandler)})
 	run(t, w.outbox)
 	w.inbox = w.replica(handler)
 	return w

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/checkout"
 	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/pgtest"
@@ -106,7 +107,7 @@ func openPool(t testing.TB) *pgxpool.Pool { return pgtest.Open(t, ledger) }
 
 func config(pool *pgxpool.Pool, b *broker) outbox.Config {
 	return outbox.Config{
-		Source: "payment", Pool: pool, Publisher: b, Log: slog.New(slog.DiscardHandler),
+		Source: "payment", Emits: []string{payment.TypeCompleted, checkout.TypeOrderCreated}, Pool: pool, Publisher: b, Log: slog.New(slog.DiscardHandler),
 		Lease: 200 * time.Millisecond, Poll: 5 * time.Millisecond,
 	}
 }

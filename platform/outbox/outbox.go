@@ -13,6 +13,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -55,7 +56,9 @@ type Publisher interface {
 // Config of an Outbox. Zero durations and sizes mean the defaults.
 type Config struct {
 	// Source is the CloudEvents source: the service's name.
-	Source    string
+	Source string
+	// Emits are the types that the service may emit.
+	Emits     []string
 	Pool      *pgxpool.Pool
 	Publisher Publisher
 	Log       *slog.Logger
@@ -117,6 +120,7 @@ type Tx struct {
 	Now time.Time
 
 	source  string
+	emits   []string
 	pending []Message
 	after   []func()
 }
@@ -126,8 +130,13 @@ type Tx struct {
 func (tx *Tx) AfterCommit(f func()) { tx.after = append(tx.after, f) }
 
 // Emit adds an event to what the transaction commits. traceParent is the W3C
-// trace context of its cause.
+// trace context of its cause. A type that is not among Config.Emits is an error: the
+// broker would not take it from this service.
 func (tx *Tx) Emit(traceParent string, e events.Event) error {
+	if !slices.Contains(tx.emits, e.Type()) {
+		return &pgtx.ProgramError{Err: fmt.Errorf("%s emits %s, which is not among Emits of its service.Spec: add it there and run quad generate",
+			tx.source, e.Type())}
+	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return fmt.Errorf("new event id: %w", err)
@@ -150,7 +159,7 @@ func (o *Outbox) InTx(ctx context.Context, fn func(context.Context, *Tx) error) 
 func (o *Outbox) InTxWithin(ctx context.Context, limits pgtx.Limits, fn func(context.Context, *Tx) error) error {
 	var done *Tx
 	err := pgtx.RunWithin(ctx, o.cfg.Pool, limits, func(ctx context.Context, tx *pgtx.Tx) error {
-		t := &Tx{Tx: tx, Now: time.Now().UTC().Truncate(time.Microsecond), source: o.cfg.Source}
+		t := &Tx{Tx: tx, Now: time.Now().UTC().Truncate(time.Microsecond), source: o.cfg.Source, emits: o.cfg.Emits}
 		if err := fn(ctx, t); err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -317,5 +318,21 @@ func TestATopicKeepsItsOrder(t *testing.T) {
 	stop()
 	if len(b.order) != 600 || !slices.IsSortedFunc(b.order, func(x, y uuid.UUID) int { return bytes.Compare(x[:], y[:]) }) {
 		t.Errorf("%d events out of order, want 600 in order", len(b.order))
+	}
+}
+
+// A type that a service does not declare has no topic, and no right to one. The error
+// does not blame the event that led to it.
+func TestUndeclaredTypesAreNotEmitted(t *testing.T) {
+	pool := openPool(t)
+	o := outbox.New(config(pool, newBroker()))
+	err := o.InTx(t.Context(), func(_ context.Context, tx *outbox.Tx) error {
+		return tx.Emit("", payment.Refunded{OfOrder: events.OfOrder{OrderID: uuid.New()}, RefundID: "re_1", Amount: events.Money{Amount: 1, Currency: "GBP"}})
+	})
+	if err == nil || !strings.Contains(err.Error(), "payment emits payment.refunded, which is not among Emits") || !pgtx.Defect(err) {
+		t.Errorf("emitting an undeclared type: %v", err)
+	}
+	if !empty(t, pool)() {
+		t.Error("it is in the table")
 	}
 }

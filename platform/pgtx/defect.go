@@ -16,6 +16,13 @@ func (e *MappingError) Error() string { return fmt.Sprintf("rows do not fit the 
 
 func (e *MappingError) Unwrap() error { return e.Err }
 
+// ProgramError says that the program breaks a rule of its own, whatever the data.
+type ProgramError struct{ Err error }
+
+func (e *ProgramError) Error() string { return e.Err.Error() }
+
+func (e *ProgramError) Unwrap() error { return e.Err }
+
 // Collect is pgx.CollectRows, where an error of fn is a MappingError.
 func Collect[T any](rows pgx.Rows, fn pgx.RowToFunc[T]) ([]T, error) {
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (T, error) {
@@ -32,6 +39,9 @@ func Collect[T any](rows pgx.Rows, fn pgx.RowToFunc[T]) ([]T, error) {
 // same work succeeds once that is mended.
 func Defect(err error) bool {
 	if _, ok := errors.AsType[*MappingError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*ProgramError](err); ok {
 		return true
 	}
 	if _, ok := errors.AsType[pgx.ScanArgError](err); ok {

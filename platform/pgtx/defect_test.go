@@ -22,6 +22,7 @@ func TestDefect(t *testing.T) {
 		{"nil", nil, false},
 		{"a plain error", errors.New("x"), false},
 		{"no rows", pgx.ErrNoRows, false},
+		{"a rule of the program", fmt.Errorf("step: %w", &pgtx.ProgramError{Err: errors.New("x")}), true},
 		{"42P01 no such table", state("42P01"), true},
 		{"42703 no such column", state("42703"), true},
 		{"42501 no right", state("42501"), true},

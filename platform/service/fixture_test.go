@@ -93,7 +93,7 @@ func confirm(tx *outbox.Tx, trace string, orderID uuid.UUID) error {
 // entered and waits for its release, then confirms an order too.
 func spec(entered, release chan struct{}) service.Spec {
 	return service.Spec{
-		Name: "order", Migrations: pgtest.None, Topics: []string{topic},
+		Name: "order", Migrations: pgtest.None, Port: 18400, Emits: []string{order.TypeConfirmed}, Hears: []string{topic},
 		Build: func(kit *service.Kit) service.App {
 			kit.Config.Duration("ORDER_TTL", time.Minute)
 			return service.App{

@@ -23,7 +23,7 @@ func (p *process) ready(w http.ResponseWriter, r *http.Request) error {
 	if err := p.pool.Ping(ctx); err != nil {
 		return &fault.Fault{Kind: fault.Unavailable, Code: "database", Message: "The database does not answer.", Cause: err}
 	}
-	if err := p.sidecar.Ready(ctx, subscriber.Subscribed(p.spec.Name, p.spec.Topics)); err != nil {
+	if err := p.sidecar.Ready(ctx, subscriber.Subscribed(p.spec.Name, p.spec.Hears)); err != nil {
 		return &fault.Fault{Kind: fault.Unavailable, Code: "sidecar", Message: err.Error(), Cause: err}
 	}
 	if err := p.inbox.Alarm(); err != nil {

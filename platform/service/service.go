@@ -56,17 +56,28 @@ const (
 	maxAdminConns = 128
 )
 
-// Spec is what sets one service apart from the others.
+// Spec is all that others need to know of a service; what is written about it
+// elsewhere (scopes, ports, documents) is made from it by `quad generate`.
 type Spec struct {
 	// Name is the app id, consumer group, CloudEvents source and database.
 	Name string
+	// Port is the first of the service's ports on one machine; see Ports.
+	Port int
+	// Emits are the types of the events that the service emits.
+	Emits []string
+	// Hears are the types of the events that the service subscribes to.
+	Hears []string
+	// Calls are the gRPC methods of other services that the service calls, by full name.
+	Calls []string
+	// Workflows is set where the service runs workflows.
+	Workflows bool
+	// Partners are the third parties that the service calls.
+	Partners []Partner
 	// Migrations holds a folder "migrations".
 	Migrations fs.FS
 	// Grants are the privileges of the service's role by table, where they are not
 	// "select, insert, update, delete"; "" is none, and functions end in "()".
 	Grants map[string]string
-	// Topics the service subscribes to.
-	Topics []string
 	// Build reads the service's settings from kit.Config and wires it. It must not
 	// use the database or the network yet.
 	Build func(kit *Kit) App
@@ -186,6 +197,9 @@ func Main(spec Spec) {
 
 // Run runs a service until ctx ends. lookup gives the environment, logs go to w.
 func Run(ctx context.Context, spec Spec, lookup func(string) (string, bool), w io.Writer) error {
+	if err := spec.Check(); err != nil {
+		return err
+	}
 	reader := config.NewReader(lookup)
 	set := readSettings(reader)
 	var level slog.Level // info, where the setting is refused below
@@ -260,7 +274,7 @@ func (p *process) open(ctx context.Context, reader *config.Reader, lookup func(s
 		return err
 	}
 	p.onClose(func() { _ = p.sidecar.Close() })
-	p.outbox = outbox.New(outbox.Config{Source: p.spec.Name, Pool: p.pool, Publisher: p.sidecar, Log: p.log})
+	p.outbox = outbox.New(outbox.Config{Source: p.spec.Name, Emits: p.spec.Emits, Pool: p.pool, Publisher: p.sidecar, Log: p.log})
 	p.app = p.spec.Build(&Kit{
 		Config: reader, Pool: p.pool, Outbox: p.outbox, Sidecar: p.sidecar, Log: p.log, Metrics: p.metrics, API: rest.API{Log: p.log},
 	})
@@ -271,7 +285,7 @@ func (p *process) open(ctx context.Context, reader *config.Reader, lookup func(s
 		Consumer: p.spec.Name, Pool: p.pool, Outbox: p.outbox, Handler: p.app.Handle, Log: p.log, Group: p.set.group,
 	})
 	p.subscriptions = subscriber.NewGRPC(subscriber.Config{
-		App: p.spec.Name, Topics: p.spec.Topics, Token: p.set.tokens.app.Reveal(), Handler: p.inbox, Register: p.app.Services, Log: p.log,
+		App: p.spec.Name, Topics: p.spec.Hears, Token: p.set.tokens.app.Reveal(), Handler: p.inbox, Register: p.app.Services, Log: p.log,
 	})
 	p.intake = p.publicHandler()
 	p.expose()

@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -30,33 +29,36 @@ import (
 	"quadrille.internal/platform/telemetry"
 )
 
-// NewKit returns what the service called name is built with, on a database of
-// its own, as a role that has no more than grants (those of the service's Spec) say.
-// The outbox is not running: what is emitted stays in its table.
-func NewKit(t testing.TB, name string, migrations fs.FS, grants ...map[string]string) *service.Kit {
+// NewKit returns what the service is built with, on a database of its own, as a role
+// that has no more rights than its Spec says; nor does the outbox take more. It is not
+// running: what is emitted stays in its table.
+func NewKit(t testing.TB, spec service.Spec) *service.Kit {
 	t.Helper()
-	return kitOn(pgtest.Open(t, migrations, grants...), name)
+	if err := spec.Check(); err != nil {
+		t.Fatal(err)
+	}
+	return kitOn(pgtest.Open(t, spec.Migrations, spec.Grants), spec)
 }
 
-func kitOn(pool *pgxpool.Pool, name string) *service.Kit {
+func kitOn(pool *pgxpool.Pool, spec service.Spec) *service.Kit {
 	log := slog.New(slog.DiscardHandler)
 	return &service.Kit{
 		Pool: pool, Log: log, Metrics: telemetry.NewMetrics(), API: rest.API{Log: log},
-		Outbox: outbox.New(outbox.Config{Source: name, Pool: pool, Log: log}),
+		Outbox: outbox.New(outbox.Config{Source: spec.Name, Emits: spec.Emits, Pool: pool, Log: log}),
 	}
 }
 
 // CheckPlans runs what a service does, on tables filled by these statements, and
 // fails where a plan would cost more the more rows there are, or none uses one of
 // the indexes.
-func CheckPlans(t *testing.T, migrations fs.FS, fill, indexes []string, do func(*testing.T, *service.Kit)) {
+func CheckPlans(t *testing.T, spec service.Spec, fill, indexes []string, do func(*testing.T, *service.Kit)) {
 	t.Helper()
 	for _, way := range []string{pgtest.Custom, pgtest.Generic} {
 		t.Run(way, func(t *testing.T) {
-			pool := pgtest.Open(t, migrations)
+			pool := pgtest.Open(t, spec.Migrations)
 			pgtest.Fill(t, pool, fill...)
 			explained, plans := pgtest.Explain(t, pool, way)
-			t.Run("work", func(t *testing.T) { do(t, kitOn(explained, "test")) })
+			t.Run("work", func(t *testing.T) { do(t, kitOn(explained, spec)) })
 			plans.Check(t, indexes...)
 		})
 	}

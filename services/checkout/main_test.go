@@ -28,7 +28,7 @@ type fixture struct {
 
 func newFixture(t *testing.T) fixture {
 	t.Helper()
-	return fixture{servicetest.NewKit(t, "checkout", migrations)}
+	return fixture{servicetest.NewKit(t, Service())}
 }
 
 // replica runs one process of the service.

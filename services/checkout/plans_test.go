@@ -18,7 +18,7 @@ const history = `
 	from generate_series(1, 50000) i`
 
 func TestPlans(t *testing.T) {
-	servicetest.CheckPlans(t, migrations, []string{history}, []string{"checkouts_pkey", "checkouts_once"},
+	servicetest.CheckPlans(t, Service(), []string{history}, []string{"checkouts_pkey", "checkouts_once"},
 		func(t *testing.T, kit *service.Kit) {
 			f := fixture{kit}
 			api, in := f.replica(t), servicetest.RunInbox(t, kit, handle)

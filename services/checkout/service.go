@@ -5,6 +5,7 @@ package checkout
 import (
 	"embed"
 
+	"quadrille.internal/events/checkout"
 	"quadrille.internal/events/inventory"
 	"quadrille.internal/events/order"
 	"quadrille.internal/events/payment"
@@ -19,7 +20,9 @@ func Service() service.Spec {
 	return service.Spec{
 		Name:       "checkout",
 		Migrations: migrations,
-		Topics: []string{
+		Port:       18100,
+		Emits:      []string{checkout.TypeOrderCreated},
+		Hears: []string{
 			inventory.TypeReservationFailed, payment.TypeFailed,
 			order.TypeConfirmed, order.TypeCancelled,
 		},

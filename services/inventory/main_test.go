@@ -29,7 +29,7 @@ type fixture struct {
 
 func newFixture(t *testing.T) fixture {
 	t.Helper()
-	return fixture{servicetest.NewKit(t, "inventory", migrations)}
+	return fixture{servicetest.NewKit(t, Service())}
 }
 
 // inbox runs a replica's inbox that holds stock for ttl.

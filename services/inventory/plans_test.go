@@ -21,7 +21,7 @@ var history = []string{
 }
 
 func TestPlans(t *testing.T) {
-	servicetest.CheckPlans(t, migrations, history, []string{"reservations_pkey", "reservations_expiring", "stock_pkey"},
+	servicetest.CheckPlans(t, Service(), history, []string{"reservations_pkey", "reservations_expiring", "stock_pkey"},
 		func(t *testing.T, kit *service.Kit) {
 			f := fixture{kit}
 			n, err := (&expirer{outbox: kit.Outbox, log: kit.Log}).expireOnce(t.Context())

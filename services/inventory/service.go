@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/inventory"
 	"quadrille.internal/events/order"
 	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/service"
@@ -20,12 +21,17 @@ func Service() service.Spec {
 	return service.Spec{
 		Name:       "inventory",
 		Migrations: migrations,
-		Topics: []string{
+		Port:       18200,
+		Emits: []string{
+			inventory.TypeReserved, inventory.TypeReservationFailed,
+			inventory.TypeReservationExpired, inventory.TypeReleased,
+		},
+		Hears: []string{
 			checkout.TypeOrderCreated, payment.TypeFailed,
 			order.TypeConfirmed, order.TypeCancelled,
 		},
 		Build: func(kit *service.Kit) service.App {
-			ttl := kit.Config.Duration("QUADRILLE_RESERVATION_TTL", 15*time.Minute)
+			ttl := kit.Config.About("how long stock is held for an unpaid order").Duration("QUADRILLE_RESERVATION_TTL", 15*time.Minute)
 			h := &handler{ttl: ttl}
 			x := &expirer{outbox: kit.Outbox, log: kit.Log}
 			a := &allocations{outbox: kit.Outbox}

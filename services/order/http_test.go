@@ -26,7 +26,7 @@ type fixture struct {
 
 func newFixture(t *testing.T) fixture {
 	t.Helper()
-	return fixture{servicetest.NewKit(t, "order", migrations)}
+	return fixture{servicetest.NewKit(t, Service())}
 }
 
 func (f fixture) serve(t *testing.T) *servicetest.Client {

@@ -18,7 +18,7 @@ const history = `
 	from generate_series(1, 50000) i`
 
 func TestPlans(t *testing.T) {
-	servicetest.CheckPlans(t, migrations, []string{history}, []string{"orders_pkey", "orders_by_customer"},
+	servicetest.CheckPlans(t, Service(), []string{history}, []string{"orders_pkey", "orders_by_customer"},
 		func(t *testing.T, kit *service.Kit) {
 			api, id := fixture{kit}.serve(t), uuid.New()
 			tell(t, servicetest.RunInbox(t, kit, handle), id, checkout.TypeOrderCreated, inventory.TypeReserved)

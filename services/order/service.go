@@ -7,6 +7,7 @@ import (
 
 	"quadrille.internal/events/checkout"
 	"quadrille.internal/events/inventory"
+	"quadrille.internal/events/order"
 	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/service"
 )
@@ -19,7 +20,9 @@ func Service() service.Spec {
 	return service.Spec{
 		Name:       "order",
 		Migrations: migrations,
-		Topics: []string{
+		Port:       18400,
+		Emits:      []string{order.TypeConfirmed, order.TypeCancelled},
+		Hears: []string{
 			checkout.TypeOrderCreated,
 			inventory.TypeReserved, inventory.TypeReservationFailed,
 			inventory.TypeReservationExpired, inventory.TypeReleased,

@@ -31,7 +31,7 @@ type fixture struct {
 
 func newFixture(t *testing.T, slow time.Duration) fixture {
 	t.Helper()
-	return fixture{kit: servicetest.NewKit(t, "payment", migrations), psp: startStandIn(t, slow)}
+	return fixture{kit: servicetest.NewKit(t, Service()), psp: startStandIn(t, slow)}
 }
 
 // replica is one process of the service. Its cashier may be left out.

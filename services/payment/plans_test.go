@@ -20,7 +20,7 @@ const history = `
 	      from generate_series(1, 50000) i) n`
 
 func TestPlans(t *testing.T) {
-	servicetest.CheckPlans(t, migrations, []string{history}, []string{"payments_pkey", "payments_fresh", "payments_retry", "payments_refused"},
+	servicetest.CheckPlans(t, Service(), []string{history}, []string{"payments_pkey", "payments_fresh", "payments_retry", "payments_refused"},
 		func(t *testing.T, kit *service.Kit) {
 			r := fixture{kit: kit, psp: startStandIn(t, 0)}.replica(t)
 			if err := r.sweep(t.Context()); err != nil {

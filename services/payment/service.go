@@ -7,23 +7,27 @@ import (
 
 	"quadrille.internal/events/inventory"
 	"quadrille.internal/events/order"
+	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/service"
 )
 
 //go:embed migrations/*.sql
 var migrations embed.FS
 
+var pspPartner = service.Partner{Name: "psp", What: "the payment provider", Port: 18900}
+
 // Service says what payment is.
 func Service() service.Spec {
 	return service.Spec{
 		Name:       "payment",
 		Migrations: migrations,
-		Topics:     []string{inventory.TypeReserved, order.TypeCancelled},
+		Port:       18300,
+		Emits:      []string{payment.TypeCompleted, payment.TypeFailed, payment.TypeRefunded},
+		Hears:      []string{inventory.TypeReserved, order.TypeCancelled},
+		Partners:   []service.Partner{pspPartner},
 		Build: func(kit *service.Kit) service.App {
-			provider := newProvider(
-				kit.Config.String("QUADRILLE_PSP_URL", "http://127.0.0.1:18900"),
-				kit.Config.Secret("QUADRILLE_PSP_KEY"), kit.Log)
-			c := newCashier(kit, provider)
+			url, key := pspPartner.Read(kit.Config)
+			c := newCashier(kit, newProvider(url, key, kit.Log))
 			c.expose(kit.Metrics)
 			return service.App{Handle: c.handle, OperatorRoutes: c.books.operatorRoutes, Work: []service.Work{
 				{Name: "recording", Run: c.outcomes.Run},

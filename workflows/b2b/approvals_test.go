@@ -233,7 +233,7 @@ func waiting(orders int) []string {
 }
 
 func TestQueriesOfAnApproverUseIndexes(t *testing.T) {
-	servicetest.CheckPlans(t, migrations, waiting(100_000), []string{"gates_waiting", "companies_approvers", "companies_delegations", "decisions_once"},
+	servicetest.CheckPlans(t, Service(), waiting(100_000), []string{"gates_waiting", "companies_approvers", "companies_delegations", "decisions_once"},
 		func(t *testing.T, kit *service.Kit) {
 			now := time.Now().UTC()
 			for who, want := range map[string]int{"boss": 101, "dave": 101, "bob": 0, "a7": 0} {

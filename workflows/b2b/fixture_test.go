@@ -42,7 +42,7 @@ type office struct {
 
 func newOffice(t *testing.T) *office {
 	t.Helper()
-	kit := servicetest.NewKit(t, "b2b", migrations, grants)
+	kit := servicetest.NewKit(t, Service())
 	alone := &faulty{before: failing("", math.MaxInt64)}
 	return &office{T: t, Kit: kit, worker: &worker{pool: kit.Pool, outbox: kit.Outbox, log: kit.Log, inventory: newInventory(alone)}}
 }

@@ -422,7 +422,7 @@ func TestNextCheck(t *testing.T) {
 // A sweep costs what is due, however much waits.
 func TestQueriesOfTheRelayUseIndexes(t *testing.T) {
 	fill := append(waiting(20_000), `update orders set next_check_at = now() - interval '1 minute' where id in (select id from orders where ended_at is null limit 50)`)
-	servicetest.CheckPlans(t, migrations, fill, []string{"orders_due", "orders_undone"}, func(t *testing.T, kit *service.Kit) {
+	servicetest.CheckPlans(t, Service(), fill, []string{"orders_due", "orders_undone"}, func(t *testing.T, kit *service.Kit) {
 		d := newDapr()
 		r := newRelay(kit.Pool, workflow.NewClientWithLogger(d, quiet{}), kit.Log, 3)
 		if err := r.sweep(t.Context(), time.Now()); err != nil {
@@ -442,7 +442,7 @@ func TestQueriesOfTheRelayUseIndexes(t *testing.T) {
 func BenchmarkSweep(b *testing.B) {
 	for _, crowd := range []int{100_000, 300_000} {
 		b.Run(fmt.Sprintf("waiting=%d", crowd), func(b *testing.B) {
-			kit := servicetest.NewKit(b, "b2b", migrations, grants)
+			kit := servicetest.NewKit(b, Service())
 			pgtest.Fill(b, kit.Pool, waiting(crowd)...)
 			r := newRelay(kit.Pool, workflow.NewClientWithLogger(newDapr(), quiet{}), kit.Log, 3)
 			for b.Loop() {

@@ -8,6 +8,9 @@ import (
 
 	"github.com/dapr/durabletask-go/workflow"
 
+	"quadrille.internal/events/b2b"
+	"quadrille.internal/events/order"
+	inventoryv1 "quadrille.internal/events/proto/inventory/v1"
 	"quadrille.internal/platform/service"
 )
 
@@ -21,22 +24,34 @@ var grants = map[string]string{
 	"decisions": "select, insert", "decision_key": "", "relay_leader": "select, update",
 }
 
+var erpPartner = service.Partner{Name: "erp", What: "the ERP", Port: 18910}
+
 // Service says what b2b is.
 func Service() service.Spec {
 	return service.Spec{
 		Name:       "b2b",
 		Migrations: migrations,
 		Grants:     grants,
+		Port:       18500,
+		Emits: []string{
+			b2b.TypeOrderSubmitted, b2b.TypeApprovalRequested, b2b.TypeApprovalEscalated, b2b.TypeOrderApproved,
+			b2b.TypeOrderRejected, b2b.TypeOrderAllocated, b2b.TypeOrderCompleted, b2b.TypeOrderFailed,
+			order.TypeConfirmed,
+		},
+		Calls: []string{
+			inventoryv1.Allocations_Allocate_FullMethodName, inventoryv1.Allocations_Release_FullMethodName,
+		},
+		Workflows: true,
+		Partners:  []service.Partner{erpPartner},
 		Build: func(kit *service.Kit) service.App {
 			conn := kit.Sidecar.To("")
 			client := workflow.NewClientWithLogger(conn, engineLog{kit.Log})
-			attempts := kit.Config.Int("QUADRILLE_STEP_ATTEMPTS", 60, 1, 10_000)
+			attempts := kit.Config.About("tries of a step that calls others (about ten minutes) before it is undone, "+
+				"or of a compensation before it is `compensation_failed`").Int("QUADRILLE_STEP_ATTEMPTS", 60, 1, 10_000)
 			w := &worker{
 				pool: kit.Pool, outbox: kit.Outbox, log: kit.Log,
 				inventory: newInventory(kit.Sidecar.To("inventory")),
-				erp: newERP(
-					kit.Config.String("QUADRILLE_ERP_URL", "http://127.0.0.1:18910"),
-					kit.Config.Secret("QUADRILLE_ERP_KEY")),
+				erp:       newERP(erpPartner.Read(kit.Config)),
 			}
 			r := newRelay(kit.Pool, client, kit.Log, attempts)
 			r.expose(kit.Metrics)

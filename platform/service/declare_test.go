@@ -1,0 +1,46 @@
+package service_test
+
+import (
+	"strings"
+	"testing"
+
+	"quadrille.internal/events/order"
+	"quadrille.internal/platform/service"
+)
+
+func TestCheckRefusesWhatIsNotSo(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*service.Spec)
+		want   string
+	}{
+		"nothing":            {func(*service.Spec) {}, ""},
+		"no name":            {func(s *service.Spec) { s.Name = "Order" }, "small letters"},
+		"no port":            {func(s *service.Spec) { s.Port = 0 }, "port 0 does not begin a block"},
+		"within a block":     {func(s *service.Spec) { s.Port = 18410 }, "port 18410"},
+		"port of PostgreSQL": {func(s *service.Spec) { s.Port = 18540 }, "port 18540"},
+		"port of the psp":    {func(s *service.Spec) { s.Port = 18900 }, "port 18900"},
+		"unregistered":       {func(s *service.Spec) { s.Emits = []string{"order.lost"} }, `Emits has "order.lost", which is not registered`},
+		"hears nothing real": {func(s *service.Spec) { s.Hears = []string{"order.lost"} }, `Hears has "order.lost"`},
+		"twice":              {func(s *service.Spec) { s.Hears = []string{topic, topic} }, "is declared twice"},
+		"no method":          {func(s *service.Spec) { s.Calls = []string{"Allocate"} }, `Calls has "Allocate"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := service.Spec{Name: "order", Port: 18400, Emits: []string{order.TypeConfirmed}, Hears: []string{topic}}
+			c.change(&s)
+			err := s.Check()
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+// A service whose declaration is wrong does not start, and says why.
+func TestAWrongDeclarationIsRefusedAtStart(t *testing.T) {
+	s := spec(nil, nil)
+	s.Emits = []string{"order.lost"}
+	err := service.Run(t.Context(), s, lookup(nil), new(log))
+	if err == nil || !strings.Contains(err.Error(), "which is not registered") {
+		t.Errorf("started: %v", err)
+	}
+}
