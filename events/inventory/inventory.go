@@ -14,6 +14,7 @@ const (
 	TypeReservationFailed  = "inventory.reservation.failed"
 	TypeReservationExpired = "inventory.reservation.expired"
 	TypeReleased           = "inventory.released"
+	TypeCommitted          = "inventory.committed"
 )
 
 // Reserved: all of the stock of the order is held. It hands
@@ -47,6 +48,13 @@ type Released struct {
 	Allocations []events.Allocation `json:"allocations"`
 }
 
+// Committed: the stock of an order, a customer's or a company's, is final and leaves
+// these warehouses. There is one for each order that ships, and none for others.
+type Committed struct {
+	events.OfOrder
+	Allocations []events.Allocation `json:"allocations"`
+}
+
 // Type is inventory.reserved.
 func (Reserved) Type() string { return TypeReserved }
 
@@ -58,6 +66,9 @@ func (ReservationExpired) Type() string { return TypeReservationExpired }
 
 // Type is inventory.released.
 func (Released) Type() string { return TypeReleased }
+
+// Type is inventory.committed.
+func (Committed) Type() string { return TypeCommitted }
 
 // Validate checks allocations, total, token and expiry.
 func (e Reserved) Validate() error {
@@ -85,5 +96,10 @@ func (e ReservationExpired) Validate() error {
 
 // Validate checks the allocations.
 func (e Released) Validate() error {
+	return errors.Join(e.OfOrder.Validate(), events.ValidateAllocations(e.Allocations))
+}
+
+// Validate checks the allocations.
+func (e Committed) Validate() error {
 	return errors.Join(e.OfOrder.Validate(), events.ValidateAllocations(e.Allocations))
 }

@@ -18,4 +18,5 @@ var Events = events.Register("inventory", events.KindOrder,
 	},
 	ReservationExpired{OfOrder: sample.Order, ExpiredAt: sample.ExpiresAt},
 	Released{OfOrder: sample.Order, Allocations: sample.Allocations()},
+	Committed{OfOrder: sample.Order, Allocations: sample.Allocations()},
 )

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/redis/go-redis/v9"
 
 	"quadrille.internal/events"
@@ -18,7 +19,7 @@ import (
 	"quadrille.internal/events/payment"
 )
 
-// topics are all that carry events.
+// topics are those of customers' orders that a service hears.
 var topics = []string{
 	checkout.TypeOrderCreated,
 	inventory.TypeReserved, inventory.TypeReservationFailed,
@@ -65,6 +66,60 @@ func (s *system) published(t *testing.T, ids ...uuid.UUID) []message {
 		}
 	}
 	return found
+}
+
+// committedOnce waits until inventory has announced, of these orders, just those that are
+// shipped, each by one event (which may lie there twice) with the stock it had. Where
+// Kafka is the broker the announcements are not looked at.
+func (s *system) committedOnce(t *testing.T, ids ...uuid.UUID) {
+	t.Helper()
+	if onKafka {
+		return
+	}
+	client := s.broker(t)
+	eventually(t, settleWithin, "shipped orders announced", func(ctx context.Context) error {
+		rows, err := s.books.pools["inventory"].Query(ctx,
+			`select id, allocations from reservations where id = any($1) and status = 'shipped'`, ids)
+		if err != nil {
+			return err
+		}
+		shipped := map[uuid.UUID][]events.Allocation{}
+		var id uuid.UUID
+		var allocations []events.Allocation
+		if _, err := pgx.ForEachRow(rows, []any{&id, &allocations}, func() error {
+			shipped[id] = slices.Clone(allocations)
+			return nil
+		}); err != nil {
+			return err
+		}
+		entries, err := client.XRange(ctx, inventory.TypeCommitted, "-", "+").Result()
+		if err != nil {
+			return err
+		}
+		told := map[uuid.UUID]uuid.UUID{} // the event of each order
+		for _, entry := range entries {
+			payload, _ := entry.Values[payloadField].(string)
+			envelope, event, err := events.Decode([]byte(payload))
+			if err != nil {
+				return err
+			}
+			committed, _ := event.(*inventory.Committed)
+			if committed == nil || !slices.Contains(ids, committed.OrderID) {
+				continue
+			}
+			if first, twice := told[committed.OrderID]; twice && first != envelope.ID {
+				t.Fatalf("order %s was announced by events %s and %s", committed.OrderID, first, envelope.ID)
+			}
+			told[committed.OrderID] = envelope.ID
+			if want := shipped[committed.OrderID]; !slices.Equal(committed.Allocations, want) {
+				return fmt.Errorf("order %s is announced with %v, shipped with %v", committed.OrderID, committed.Allocations, want)
+			}
+		}
+		if len(told) != len(shipped) {
+			return fmt.Errorf("%d orders are shipped, %d announced", len(shipped), len(told))
+		}
+		return nil
+	})
 }
 
 // publish puts a payload on a topic as it is, behind every sidecar's back.

@@ -25,6 +25,7 @@ func TestRule3_NothingIsLostWhenAProcessIsKilled(t *testing.T) {
 				sys.revive(t)
 			})
 			sys.settles(t, l)
+			sys.committedOnce(t, l.ids()...)
 		})
 	}
 }

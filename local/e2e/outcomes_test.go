@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -127,4 +129,39 @@ func TestRule4_AConfirmedOrderIsNotCancelled(t *testing.T) {
 		t.Errorf("answer is %d %s, want 409 order_confirmed", a.status, a.body)
 	}
 	s.expect(t, id, confirmed(250))
+}
+
+// Whoever ships hears of customers' and companies' orders by one event, and of none
+// that does not ship.
+func TestWhatLeavesTheWarehouseIsAnnouncedOnce(t *testing.T) {
+	s := sys
+	s.setStock(t, "leaves", map[string]int64{"leeds": 4, "york": 4})
+	paid := s.mustPlace(t, basketOf("leaves", 6, "tok_success"))
+	s.expect(t, paid, confirmed(1500))
+	declined := s.mustPlace(t, basketOf("leaves", 1, "tok_decline"))
+	s.expect(t, declined, cancelled(events.ReasonPaymentDeclined, "released", "failed", 0))
+	short := s.mustPlace(t, basketOf("leaves", 9, "tok_success"))
+	s.expect(t, short, cancelled(events.ReasonOutOfStock, "refused", "unknown", 0))
+
+	c := s.newCompany(t, 10_000_000, map[string]int64{"leeds": 5, "york": 5}, time.Hour)
+	completed, rejected := c.mustSubmit(8, 50), c.mustSubmit(1, 20_000)
+	c.awaitStatus("awaiting_approval", rejected)
+	if err := c.mustCount(t.Context(), rejected, "ann", "reject"); err != nil {
+		t.Fatal(err)
+	}
+	c.end(sagas{completed: "completed", rejected: "rejected"})
+	eventually(t, settleWithin, "both shipped", func(ctx context.Context) error {
+		var n int
+		err := s.books.pools["inventory"].QueryRow(ctx, `select count(*) from reservations where id = any($1) and status = 'shipped'`,
+			[]uuid.UUID{paid, declined, short, completed, rejected}).Scan(&n)
+		if err == nil && n != 2 {
+			err = fmt.Errorf("%d orders are shipped", n)
+		}
+		return err
+	})
+	s.committedOnce(t, paid, declined, short, completed, rejected)
+	for _, m := range s.published(t, completed) {
+		t.Errorf("%s was said of a company's order", m.topic)
+	}
+	s.balanced(t)
 }

@@ -39,6 +39,7 @@ func TestRule1_ARedeliveryStormChangesNothing(t *testing.T) {
 			t.Errorf("%s changed:\nbefore %s\nafter  %s", what, rows, after[what])
 		}
 	}
+	s.committedOnce(t, l.ids()...)
 	s.balanced(t)
 }
 

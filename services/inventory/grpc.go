@@ -39,9 +39,8 @@ func (a *allocations) Allocate(ctx context.Context, req *inventoryv1.AllocateReq
 	if len(lines) == 0 || len(lines) > events.MaxLines {
 		return nil, status.Errorf(codes.InvalidArgument, "an order has 1 to %d lines", events.MaxLines)
 	}
-	r, err := a.change(ctx, req.GetOrderId(), lines, func(r *Reservation, shelf Shelf, now time.Time) error {
-		r.Hold(lines, req.GetNearest(), req.GetAllowBackorder(), shelf, now)
-		return nil
+	r, err := a.change(ctx, req.GetOrderId(), lines, func(r *Reservation, shelf Shelf, now time.Time) (events.Event, error) {
+		return r.Hold(lines, req.GetNearest(), req.GetAllowBackorder(), shelf, now), nil
 	})
 	if err != nil {
 		return nil, err
@@ -55,11 +54,11 @@ func (a *allocations) Allocate(ctx context.Context, req *inventoryv1.AllocateReq
 // Release gives back what an order holds. It is not announced: nobody heard of the
 // allocation either but the caller.
 func (a *allocations) Release(ctx context.Context, req *inventoryv1.ReleaseRequest) (*inventoryv1.ReleaseResponse, error) {
-	r, err := a.change(ctx, req.GetOrderId(), nil, func(r *Reservation, shelf Shelf, now time.Time) error {
+	r, err := a.change(ctx, req.GetOrderId(), nil, func(r *Reservation, shelf Shelf, now time.Time) (events.Event, error) {
 		if err := r.GiveUp(shelf, now); err != nil {
-			return status.Error(codes.FailedPrecondition, err.Error())
+			return nil, status.Error(codes.FailedPrecondition, err.Error())
 		}
-		return nil
+		return nil, nil //nolint:nilnil // nothing to announce is no fault
 	})
 	if err != nil {
 		return nil, err
@@ -67,8 +66,9 @@ func (a *allocations) Release(ctx context.Context, req *inventoryv1.ReleaseReque
 	return &inventoryv1.ReleaseResponse{Released: protoOf(r.Allocations)}, nil
 }
 
-// change changes one reservation, with the stock of lines and of its own locked.
-func (a *allocations) change(ctx context.Context, order string, lines []events.Line, change func(*Reservation, Shelf, time.Time) error) (*Reservation, error) {
+// change changes one reservation, with the stock of lines and of its own locked, and
+// announces what that causes.
+func (a *allocations) change(ctx context.Context, order string, lines []events.Line, change func(*Reservation, Shelf, time.Time) (events.Event, error)) (*Reservation, error) {
 	id, err := uuid.Parse(order)
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, "order_id is a UUID")
@@ -90,8 +90,14 @@ func (a *allocations) change(ctx context.Context, order string, lines []events.L
 		if err != nil {
 			return err
 		}
-		if err := change(r, shelf, tx.Now); err != nil {
+		caused, err := change(r, shelf, tx.Now)
+		if err != nil {
 			return err
+		}
+		if caused != nil {
+			if err := tx.Emit(r.TraceParent, caused); err != nil {
+				return err
+			}
 		}
 		// First the reservation: if another call changed it while this one waited for
 		// the stock, what was computed from it fits no more.

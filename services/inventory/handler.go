@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/b2b"
 	"quadrille.internal/events/checkout"
 	"quadrille.internal/events/order"
 	"quadrille.internal/events/payment"
@@ -64,17 +65,21 @@ func (h *handler) apply(r *Reservation, d inbox.Delivery, shelf Shelf, now time.
 	case *checkout.OrderCreated:
 		r.TraceParent = d.Trace
 		return r.Reserve(e, shelf, now, h.ttl), nil
-	case *order.Confirmed:
-		return nil, r.Confirm(shelf, now)
+	case *order.Confirmed, *b2b.OrderCompleted:
+		return listOf(r.Confirm(shelf, now))
 	case *order.Cancelled, *payment.Failed:
-		released, err := r.Cancel(shelf, now)
-		if released == nil {
-			return nil, err
-		}
-		return []events.Event{released}, nil
+		return listOf(r.Cancel(shelf, now))
 	default:
 		return nil, nil
 	}
+}
+
+// listOf is the list of what a rule announces, which may be nothing.
+func listOf(e events.Event, err error) ([]events.Event, error) {
+	if e == nil {
+		return nil, err
+	}
+	return []events.Event{e}, err
 }
 
 // skusOf lists the SKUs whose stock a batch may change.

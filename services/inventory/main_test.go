@@ -1,15 +1,20 @@
 package inventory
 
 import (
+	"reflect"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/b2b"
 	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/inventory"
 	"quadrille.internal/events/order"
 	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/service"
@@ -78,6 +83,40 @@ func (f fixture) checkBooks(t *testing.T) {
 	}
 }
 
+// checkCommitted proves that just what is shipped was announced as committed, with its
+// allocations, each order once.
+func (f fixture) checkCommitted(t *testing.T) {
+	t.Helper()
+	rows, err := f.kit.Pool.Query(t.Context(), `select id, allocations from reservations where status = 'shipped'`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shipped := make(map[uuid.UUID][]events.Allocation)
+	var id uuid.UUID
+	var allocations []events.Allocation
+	if _, err := pgx.ForEachRow(rows, []any{&id, &allocations}, func() error {
+		shipped[id] = slices.Clone(allocations)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	committed := make(map[uuid.UUID][]events.Allocation)
+	for id, list := range servicetest.Emitted(t, f.kit.Pool) {
+		for _, e := range list {
+			if c, ok := e.(*inventory.Committed); ok {
+				if committed[id] != nil {
+					t.Errorf("order %s was announced as committed twice", id)
+				}
+				committed[id] = c.Allocations
+			}
+		}
+	}
+	if !reflect.DeepEqual(committed, shipped) {
+		t.Errorf("%d orders are shipped, %d announced as committed, or with other stock:\n%v\n%v",
+			len(shipped), len(committed), shipped, committed)
+	}
+}
+
 // stock returns a SKU's units on hand and held, over all warehouses.
 func (f fixture) stock(t *testing.T, sku string) (onHand, held int64) {
 	t.Helper()
@@ -109,6 +148,11 @@ func paymentFailed(id uuid.UUID) *payment.Failed {
 func orderConfirmed(id uuid.UUID) *order.Confirmed {
 	return &order.Confirmed{OfOrder: events.OfOrder{OrderID: id}, CustomerID: "17850",
 		Total: events.Money{Amount: 100, Currency: "GBP"}}
+}
+
+func companyCompleted(id uuid.UUID) *b2b.OrderCompleted {
+	return &b2b.OrderCompleted{OfOrder: events.OfOrder{OrderID: id}, CompanyID: "acme",
+		Total: events.Money{Amount: 100, Currency: "GBP"}, ERPOrderID: "erp_1"}
 }
 
 func orderCancelled(id uuid.UUID) *order.Cancelled {

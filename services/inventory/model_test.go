@@ -130,9 +130,20 @@ func (m *machine) CreatedAgain(t *rapid.T) {
 }
 
 func (m *machine) Confirmed(t *rapid.T) {
+	m.ships(t, func(id uuid.UUID) events.Event { return orderConfirmed(id) })
+}
+
+func (m *machine) Completed(t *rapid.T) {
+	m.ships(t, func(id uuid.UUID) events.Event { return companyCompleted(id) })
+}
+
+func (m *machine) ships(t *rapid.T, event func(uuid.UUID) events.Event) {
 	o := m.some(t, Held, Shipped) // only what is held is ever confirmed
+	caused := m.hear(t, event(o.created.OrderID))
+	if committed := len(caused) == 1 && caused[0].Type() == inventory.TypeCommitted; committed != (o.status == Held) {
+		t.Fatalf("announced %v of a %s order", caused, o.status)
+	}
 	o.status = Shipped
-	m.hear(t, orderConfirmed(o.created.OrderID))
 }
 
 func (m *machine) Cancelled(t *rapid.T) {
@@ -208,7 +219,7 @@ func TestReservationsAgainstModel(t *testing.T) {
 		m := newMachine()
 		t.Repeat(map[string]func(*rapid.T){
 			"": m.Check, "new order": m.NewOrder, "created": m.Created, "created again": m.CreatedAgain,
-			"confirmed": m.Confirmed, "cancelled": m.Cancelled, "payment failed": m.PaymentFailed,
+			"confirmed": m.Confirmed, "completed": m.Completed, "cancelled": m.Cancelled, "payment failed": m.PaymentFailed,
 			"time passes": m.TimePasses, "put stock": m.PutStock,
 		})
 	})

@@ -102,6 +102,7 @@ func TestBooksUnderContention(t *testing.T) {
 	}
 	all.Wait()
 	f.checkBooks(t)
+	f.checkCommitted(t)
 	if _, held := f.stock(t, "a"); held != 0 {
 		t.Errorf("%d units stay held", held)
 	}

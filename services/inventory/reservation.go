@@ -21,7 +21,7 @@ const (
 	Unknown  Status = "unknown"  // its order was not heard of yet, only a verdict on it
 	Held     Status = "held"     // the stock waits for the order to be settled
 	Refused  Status = "refused"  // something was short, or the order was cancelled first
-	Shipped  Status = "shipped"  // the order was confirmed
+	Shipped  Status = "shipped"  // the order was confirmed or, a company's, completed
 	Released Status = "released" // the order was cancelled or not paid
 )
 
@@ -77,22 +77,30 @@ func (r *Reservation) Reserve(e *checkout.OrderCreated, shelf Shelf, now time.Ti
 		Total: e.Total, PaymentToken: e.PaymentToken, ExpiresAt: expires,
 	}}
 	if r.Verdict == Ship {
-		r.ship(shelf, now)
+		out = append(out, r.ship(shelf, now))
 	}
 	return out
 }
 
 // Hold holds an order's stock for another service, which settles the order itself:
-// such a reservation does not expire. Repeated, it changes nothing.
-func (r *Reservation) Hold(lines []events.Line, nearest []string, backorder bool, shelf Shelf, now time.Time) {
+// such a reservation does not expire. Repeated, it changes nothing, and a verdict that
+// came first counts, as it does for Reserve.
+func (r *Reservation) Hold(lines []events.Line, nearest []string, backorder bool, shelf Shelf, now time.Time) events.Event {
 	if r.Status != Unknown {
-		return
+		return nil
 	}
-	if r.Allocations = shelf.AllocateNear(lines, nearest, backorder); len(r.Allocations) == 0 {
+	if r.Verdict != Release {
+		r.Allocations = shelf.AllocateNear(lines, nearest, backorder)
+	}
+	if len(r.Allocations) == 0 {
 		r.Status, r.EndedAt = Refused, &now
-		return
+		return nil
 	}
 	r.Status, r.ReservedAt = Held, &now
+	if r.Verdict == Ship {
+		return r.ship(shelf, now)
+	}
+	return nil
 }
 
 // GiveUp releases what Hold has held. An order not heard of yet is refused for good:
@@ -124,25 +132,27 @@ func reasonOf(short []events.Shortage) events.Reason {
 
 // Confirm ships what is held. A confirmation that comes before the order itself
 // is kept until then.
-func (r *Reservation) Confirm(shelf Shelf, now time.Time) error {
+func (r *Reservation) Confirm(shelf Shelf, now time.Time) (events.Event, error) {
 	switch r.Status {
 	case Held:
 		r.Verdict = Ship
-		r.ship(shelf, now)
+		return r.ship(shelf, now), nil
 	case Unknown:
 		if r.Verdict == None {
 			r.Verdict = Ship
 		}
 	case Shipped:
 	case Released, Refused:
-		return fmt.Errorf("order %s is confirmed, but its stock is %s", r.ID, r.Status)
+		return nil, fmt.Errorf("order %s is confirmed, but its stock is %s", r.ID, r.Status)
 	}
-	return nil
+	return nil, nil //nolint:nilnil // nothing to announce is no fault
 }
 
-func (r *Reservation) ship(shelf Shelf, now time.Time) {
+// ship is the only way to become shipped, so that each is announced, once.
+func (r *Reservation) ship(shelf Shelf, now time.Time) events.Event {
 	shelf.Ship(r.Allocations)
 	r.Status, r.EndedAt = Shipped, &now
+	return &inventory.Committed{OfOrder: events.OfOrder{OrderID: r.ID}, Allocations: r.Allocations}
 }
 
 // Cancel releases what is held, since the order was cancelled or its payment

@@ -38,7 +38,7 @@ var stories = []story{
 
 // announcements that may be made of a reservation by the time it ends.
 var announcements = map[Status][][]string{
-	Shipped:  {{inventory.TypeReserved}},
+	Shipped:  {{inventory.TypeReserved, inventory.TypeCommitted}},
 	Released: {{inventory.TypeReserved, inventory.TypeReleased}},
 	Refused:  {{}, {inventory.TypeReservationFailed}},
 }
@@ -99,9 +99,69 @@ func (s story) check(t *testing.T, f fixture, ids []uuid.UUID) {
 		}
 	}
 	f.checkBooks(t)
+	f.checkCommitted(t)
 	if _, held := f.stock(t, "a"); held != 0 {
 		t.Errorf("%d units stay held", held)
 	}
+}
+
+// A company's order is allocated by a call, and b2b says that it is complete. One of
+// an earlier release says order.confirmed beside it.
+func TestEverySequenceOfACompanysOrder(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		hears []func(uuid.UUID) events.Event
+	}{
+		{"completed", []func(uuid.UUID) events.Event{func(id uuid.UUID) events.Event { return companyCompleted(id) }}},
+		{"completed and confirmed", []func(uuid.UUID) events.Event{
+			func(id uuid.UUID) events.Event { return companyCompleted(id) },
+			func(id uuid.UUID) events.Event { return orderConfirmed(id) },
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFixture(t)
+			f.put(t, Stock{SKU: "a", Warehouse: "hull", OnHand: 1000})
+			in, a := f.inbox(t, time.Minute), f.allocations()
+			var ids []uuid.UUID
+			// The call is the last step; calling twice is what a lost answer leads to.
+			for sequence := range servicetest.Redelivered(len(c.hears) + 1) {
+				id := uuid.New()
+				ids = append(ids, id)
+				told := make([]inbox.Message, len(c.hears))
+				for n, event := range c.hears {
+					told[n] = servicetest.Message(t, event(id), epoch)
+				}
+				for _, n := range sequence {
+					if n < len(told) {
+						in.Deliver(told[n])
+					} else if _, err := a.Allocate(t.Context(), ask(id, "a", 2, false)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			emitted := servicetest.Emitted(t, f.kit.Pool)
+			for _, id := range ids {
+				if told := servicetest.Types(emitted[id]); !slices.Equal(told, []string{inventory.TypeCommitted}) {
+					t.Errorf("announced %v, want the stock committed, once", told)
+				}
+			}
+			f.checkBooks(t)
+			f.checkCommitted(t)
+		})
+	}
+}
+
+// What was cancelled before its call comes gets no stock.
+func TestACancelledOrderIsNotAllocated(t *testing.T) {
+	f := newFixture(t)
+	f.put(t, Stock{SKU: "a", Warehouse: "hull", OnHand: 10})
+	id := uuid.New()
+	f.inbox(t, time.Minute).Deliver(servicetest.Message(t, orderCancelled(id), epoch))
+	answer, err := f.allocations().Allocate(t.Context(), ask(id, "a", 2, false))
+	if err != nil || len(answer.GetAllocations()) > 0 {
+		t.Errorf("answered %v, %v, want no stock", answer, err)
+	}
+	f.checkBooks(t)
 }
 
 // A contradiction is not swallowed: it is parked for somebody to look at.
@@ -113,6 +173,9 @@ func TestContradictionsAreParked(t *testing.T) {
 		"cancelled after it was shipped": {
 			func(id uuid.UUID) events.Event { return orderConfirmed(id) },
 			func(id uuid.UUID) events.Event { return orderCancelled(id) }},
+		"a company's, completed after it was released": {
+			func(id uuid.UUID) events.Event { return orderCancelled(id) },
+			func(id uuid.UUID) events.Event { return companyCompleted(id) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
@@ -124,6 +187,7 @@ func TestContradictionsAreParked(t *testing.T) {
 				t.Errorf("parked %v, want one", parked)
 			}
 			f.checkBooks(t)
+			f.checkCommitted(t)
 		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"embed"
 	"time"
 
+	"quadrille.internal/events/b2b"
 	"quadrille.internal/events/checkout"
 	"quadrille.internal/events/inventory"
 	"quadrille.internal/events/order"
@@ -28,7 +29,7 @@ func Service() service.Spec {
 		},
 		Hears: []string{
 			checkout.TypeOrderCreated, payment.TypeFailed,
-			order.TypeConfirmed, order.TypeCancelled,
+			order.TypeConfirmed, order.TypeCancelled, b2b.TypeOrderCompleted,
 		},
 		Build: func(kit *service.Kit) service.App {
 			ttl := kit.Config.About("how long stock is held for an unpaid order").Duration("QUADRILLE_RESERVATION_TTL", 15*time.Minute)

@@ -41,6 +41,9 @@ func TestNewColumnsDoNotDisturb(t *testing.T) {
 			t.Errorf("allocate and release: %v", err)
 		}
 		emitted := servicetest.Emitted(t, f.kit.Pool)
+		if got := servicetest.Types(emitted[earlier[0]]); got[len(got)-1] != inventory.TypeCommitted {
+			t.Errorf("a paid order had the effects %v, want its stock committed at last", got)
+		}
 		if got := servicetest.Types(emitted[earlier[1]]); got[len(got)-1] != inventory.TypeReleased {
 			t.Errorf("an unpaid order had the effects %v, want its stock released at last", got)
 		}

@@ -10,7 +10,6 @@ import (
 
 	"quadrille.internal/events"
 	"quadrille.internal/events/b2b"
-	"quadrille.internal/events/order"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/outbox"
 )
@@ -258,7 +257,7 @@ func decideConfirm(ctx context.Context, tx *outbox.Tx, o *Order) (Verdict, error
 		return Verdict{}, err
 	}
 	o.Status, o.Credit, o.EndedAt = Completed, CreditUsed, &tx.Now
-	return fine, errors.Join(
-		tx.Emit(o.TraceParent, &order.Confirmed{OfOrder: o.subject(), CustomerID: o.CompanyID, Total: o.total()}),
-		tx.Emit(o.TraceParent, &b2b.OrderCompleted{OfOrder: o.subject(), CompanyID: o.CompanyID, Total: o.total(), ERPOrderID: o.ERPOrderID}))
+	return fine, tx.Emit(o.TraceParent, &b2b.OrderCompleted{
+		OfOrder: o.subject(), CompanyID: o.CompanyID, Total: o.total(), ERPOrderID: o.ERPOrderID,
+	})
 }

@@ -31,8 +31,8 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // Allocations holds stock for orders that settle elsewhere. What it holds is
-// shipped when order.confirmed is heard and does not expire by itself. Every call
-// may be repeated: the order id is its idempotency key.
+// shipped when b2b.order.completed is heard and does not expire by itself. Every
+// call may be repeated: the order id is its idempotency key.
 type AllocationsClient interface {
 	// Allocate holds an order's stock. Repeated, it answers as it first did.
 	// FAILED_PRECONDITION: the order's stock was released before.
@@ -75,8 +75,8 @@ func (c *allocationsClient) Release(ctx context.Context, in *ReleaseRequest, opt
 // for forward compatibility.
 //
 // Allocations holds stock for orders that settle elsewhere. What it holds is
-// shipped when order.confirmed is heard and does not expire by itself. Every call
-// may be repeated: the order id is its idempotency key.
+// shipped when b2b.order.completed is heard and does not expire by itself. Every
+// call may be repeated: the order id is its idempotency key.
 type AllocationsServer interface {
 	// Allocate holds an order's stock. Repeated, it answers as it first did.
 	// FAILED_PRECONDITION: the order's stock was released before.
