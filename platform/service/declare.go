@@ -87,8 +87,12 @@ func (s Spec) Check() error {
 			s.Port, FirstPort, FirstPort+PortsEach, LastPort, reservedPorts)
 	}
 	for _, eventType := range s.Emits {
-		if _, known := events.Lookup(eventType); !known {
+		def, known := events.Lookup(eventType)
+		switch {
+		case !known:
 			fault("Emits has %q, which is not registered: add it to events/%s/register.go", eventType, s.Name)
+		case def.Owner != s.Name:
+			fault("Emits has %s, which belongs to %s", eventType, def.Owner)
 		}
 	}
 	for _, eventType := range s.Hears {

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"quadrille.internal/events/order"
+	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/service"
 )
 
@@ -20,6 +21,7 @@ func TestCheckRefusesWhatIsNotSo(t *testing.T) {
 		"port of PostgreSQL": {func(s *service.Spec) { s.Port = 18540 }, "port 18540"},
 		"port of the psp":    {func(s *service.Spec) { s.Port = 18900 }, "port 18900"},
 		"unregistered":       {func(s *service.Spec) { s.Emits = []string{"order.lost"} }, `Emits has "order.lost", which is not registered`},
+		"of another":         {func(s *service.Spec) { s.Emits = []string{payment.TypeFailed} }, "payment.failed, which belongs to payment"},
 		"hears nothing real": {func(s *service.Spec) { s.Hears = []string{"order.lost"} }, `Hears has "order.lost"`},
 		"twice":              {func(s *service.Spec) { s.Hears = []string{topic, topic} }, "is declared twice"},
 		"no method":          {func(s *service.Spec) { s.Calls = []string{"Allocate"} }, `Calls has "Allocate"`},

@@ -63,7 +63,7 @@ type Spec struct {
 	Name string
 	// Port is the first of the service's ports on one machine; see Ports.
 	Port int
-	// Emits are the types of the events that the service emits.
+	// Emits are the types of the events that the service emits. It owns them.
 	Emits []string
 	// Hears are the types of the events that the service subscribes to.
 	Hears []string

@@ -25,7 +25,7 @@ func Service() service.Spec {
 		Port:       18200,
 		Emits: []string{
 			inventory.TypeReserved, inventory.TypeReservationFailed,
-			inventory.TypeReservationExpired, inventory.TypeReleased,
+			inventory.TypeReservationExpired, inventory.TypeReleased, inventory.TypeCommitted,
 		},
 		Hears: []string{
 			checkout.TypeOrderCreated, payment.TypeFailed,

@@ -9,7 +9,6 @@ import (
 	"github.com/dapr/durabletask-go/workflow"
 
 	"quadrille.internal/events/b2b"
-	"quadrille.internal/events/order"
 	inventoryv1 "quadrille.internal/events/proto/inventory/v1"
 	"quadrille.internal/platform/service"
 )
@@ -36,7 +35,6 @@ func Service() service.Spec {
 		Emits: []string{
 			b2b.TypeOrderSubmitted, b2b.TypeApprovalRequested, b2b.TypeApprovalEscalated, b2b.TypeOrderApproved,
 			b2b.TypeOrderRejected, b2b.TypeOrderAllocated, b2b.TypeOrderCompleted, b2b.TypeOrderFailed,
-			order.TypeConfirmed,
 		},
 		Calls: []string{
 			inventoryv1.Allocations_Allocate_FullMethodName, inventoryv1.Allocations_Release_FullMethodName,
