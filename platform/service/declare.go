@@ -95,6 +95,11 @@ func (s Spec) Check() error {
 			fault("Emits has %s, which belongs to %s", eventType, def.Owner)
 		}
 	}
+	for _, eventType := range s.EmittedBefore {
+		if _, known := events.Lookup(eventType); !known {
+			fault("EmittedBefore has %q, which is not registered: import its owner's package of events", eventType)
+		}
+	}
 	for _, eventType := range s.Hears {
 		if _, known := events.Lookup(eventType); !known {
 			fault("Hears has %q, which is not registered: import its owner's package of events", eventType)
@@ -105,7 +110,7 @@ func (s Spec) Check() error {
 			fault("Calls has %q, want the full name of a method: /package.Service/Method", method)
 		}
 	}
-	for _, list := range [][]string{s.Emits, s.Hears, s.Calls} {
+	for _, list := range [][]string{slices.Concat(s.Emits, s.EmittedBefore), s.Hears, s.Calls} {
 		if twice := repeated(list); twice != "" {
 			fault("%s is declared twice", twice)
 		}

@@ -14,17 +14,19 @@ func TestCheckRefusesWhatIsNotSo(t *testing.T) {
 		change func(*service.Spec)
 		want   string
 	}{
-		"nothing":            {func(*service.Spec) {}, ""},
-		"no name":            {func(s *service.Spec) { s.Name = "Order" }, "small letters"},
-		"no port":            {func(s *service.Spec) { s.Port = 0 }, "port 0 does not begin a block"},
-		"within a block":     {func(s *service.Spec) { s.Port = 18410 }, "port 18410"},
-		"port of PostgreSQL": {func(s *service.Spec) { s.Port = 18540 }, "port 18540"},
-		"port of the psp":    {func(s *service.Spec) { s.Port = 18900 }, "port 18900"},
-		"unregistered":       {func(s *service.Spec) { s.Emits = []string{"order.lost"} }, `Emits has "order.lost", which is not registered`},
-		"of another":         {func(s *service.Spec) { s.Emits = []string{payment.TypeFailed} }, "payment.failed, which belongs to payment"},
-		"hears nothing real": {func(s *service.Spec) { s.Hears = []string{"order.lost"} }, `Hears has "order.lost"`},
-		"twice":              {func(s *service.Spec) { s.Hears = []string{topic, topic} }, "is declared twice"},
-		"no method":          {func(s *service.Spec) { s.Calls = []string{"Allocate"} }, `Calls has "Allocate"`},
+		"nothing":             {func(*service.Spec) {}, ""},
+		"no name":             {func(s *service.Spec) { s.Name = "Order" }, "small letters"},
+		"no port":             {func(s *service.Spec) { s.Port = 0 }, "port 0 does not begin a block"},
+		"within a block":      {func(s *service.Spec) { s.Port = 18410 }, "port 18410"},
+		"port of PostgreSQL":  {func(s *service.Spec) { s.Port = 18540 }, "port 18540"},
+		"port of the psp":     {func(s *service.Spec) { s.Port = 18900 }, "port 18900"},
+		"unregistered":        {func(s *service.Spec) { s.Emits = []string{"order.lost"} }, `Emits has "order.lost", which is not registered`},
+		"of another":          {func(s *service.Spec) { s.Emits = []string{payment.TypeFailed} }, "payment.failed, which belongs to payment"},
+		"not heard of before": {func(s *service.Spec) { s.EmittedBefore = []string{"order.lost"} }, `EmittedBefore has "order.lost"`},
+		"emits twice":         {func(s *service.Spec) { s.EmittedBefore = []string{order.TypeConfirmed} }, "is declared twice"},
+		"hears nothing real":  {func(s *service.Spec) { s.Hears = []string{"order.lost"} }, `Hears has "order.lost"`},
+		"twice":               {func(s *service.Spec) { s.Hears = []string{topic, topic} }, "is declared twice"},
+		"no method":           {func(s *service.Spec) { s.Calls = []string{"Allocate"} }, `Calls has "Allocate"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := service.Spec{Name: "order", Port: 18400, Emits: []string{order.TypeConfirmed}, Hears: []string{topic}}

@@ -65,6 +65,9 @@ type Spec struct {
 	Port int
 	// Emits are the types of the events that the service emits. It owns them.
 	Emits []string
+	// EmittedBefore are types that only the release before emits: its replicas and outboxes
+	// may go on publishing them during an upgrade. The next release drops them.
+	EmittedBefore []string
 	// Hears are the types of the events that the service subscribes to.
 	Hears []string
 	// Calls are the gRPC methods of other services that the service calls, by full name.

@@ -9,6 +9,7 @@ import (
 	"github.com/dapr/durabletask-go/workflow"
 
 	"quadrille.internal/events/b2b"
+	"quadrille.internal/events/order"
 	inventoryv1 "quadrille.internal/events/proto/inventory/v1"
 	"quadrille.internal/platform/service"
 )
@@ -36,6 +37,7 @@ func Service() service.Spec {
 			b2b.TypeOrderSubmitted, b2b.TypeApprovalRequested, b2b.TypeApprovalEscalated, b2b.TypeOrderApproved,
 			b2b.TypeOrderRejected, b2b.TypeOrderAllocated, b2b.TypeOrderCompleted, b2b.TypeOrderFailed,
 		},
+		EmittedBefore: []string{order.TypeConfirmed}, // by v1
 		Calls: []string{
 			inventoryv1.Allocations_Allocate_FullMethodName, inventoryv1.Allocations_Release_FullMethodName,
 		},
