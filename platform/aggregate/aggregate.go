@@ -18,20 +18,49 @@ import (
 	"quadrille.internal/platform/pgtx"
 )
 
-// Row is embedded in an aggregate. Its table has the columns id, a uuid and the
-// primary key, and version, a bigint.
+// Row is embedded first in an aggregate whose key is a UUID. Its table has the columns
+// id, a uuid and the primary key, and version, a bigint.
 type Row struct {
 	ID uuid.UUID `json:"id"`
 	// Version counts the saves; 0 is a row that was never saved.
 	Version int64 `json:"version"`
+
+	loaded loaded
 }
 
-func (r *Row) row() *Row { return r }
+// Key returns the id.
+func (r *Row) Key() uuid.UUID { return r.ID }
 
-// Rooted is a pointer to an aggregate of type T.
-type Rooted[T any] interface {
+// Touch has the aggregate saved though none of its columns changes. A transaction that
+// decides something from an aggregate and writes only elsewhere calls it: of two such
+// transactions at the same time, the version then lets one commit.
+func (r *Row) Touch() { r.loaded = nil }
+
+func (r *Row) state() (*int64, *loaded) { return &r.Version, &r.loaded }
+
+// Versioned is embedded in an aggregate with a key of its own: a text, a number, or a
+// struct of several columns. The columns of the key come first in the aggregate, and
+// its method Key returns them.
+type Versioned struct {
+	// Version counts the saves; 0 is a row that was never saved.
+	Version int64 `json:"version"`
+
+	loaded loaded
+}
+
+// Touch is Row.Touch.
+func (v *Versioned) Touch() { v.loaded = nil }
+
+func (v *Versioned) state() (*int64, *loaded) { return &v.Version, &v.loaded }
+
+// loaded is the content of an aggregate as it was loaded; nil where it is not known.
+type loaded []byte
+
+// Rooted is a pointer to an aggregate of type T, known by a key of type K.
+type Rooted[T any, K comparable] interface {
 	*T
-	row() *Row
+	Key() K
+	state() (version *int64, loaded *loaded)
 }
 
 // Querier is a pool or a transaction.
@@ -48,28 +77,44 @@ type Committer interface {
 // column, for each column. Its statements name these columns and no others: one
 // that a newer version of the service has added keeps its default in new rows and
 // its value in old ones.
-type Table[T any, P Rooted[T]] struct {
+type Table[T any, K comparable, P Rooted[T, K]] struct {
 	name    string
 	columns []string
+	load    string // condition
 	upsert  string
+	remove  string
 }
 
 // NewTable describes the table called name.
-func NewTable[T any, P Rooted[T]](name string) *Table[T, P] {
-	t := &Table[T, P]{name: name, columns: columns(reflect.TypeFor[T]())}
+func NewTable[T any, K comparable, P Rooted[T, K]](name string) *Table[T, K, P] {
+	t := &Table[T, K, P]{name: name, columns: columns(reflect.TypeFor[T]())}
+	keys := t.columns[:1]
+	if k := reflect.TypeFor[K](); k.Kind() == reflect.Struct {
+		keys = t.columns[:len(columns(k))]
+	}
+	key := list(keys, "")
+	t.load = fmt.Sprintf(`where %s = any($1)`, key)
+	if len(keys) > 1 {
+		t.load = fmt.Sprintf(`where (%[1]s) in (select %[2]s from json_populate_recordset(null::%[3]s, $1) k)`, key, list(keys, "k"), name)
+	}
 	var sets []string
-	for _, c := range t.columns {
-		if c != "id" {
-			sets = append(sets, c+" = excluded."+c)
-		}
+	for _, c := range t.columns[len(keys):] {
+		sets = append(sets, c+" = excluded."+c)
 	}
 	t.upsert = fmt.Sprintf(
 		`with saved as (
 			insert into %[1]s as t (%[2]s) select %[2]s from json_populate_recordset(null::%[1]s, $1)
-			on conflict (id) do update set %[3]s where t.version = excluded.version - 1
+			on conflict (%[3]s) do update set %[4]s where t.version = excluded.version - 1
 			returning 1)
 		select expect_rows(count(*), $2) from saved`,
-		name, t.Columns(""), strings.Join(sets, ", "))
+		name, t.Columns(""), key, strings.Join(sets, ", "))
+	t.remove = fmt.Sprintf(
+		`with removed as (
+			delete from %[1]s t using json_populate_recordset(null::%[1]s, $1) r
+			where (%[2]s, t.version) = (%[3]s, r.version)
+			returning 1)
+		select expect_rows(count(*), $2) from removed`,
+		name, list(keys, "t"), list(keys, "r"))
 	return t
 }
 
@@ -78,19 +123,20 @@ func NewTable[T any, P Rooted[T]](name string) *Table[T, P] {
 func columns(t reflect.Type) []string {
 	var names []string
 	for f := range t.Fields() {
-		if f.Anonymous {
+		switch {
+		case f.Anonymous:
 			names = append(names, columns(f.Type)...)
-			continue
+		case f.IsExported():
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			names = append(names, name)
 		}
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		names = append(names, name)
 	}
 	return names
 }
 
 // Columns lists the columns for a statement that Table has no method for, each
 // with the alias of its table unless that is "".
-func (t *Table[T, P]) Columns(alias string) string { return list(t.columns, alias) }
+func (t *Table[T, K, P]) Columns(alias string) string { return list(t.columns, alias) }
 
 // ColumnsOf is Columns of a struct that no Table holds, but whose fields are also
 // named in JSON as their columns.
@@ -103,56 +149,110 @@ func list(columns []string, alias string) string {
 	return alias + "." + strings.Join(columns, ", "+alias+".")
 }
 
-// Collect reads the rows of a statement that returns just Columns.
-func (t *Table[T, P]) Collect(rows pgx.Rows) ([]*T, error) {
-	found, err := pgtx.Collect(rows, pgx.RowToAddrOfStructByPos[T])
-	if err != nil {
-		return nil, fmt.Errorf("load %s: %w", t.name, err)
-	}
-	return found, nil
-}
-
 // Load returns those of the aggregates that exist.
-func (t *Table[T, P]) Load(ctx context.Context, db Querier, ids []uuid.UUID) (map[uuid.UUID]*T, error) {
-	loaded, err := t.Select(ctx, db, "where id = any($1)", ids)
+func (t *Table[T, K, P]) Load(ctx context.Context, db Querier, keys []K) (map[K]*T, error) {
+	var arg any = keys
+	if reflect.TypeFor[K]().Kind() == reflect.Struct {
+		rows, err := json.Marshal(keys)
+		if err != nil {
+			return nil, fmt.Errorf("load %s: %w", t.name, err)
+		}
+		arg = rows
+	}
+	rows, err := t.Select(ctx, db, t.load, arg)
 	if err != nil {
 		return nil, err
 	}
-	found := make(map[uuid.UUID]*T, len(ids))
-	for _, a := range loaded {
-		found[P(a).row().ID] = a
+	found := make(map[K]*T, len(keys))
+	for _, a := range rows {
+		found[P(a).Key()] = a
 	}
 	return found, nil
 }
 
 // Select returns the aggregates that a condition, in SQL, selects.
-func (t *Table[T, P]) Select(ctx context.Context, db Querier, condition string, args ...any) ([]*T, error) {
+func (t *Table[T, K, P]) Select(ctx context.Context, db Querier, condition string, args ...any) ([]*T, error) {
 	rows, err := db.Query(ctx, `select `+t.Columns("")+` from `+t.name+` `+condition, args...)
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", t.name, err)
 	}
-	return t.Collect(rows)
+	found, err := pgtx.Collect(rows, pgx.RowToAddrOfStructByPos[T])
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", t.name, err)
+	}
+	if _, saves := db.(Committer); !saves {
+		return found, nil
+	}
+	all := make([]byte, 0, 256*len(found))
+	for _, a := range found {
+		start := len(all)
+		if all, err = appendContent(all, reflect.ValueOf(a).Elem()); err != nil {
+			return nil, fmt.Errorf("load %s: %w", t.name, err)
+		}
+		_, loaded := P(a).state()
+		*loaded = all[start:len(all):len(all)]
+	}
+	return found, nil
 }
 
-// Save writes aggregates, new and changed, in one statement that travels with the
-// commit. One that was changed since it was loaded fails it.
-func (t *Table[T, P]) Save(tx Committer, changed map[uuid.UUID]*T) error {
-	if len(changed) == 0 {
+// Save writes those of the aggregates that are new, or changed since they were loaded
+// in this transaction, in one statement that travels with the commit. One that
+// somebody else has changed since then fails it. Of those that did not change nothing
+// is written or checked; see Touch.
+func (t *Table[T, K, P]) Save(tx Committer, aggregates map[K]*T) error {
+	changed := make([]row[T], 0, len(aggregates))
+	all := make([]byte, 0, 256*len(aggregates))
+	for _, a := range aggregates {
+		start := len(all)
+		var err error
+		if all, err = appendContent(all, reflect.ValueOf(a).Elem()); err != nil {
+			return fmt.Errorf("save %s: %w", t.name, err)
+		}
+		version, loaded := P(a).state()
+		if content := all[start:]; !bytes.Equal(content, *loaded) {
+			*version++
+			*loaded = nil // saved again in this transaction, it is written again
+			changed = append(changed, row[T]{content, a})
+		}
+	}
+	return t.last(tx, t.upsert, changed)
+}
+
+// row is an aggregate with its content, which begins with its key.
+type row[T any] struct {
+	content   []byte
+	aggregate *T
+}
+
+// Delete removes aggregates that were loaded, with the commit. One that somebody else
+// has changed or removed since then fails it.
+func (t *Table[T, K, P]) Delete(tx Committer, aggregates map[K]*T) error {
+	rows := make([]row[T], 0, len(aggregates))
+	for _, a := range aggregates {
+		content, err := appendContent(nil, reflect.ValueOf(a).Elem())
+		if err != nil {
+			return fmt.Errorf("delete from %s: %w", t.name, err)
+		}
+		rows = append(rows, row[T]{content, a})
+	}
+	return t.last(tx, t.remove, rows)
+}
+
+// last runs a statement on rows with the commit. They go by key, as those of every
+// writer do: two that write the same cannot deadlock.
+func (t *Table[T, K, P]) last(tx Committer, sql string, rows []row[T]) error {
+	if len(rows) == 0 {
 		return nil
 	}
-	list := make([]*T, 0, len(changed))
-	for _, a := range changed {
-		P(a).row().Version++
-		list = append(list, a)
+	slices.SortFunc(rows, func(a, b row[T]) int { return bytes.Compare(a.content, b.content) })
+	list := make([]*T, len(rows))
+	for i, r := range rows {
+		list[i] = r.aggregate
 	}
-	// By id, as every writer does: two that write the same rows cannot deadlock.
-	slices.SortFunc(list, func(a, b *T) int {
-		return bytes.Compare(P(a).row().ID[:], P(b).row().ID[:])
-	})
-	rows, err := json.Marshal(list)
+	text, err := json.Marshal(list)
 	if err != nil {
 		return fmt.Errorf("save %s: %w", t.name, err)
 	}
-	tx.Last(t.upsert, rows, len(list))
+	tx.Last(sql, text, len(list))
 	return nil
 }

@@ -3,10 +3,12 @@ package aggregate_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/fstest"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/goleak"
 
@@ -29,13 +31,114 @@ create table shelf (
 );
 `)}}
 
+// versions returns how often each row was saved.
+func versions(t *testing.T, pool *pgxpool.Pool) (list []int64) {
+	t.Helper()
+	rows, err := pool.Query(t.Context(), `select version from shelf order by label`)
+	if err == nil {
+		list, err = pgx.CollectRows(rows, pgx.RowTo[int64])
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// A handler saves all that it loaded. What an event did not change is not written.
+func TestSaveWritesOnlyWhatChanged(t *testing.T) {
+	pool := pgtest.Open(t, tables)
+	var ids []uuid.UUID
+	for _, label := range []string{"a", "b", "c"} {
+		s := &shelf{Row: aggregate.Row{ID: uuid.New()}, Units: map[string]int{"tea": 3}, Label: label}
+		if err := save(t, pool, s); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, s.ID)
+	}
+	change := func(change func(tx *pgtx.Tx, found map[uuid.UUID]*shelf) error) {
+		t.Helper()
+		err := pgtx.RunPiped(t.Context(), pool, func(ctx context.Context, tx *pgtx.Tx) error {
+			found, err := shelves.Load(ctx, tx, ids)
+			if err != nil {
+				return err
+			}
+			return errors.Join(change(tx, found), shelves.Save(tx, found))
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	check := func(step string, want ...int64) {
+		t.Helper()
+		if got := versions(t, pool); !slices.Equal(got, want) {
+			t.Errorf("%s: versions %v, want %v", step, got, want)
+		}
+	}
+	change(func(*pgtx.Tx, map[uuid.UUID]*shelf) error { return nil })
+	check("nothing changed", 1, 1, 1)
+	change(func(_ *pgtx.Tx, found map[uuid.UUID]*shelf) error {
+		found[ids[0]].Label = "aa"
+		found[ids[1]].Units["tea"]++ // within a map that was loaded
+		return nil
+	})
+	check("two changed", 2, 2, 1)
+	if got := load(t, pool, ids[1]); got.Units["tea"] != 4 {
+		t.Errorf("saved %+v", got)
+	}
+	change(func(_ *pgtx.Tx, found map[uuid.UUID]*shelf) error { found[ids[2]].Touch(); return nil })
+	check("one touched", 2, 2, 2)
+	change(func(tx *pgtx.Tx, found map[uuid.UUID]*shelf) error {
+		s := found[ids[2]]
+		s.Label = "cc"
+		err := shelves.Save(tx, map[uuid.UUID]*shelf{s.ID: s})
+		s.Label = "ccc"
+		return err
+	})
+	check("saved twice in a transaction", 2, 2, 4)
+	if got := load(t, pool, ids[2]); got.Label != "ccc" || got.Version != 4 {
+		t.Errorf("saved %+v", got)
+	}
+}
+
+// Of transactions that only decided something from an aggregate, one at a time goes
+// on if they say so.
+func TestTouchLetsOneAtATimeCommit(t *testing.T) {
+	pool := pgtest.Open(t, tables)
+	s := &shelf{Row: aggregate.Row{ID: uuid.New()}, Label: "top"}
+	if err := save(t, pool, s); err != nil {
+		t.Fatal(err)
+	}
+	runs := 0
+	err := pgtx.RunPiped(t.Context(), pool, func(ctx context.Context, tx *pgtx.Tx) error {
+		found, err := shelves.Load(ctx, tx, []uuid.UUID{s.ID})
+		if err != nil {
+			return err
+		}
+		if runs++; runs == 1 { // another is faster
+			err = pgtx.RunPiped(ctx, pool, func(ctx context.Context, other *pgtx.Tx) error {
+				theirs, err := shelves.Load(ctx, other, []uuid.UUID{s.ID})
+				if err != nil {
+					return err
+				}
+				theirs[s.ID].Touch()
+				return shelves.Save(other, theirs)
+			})
+		}
+		found[s.ID].Touch()
+		return errors.Join(err, shelves.Save(tx, found))
+	})
+	if err != nil || runs != 2 {
+		t.Errorf("%d runs, error %v, want a second run", runs, err)
+	}
+}
+
 type shelf struct {
 	aggregate.Row
 	Units map[string]int `json:"units"`
 	Label string         `json:"label"`
 }
 
-var shelves = aggregate.NewTable[shelf]("shelf")
+var shelves = aggregate.NewTable[shelf, uuid.UUID]("shelf")
 
 func save(t *testing.T, pool *pgxpool.Pool, s *shelf) error {
 	t.Helper()

@@ -3,13 +3,14 @@ package checkout
 import (
 	"context"
 
+	"github.com/google/uuid"
 	"quadrille.internal/events"
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/outbox"
 )
 
-var checkouts = aggregate.NewTable[Checkout]("checkouts")
+var checkouts = aggregate.NewTable[Checkout, uuid.UUID]("checkouts")
 
 // handle hears a batch of events; Checkout.Hear says what each type means. An
 // order that was not placed here (by a company, say) is none of ours.

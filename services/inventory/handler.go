@@ -18,7 +18,7 @@ import (
 	"quadrille.internal/platform/outbox"
 )
 
-var reservations = aggregate.NewTable[Reservation]("reservations")
+var reservations = aggregate.NewTable[Reservation, uuid.UUID]("reservations")
 
 // handler has the effects of events. ttl is how long stock is held.
 type handler struct {

@@ -3,13 +3,14 @@ package order
 import (
 	"context"
 
+	"github.com/google/uuid"
 	"quadrille.internal/events"
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/outbox"
 )
 
-var orders = aggregate.NewTable[Order]("orders")
+var orders = aggregate.NewTable[Order, uuid.UUID]("orders")
 
 // handle hears a batch of events; Order.Hear says what each type means.
 func handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Delivery) error {

@@ -3,6 +3,7 @@ package payment
 import (
 	"context"
 
+	"github.com/google/uuid"
 	"quadrille.internal/events"
 	"quadrille.internal/events/inventory"
 	"quadrille.internal/events/order"
@@ -11,7 +12,7 @@ import (
 	"quadrille.internal/platform/outbox"
 )
 
-var payments = aggregate.NewTable[Payment]("payments")
+var payments = aggregate.NewTable[Payment, uuid.UUID]("payments")
 
 // handle records what a batch of events asks for, and takes it up where the
 // provider can be asked; the cashier carries it out once that is committed.

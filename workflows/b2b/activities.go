@@ -19,7 +19,7 @@ import (
 	"quadrille.internal/platform/telemetry"
 )
 
-var orders = aggregate.NewTable[Order]("orders")
+var orders = aggregate.NewTable[Order, uuid.UUID]("orders")
 
 // worker carries out the saga's activities. Each is idempotent: a step that has
 // ended answers with the verdict that was recorded.

@@ -51,7 +51,7 @@ type Gate struct {
 	ObservedAt *time.Time `json:"observed_at"`
 }
 
-var gates = aggregate.NewTable[Gate]("gates")
+var gates = aggregate.NewTable[Gate, uuid.UUID]("gates")
 
 // GateView is what the workflow sees of a gate: the verdict, or until when to wait
 // for news.
@@ -200,7 +200,9 @@ func cast(ctx context.Context, tx *outbox.Tx, id uuid.UUID, v Vote, source strin
 	if err := b.conclude(tx, v); err != nil {
 		return nil, err
 	}
-	// First the gate: of two votes at once, its version lets one go on.
+	// First the gate: of two votes at once, its version lets one go on, also where more
+	// votes are needed and the gate itself stays as it is.
+	b.gate.Touch()
 	if err := gates.Save(tx, map[uuid.UUID]*Gate{id: b.gate}); err != nil {
 		return nil, err
 	}
