@@ -207,7 +207,8 @@ func (s *system) metric(t *testing.T, healthURL, name string) (value float64) {
 	t.Helper()
 	a := s.ask(t, http.MethodGet, healthURL+"/metrics", nil, nil)
 	for line := range strings.Lines(string(a.body)) {
-		if rest, ok := strings.CutPrefix(line, name+" "); ok {
+		series, rest, _ := strings.Cut(line, " ")
+		if found, _, _ := strings.Cut(series, "{"); found == name {
 			if _, err := fmt.Sscan(rest, &value); err != nil {
 				t.Fatal(err)
 			}

@@ -14,11 +14,20 @@ import (
 	"time"
 )
 
+// prefix begins the names of all settings that are ours.
+const prefix = "QUADRILLE_"
+
 // Reader reads settings and remembers them, and what was wrong with them.
 type Reader struct {
-	lookup func(string) (string, bool)
-	faults []error
+	*memory // shared with the readers that For and Own return
+	lookup  func(string) (string, bool)
+	// service is whose settings these are, where a process has several.
+	service string
+	own     bool
+}
 
+type memory struct {
+	faults   []error
 	settings []Setting
 	about    string // the next one
 }
@@ -35,7 +44,9 @@ type Setting struct {
 }
 
 // NewReader reads from lookup, which is os.LookupEnv outside tests.
-func NewReader(lookup func(string) (string, bool)) *Reader { return &Reader{lookup: lookup} }
+func NewReader(lookup func(string) (string, bool)) *Reader {
+	return &Reader{memory: new(memory), lookup: lookup}
+}
 
 // About says what the setting that is read next means: r.About("...").Int(...).
 func (r *Reader) About(meaning string) *Reader {
@@ -53,17 +64,73 @@ func (r *Reader) record(s Setting) {
 	}
 }
 
-// Err joins the faults of all reads so far.
-func (r *Reader) Err() error { return errors.Join(r.faults...) }
+// For returns a reader of the settings of one service among several in a process:
+// QUADRILLE_PAYMENT_X wins over QUADRILLE_X for payment. Its faults are r's too.
+func (r *Reader) For(service string) *Reader {
+	return &Reader{memory: r.memory, lookup: r.lookup, service: service}
+}
 
+// Own returns a reader of settings that each service has for itself, such as its
+// database: among several services only the name with the prefix counts. It is r where
+// a process has one service.
+func (r *Reader) Own() *Reader {
+	if r.service == "" {
+		return r
+	}
+	return &Reader{memory: r.memory, lookup: r.lookup, service: r.service, own: true}
+}
+
+// Name returns how a setting is called that r reads: with the prefix where it must
+// have one.
+func (r *Reader) Name(name string) string {
+	rest, ours := strings.CutPrefix(name, prefix)
+	if !r.own || !ours {
+		return name
+	}
+	return r.prefixed(rest)
+}
+
+func (r *Reader) prefixed(rest string) string {
+	return prefix + strings.ToUpper(strings.ReplaceAll(r.service, "-", "_")) + "_" + rest
+}
+
+// find returns the value of the first name that is set, and that name.
+func (r *Reader) find(name string) (v, as string, set bool) {
+	names := []string{r.Name(name)}
+	if rest, ours := strings.CutPrefix(name, prefix); ours && r.service != "" && !r.own {
+		names = []string{r.prefixed(rest), name}
+	}
+	for _, as := range names {
+		if v, ok := r.lookup(as); ok && v != "" {
+			return v, as, true
+		}
+	}
+	return "", r.Name(name), false
+}
+
+// Err joins the faults of all reads so far, each once.
+func (r *Reader) Err() error {
+	var faults []error
+	told := make(map[string]bool)
+	for _, err := range r.faults {
+		if !told[err.Error()] {
+			told[err.Error()] = true
+			faults = append(faults, err)
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// fault notes a fault of a setting under the name that it was read by.
 func (r *Reader) fault(name, format string, args ...any) {
-	r.faults = append(r.faults, fmt.Errorf("%s %s", name, fmt.Sprintf(format, args...)))
+	_, as, _ := r.find(name)
+	r.faults = append(r.faults, fmt.Errorf("%s %s", as, fmt.Sprintf(format, args...)))
 }
 
 // String returns the value of name, or fallback where it is not set.
 func (r *Reader) String(name, fallback string) string {
 	r.record(Setting{Name: name, Default: fallback})
-	if v, ok := r.lookup(name); ok && v != "" {
+	if v, _, ok := r.find(name); ok {
 		return v
 	}
 	return fallback
@@ -122,7 +189,8 @@ func (r *Reader) Choice(name, fallback string, options ...string) string {
 
 // Fault notes that the value of name is of no use, and why.
 func (r *Reader) Fault(name string, err error) {
-	r.faults = append(r.faults, fmt.Errorf("%s: %w", name, err))
+	_, as, _ := r.find(name)
+	r.faults = append(r.faults, fmt.Errorf("%s: %w", as, err))
 }
 
 // Secret returns a required secret: the value of name, or the content of the
@@ -131,7 +199,7 @@ func (r *Reader) Secret(name string) Secret {
 	r.record(Setting{Name: name, Required: true, Secret: true})
 	v, set := r.secret(name)
 	if !set {
-		r.fault(name, "is not set; set it, or %s_FILE to a file that holds it", name)
+		r.fault(name, "is not set; set it, or %s_FILE to a file that holds it", r.Name(name))
 	}
 	return v
 }
@@ -144,10 +212,10 @@ func (r *Reader) OptionalSecret(name string) Secret {
 }
 
 func (r *Reader) secret(name string) (v Secret, set bool) {
-	if v, ok := r.lookup(name); ok && v != "" {
-		return Secret(v), true
+	plain, path := r.secretOrFile(name)
+	if plain != "" {
+		return Secret(plain), true
 	}
-	path := r.SecretFile(name)
 	if path == "" {
 		return "", false
 	}
@@ -161,11 +229,24 @@ func (r *Reader) secret(name string) (v Secret, set bool) {
 // SecretFile returns the path of the file that a secret is read from, or "" where it
 // is not in a file.
 func (r *Reader) SecretFile(name string) string {
-	if v, ok := r.lookup(name); ok && v != "" {
-		return ""
-	}
-	path, _ := r.lookup(name + "_FILE")
+	_, path := r.secretOrFile(name)
 	return path
+}
+
+// secretOrFile returns a secret's value or the path of its file. What is set for the
+// service wins, and a value over a file.
+func (r *Reader) secretOrFile(name string) (v, path string) {
+	if v, as, set := r.find(name); set && (as != name || r.service == "") {
+		return v, ""
+	}
+	if path, as, set := r.find(name + "_FILE"); set && (as != name+"_FILE" || r.service == "") {
+		return "", path
+	}
+	if v, _, set := r.find(name); set {
+		return v, ""
+	}
+	path, _, _ = r.find(name + "_FILE")
+	return "", path
 }
 
 // ReadSecret reads the secret that a file holds now.

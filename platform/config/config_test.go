@@ -162,3 +162,67 @@ func TestSettingsAreRecorded(t *testing.T) {
 		t.Errorf("recorded %+v\nwant %+v", got, want)
 	}
 }
+
+// Where several services share a process, a setting can be given to one of them, and
+// what must differ has to be.
+func TestSettingsOfOneServiceOfSeveral(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "url")
+	if err := os.WriteFile(file, []byte("from-file"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{
+		"QUADRILLE_LINGER": "1ms", "QUADRILLE_PAYMENT_LINGER": "3ms", "QUADRILLE_KEY": "shared",
+		"QUADRILLE_DATABASE_URL": "shared", "QUADRILLE_PAYMENT_DATABASE_URL_FILE": file,
+		"QUADRILLE_HTTP_ADDR": "127.0.0.1:1", "QUADRILLE_PAYMENT_CONNS": "many", "QUADRILLE_LEVEL": "loud",
+	}
+	all := config.NewReader(func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	payment, order := all.For("payment"), all.For("order")
+	if got := payment.Duration("QUADRILLE_LINGER", time.Second); got != 3*time.Millisecond {
+		t.Errorf("payment's own linger is %v", got)
+	}
+	if got := order.Duration("QUADRILLE_LINGER", time.Second); got != time.Millisecond {
+		t.Errorf("the others' linger is %v", got)
+	}
+	if got := payment.Secret("QUADRILLE_KEY"); got.Reveal() != "shared" {
+		t.Errorf("a key of all is %q", got.Reveal())
+	}
+	for name, got := range map[string]config.Secret{
+		"own":                  payment.Own().Secret("QUADRILLE_DATABASE_URL"),
+		"own over that of all": payment.Secret("QUADRILLE_DATABASE_URL"),
+	} {
+		if got.Reveal() != "from-file" {
+			t.Errorf("%s: the database is %q", name, got.Reveal())
+		}
+	}
+	if got := payment.Own().SecretFile("QUADRILLE_DATABASE_URL"); got != file {
+		t.Errorf("the database's file is %q", got)
+	}
+	if err := all.Err(); err != nil {
+		t.Errorf("so far nothing is wrong, but %v", err)
+	}
+	order.Own().Secret("QUADRILLE_DATABASE_URL")
+	if got := order.Own().Addr("QUADRILLE_HTTP_ADDR", "127.0.0.1:8080"); got != "127.0.0.1:8080" {
+		t.Errorf("order listens on %s", got)
+	}
+	payment.Int("QUADRILLE_CONNS", 1, 1, 2)
+	for _, r := range []*config.Reader{payment, order} {
+		r.Choice("QUADRILLE_LEVEL", "low", "low", "high")
+	}
+	want := "QUADRILLE_ORDER_DATABASE_URL is not set; set it, or QUADRILLE_ORDER_DATABASE_URL_FILE to a file that holds it\n" +
+		`QUADRILLE_PAYMENT_CONNS is "many", want a whole number from 1 to 2` + "\n" +
+		`QUADRILLE_LEVEL is "loud", want one of low, high`
+	if err := all.Err(); err == nil || err.Error() != want {
+		t.Errorf("faults:\n%v\nwant:\n%s", err, want)
+	}
+}
+
+func TestOneServiceAloneKeepsItsNames(t *testing.T) {
+	env := map[string]string{"QUADRILLE_HTTP_ADDR": "127.0.0.1:1"}
+	r := config.NewReader(func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	if got := r.Own().Addr("QUADRILLE_HTTP_ADDR", "127.0.0.1:8080"); got != "127.0.0.1:1" {
+		t.Errorf("listens on %s", got)
+	}
+	if got := r.Own().Addr("QUADRILLE_ADMIN_ADDR", "127.0.0.1:8082"); got != "127.0.0.1:8082" || r.Err() != nil {
+		t.Errorf("listens on %s, %v", got, r.Err())
+	}
+}

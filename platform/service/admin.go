@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/pprof"
-	"runtime/trace"
 	"strings"
-	"time"
 
 	"github.com/go-chi/chi/v5"
 
@@ -15,51 +13,46 @@ import (
 	"quadrille.internal/platform/rest"
 )
 
-const (
-	flightWindow = 10 * time.Second
-	flightBytes  = 16 << 20
-)
-
 // healthHandler serves what probes and Prometheus ask for, which need no token. The
 // port tells how the service does and changes nothing.
-func (p *process) healthHandler() http.Handler {
+func (s *Instance) healthHandler() http.Handler {
 	r := chi.NewRouter()
 	rest.Fallbacks(r)
-	api := rest.API{Log: p.log}
+	api := rest.API{Log: s.log}
 	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
-	r.Get("/readyz", api.Handle(p.ready))
-	r.Handle("/metrics", p.metrics.Handler())
+	r.Get("/readyz", api.Handle(s.ready))
+	r.Handle("/metrics", s.metrics.Handler())
 	return r
 }
 
 // adminHandler serves operators: parked events, profiles and what the service adds.
 // All of it shows customers' data or changes state, so all of it wants the token.
-func (p *process) adminHandler() http.Handler {
+func (s *Instance) adminHandler() http.Handler {
 	r := chi.NewRouter()
-	r.Use(p.authenticated)
+	r.Use(s.authenticated)
 	rest.Fallbacks(r)
-	api := rest.API{Log: p.log}
+	api := rest.API{Log: s.log}
 	r.HandleFunc("/debug/pprof/*", pprof.Index)
 	r.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	r.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	r.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	r.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	r.Get("/debug/flight", api.Handle(p.flight))
-	r.Get("/parked", api.Handle(p.listParked))
-	r.Post("/parked/accept", api.Handle(p.acceptParking))
-	r.Get("/parked/{id}", api.Handle(p.getParked))
-	r.Post("/parked/{id}/replay", api.Handle(p.replayParked))
-	r.Post("/parked/{id}/discard", api.Handle(p.discardParked))
-	if p.app.OperatorRoutes != nil {
-		p.app.OperatorRoutes(r)
+	r.Get("/debug/flight", api.Handle(s.flight))
+	r.Get("/parked", api.Handle(s.listParked))
+	r.Post("/parked/accept", api.Handle(s.acceptParking))
+	r.Get("/parked/{id}", api.Handle(s.getParked))
+	r.Post("/parked/{id}/replay", api.Handle(s.replayParked))
+	r.Post("/parked/{id}/discard", api.Handle(s.discardParked))
+	if s.app.OperatorRoutes != nil {
+		s.app.OperatorRoutes(r)
 	}
 	return r
 }
 
 // authenticated lets operators in. Where no token is set nobody is one.
-func (p *process) authenticated(next http.Handler) http.Handler {
+func (s *Instance) authenticated(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		given, want := bearer(r.Header), p.set.tokens.admin.Reveal()
+		given, want := bearer(r.Header), s.set.adminToken.Reveal()
 		if want == "" || subtle.ConstantTimeCompare([]byte(given), []byte(want)) != 1 {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			rest.WriteProblem(w, r, fault.New(fault.Unauthorized, "token",
@@ -84,47 +77,43 @@ func bearer(h http.Header) string {
 }
 
 // flight sends an execution trace of the last seconds, for go tool trace.
-func (p *process) flight(w http.ResponseWriter, _ *http.Request) error {
-	if !p.recorder.Enabled() {
+func (s *Instance) flight(w http.ResponseWriter, _ *http.Request) error {
+	if !s.host.Recorder.Enabled() {
 		return fault.New(fault.Unavailable, "flight_off", "The flight recorder is off: set QUADRILLE_FLIGHT=on and restart.")
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
-	w.Header().Set("Content-Disposition", `attachment; filename="`+p.spec.Name+`.trace"`)
-	if _, err := p.recorder.WriteTo(w); err != nil {
+	w.Header().Set("Content-Disposition", `attachment; filename="`+s.spec.Name+`.trace"`)
+	if _, err := s.host.Recorder.WriteTo(w); err != nil {
 		return fmt.Errorf("write flight recording: %w", err)
 	}
 	return nil
 }
 
-func newRecorder() *trace.FlightRecorder {
-	return trace.NewFlightRecorder(trace.FlightRecorderConfig{MinAge: flightWindow, MaxBytes: flightBytes})
-}
-
 // expose registers the kit's metrics.
-func (p *process) expose() {
-	m := p.metrics
-	m.Counter("outbox_published_total", "Events the broker took.", func() int64 { return p.outbox.Stats().Published })
-	m.Counter("outbox_publish_calls_total", "Bulk publish calls.", func() int64 { return p.outbox.Stats().Calls })
-	m.Counter("outbox_publish_failed_total", "Events the broker did not take at an attempt.", func() int64 { return p.outbox.Stats().Failed })
-	m.Counter("outbox_recovered_total", "Events published from the table instead of from memory.", func() int64 { return p.outbox.Stats().Recovered })
-	m.Counter("outbox_deferred_total", "Events left to recovery since memory was full.", func() int64 { return p.outbox.Stats().Deferred })
-	m.Gauge("outbox_queued", "Events in memory, to be published.", func() int64 { return p.outbox.Stats().Queued })
-	m.Gauge("outbox_queued_bytes", "Bytes of these events.", func() int64 { return p.outbox.Stats().QueuedBytes })
-	m.Gauge("outbox_depth", "Events in the table, measured every 10 s; replicas share it.", func() int64 { return p.outbox.Backlog().Depth })
-	m.Gauge("outbox_oldest_seconds", "Age of the oldest event in the table.", func() int64 { return int64(p.outbox.Backlog().Age().Seconds()) })
-	m.GaugeBy("outbox_refused", "topic", "Events in the table that the broker did not take.", func() map[string]int64 { return p.outbox.Backlog().Refused })
-	m.Counter("inbox_handled_total", "Events handled, duplicates included.", func() int64 { return p.inbox.Stats().Handled })
-	m.Counter("inbox_duplicates_total", "Events that had had their effect already.", func() int64 { return p.inbox.Stats().Duplicates })
-	m.Counter("inbox_again_total", "Events sent back to be delivered again.", func() int64 { return p.inbox.Stats().Again })
-	m.Counter("inbox_parked_total", "Events parked.", func() int64 { return p.inbox.Stats().Parked })
-	m.Gauge("parked_events", "Events that are parked, 100,000 at most.", func() int64 { return p.inbox.Stats().Stored })
-	m.Gauge("inbox_suspects", "Events that others are in the way of, or that take too long; they are tried apart.", func() int64 { return p.inbox.Stats().Suspects })
-	m.Gauge("inbox_suspects_oldest_seconds", "For how long the oldest of these has been one.", func() int64 { return p.inbox.Stats().SuspectsOldest })
-	m.Gauge("inbox_parking_stopped", "1 while events that fail are delivered again instead of being parked.", func() int64 { return p.inbox.Stats().Stopped })
-	m.Counter("inbox_transactions_total", "Transactions that handled events.", func() int64 { return p.inbox.Stats().Batches })
-	m.Gauge("http_connections", "Connections of the public port.", func() int64 { return p.http.Stats().Open })
-	m.Counter("http_connections_refused_total", "Connections answered 503, since all were busy.", func() int64 { return p.http.Stats().Refused })
-	m.Counter("http_connections_evicted_total", "Idle connections closed for a newcomer.", func() int64 { return p.http.Stats().Evicted })
-	m.Counter("http_callers_refused_total", "Requests that named no caller, or not as the edge does.", p.callers.Refused)
-	m.Gauge("database_connections", "Connections of the pool in use.", func() int64 { return int64(p.pool.Stat().AcquiredConns()) })
+func (s *Instance) expose() {
+	m := s.metrics
+	m.Counter("outbox_published_total", "Events the broker took.", func() int64 { return s.outbox.Stats().Published })
+	m.Counter("outbox_publish_calls_total", "Bulk publish calls.", func() int64 { return s.outbox.Stats().Calls })
+	m.Counter("outbox_publish_failed_total", "Events the broker did not take at an attempt.", func() int64 { return s.outbox.Stats().Failed })
+	m.Counter("outbox_recovered_total", "Events published from the table instead of from memory.", func() int64 { return s.outbox.Stats().Recovered })
+	m.Counter("outbox_deferred_total", "Events left to recovery since memory was full.", func() int64 { return s.outbox.Stats().Deferred })
+	m.Gauge("outbox_queued", "Events in memory, to be published.", func() int64 { return s.outbox.Stats().Queued })
+	m.Gauge("outbox_queued_bytes", "Bytes of these events.", func() int64 { return s.outbox.Stats().QueuedBytes })
+	m.Gauge("outbox_depth", "Events in the table, measured every 10 s; replicas share it.", func() int64 { return s.outbox.Backlog().Depth })
+	m.Gauge("outbox_oldest_seconds", "Age of the oldest event in the table.", func() int64 { return int64(s.outbox.Backlog().Age().Seconds()) })
+	m.GaugeBy("outbox_refused", "topic", "Events in the table that the broker did not take.", func() map[string]int64 { return s.outbox.Backlog().Refused })
+	m.Counter("inbox_handled_total", "Events handled, duplicates included.", func() int64 { return s.inbox.Stats().Handled })
+	m.Counter("inbox_duplicates_total", "Events that had had their effect already.", func() int64 { return s.inbox.Stats().Duplicates })
+	m.Counter("inbox_again_total", "Events sent back to be delivered again.", func() int64 { return s.inbox.Stats().Again })
+	m.Counter("inbox_parked_total", "Events parked.", func() int64 { return s.inbox.Stats().Parked })
+	m.Gauge("parked_events", "Events that are parked, 100,000 at most.", func() int64 { return s.inbox.Stats().Stored })
+	m.Gauge("inbox_suspects", "Events that others are in the way of, or that take too long; they are tried apart.", func() int64 { return s.inbox.Stats().Suspects })
+	m.Gauge("inbox_suspects_oldest_seconds", "For how long the oldest of these has been one.", func() int64 { return s.inbox.Stats().SuspectsOldest })
+	m.Gauge("inbox_parking_stopped", "1 while events that fail are delivered again instead of being parked.", func() int64 { return s.inbox.Stats().Stopped })
+	m.Counter("inbox_transactions_total", "Transactions that handled events.", func() int64 { return s.inbox.Stats().Batches })
+	m.Gauge("http_connections", "Connections of the public port.", func() int64 { return s.http.Stats().Open })
+	m.Counter("http_connections_refused_total", "Connections answered 503, since all were busy.", func() int64 { return s.http.Stats().Refused })
+	m.Counter("http_connections_evicted_total", "Idle connections closed for a newcomer.", func() int64 { return s.http.Stats().Evicted })
+	m.Counter("http_callers_refused_total", "Requests that named no caller, or not as the edge does.", s.callers.Refused)
+	m.Gauge("database_connections", "Connections of the pool in use.", func() int64 { return int64(s.pool.Stat().AcquiredConns()) })
 }

@@ -11,6 +11,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"quadrille.internal/platform/host"
 	"quadrille.internal/platform/pgtest"
 	"quadrille.internal/platform/service"
 )
@@ -31,7 +32,7 @@ func TestCommandLine(t *testing.T) {
 		"migrate":         {1, "", "QUADRILLE_MIGRATE_DATABASE_URL is not set"},
 	} {
 		var out, errs bytes.Buffer
-		code := service.Command(t.Context(), spec(nil, nil), strings.Fields(line), lookup(nil), &out, &errs)
+		code := host.Command(t.Context(), []service.Spec{spec(nil, nil)}, strings.Fields(line), lookup(nil), &out, &errs)
 		if code != c.code || !strings.Contains(out.String(), c.out) || !strings.Contains(errs.String(), c.errors) || c.errors == "" && errs.Len() > 0 {
 			t.Errorf("%q: exit code %d, want %d\n%s%s", line, code, c.code, &out, &errs)
 		}
@@ -52,7 +53,7 @@ func TestMigrateThenRun(t *testing.T) {
 	for range 2 {
 		var log bytes.Buffer
 		command := map[string]string{"QUADRILLE_MIGRATE_DATABASE_URL_FILE": secret, "QUADRILLE_DATABASE_URL": database.Runtime}
-		if code := service.Command(t.Context(), spec(nil, nil), []string{"migrate"}, lookup(command), io.Discard, &log); code != 0 {
+		if code := host.Command(t.Context(), []service.Spec{spec(nil, nil)}, []string{"migrate"}, lookup(command), io.Discard, &log); code != 0 {
 			t.Fatalf("exit code %d\n%s", code, &log)
 		}
 		if !strings.Contains(log.String(), "the schema is up to date") {
@@ -85,7 +86,7 @@ func TestWhatAServiceRefuses(t *testing.T) {
 			env["QUADRILLE_DATABASE_URL"] = c.database
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			if err := service.Run(ctx, c.spec, lookup(env), io.Discard); err == nil || !strings.Contains(err.Error(), c.want) {
+			if err := host.Run(ctx, []service.Spec{c.spec}, lookup(env), io.Discard); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("Run = %v, want %q", err, c.want)
 			}
 		})

@@ -6,6 +6,7 @@ import (
 
 	"quadrille.internal/events/order"
 	"quadrille.internal/events/payment"
+	"quadrille.internal/platform/host"
 	"quadrille.internal/platform/service"
 )
 
@@ -43,7 +44,7 @@ func TestCheckRefusesWhatIsNotSo(t *testing.T) {
 func TestAWrongDeclarationIsRefusedAtStart(t *testing.T) {
 	s := spec(nil, nil)
 	s.Emits = []string{"order.lost"}
-	err := service.Run(t.Context(), s, lookup(nil), new(log))
+	err := host.Run(t.Context(), []service.Spec{s}, lookup(nil), new(log))
 	if err == nil || !strings.Contains(err.Error(), "which is not registered") {
 		t.Errorf("started: %v", err)
 	}

@@ -23,6 +23,7 @@ import (
 	"quadrille.internal/events"
 	"quadrille.internal/events/order"
 	"quadrille.internal/events/payment"
+	"quadrille.internal/platform/host"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/pgtest"
@@ -178,7 +179,7 @@ func start(t *testing.T, s service.Spec, env map[string]string) *running {
 	r := &running{T: t, env: env, cancel: cancel, ended: make(chan error, 1), log: new(log)}
 	go func() {
 		defer close(r.ended)
-		r.ended <- service.Run(ctx, s, lookup(env), r.log)
+		r.ended <- host.Run(ctx, []service.Spec{s}, lookup(env), r.log)
 	}()
 	t.Cleanup(func() {
 		cancel()

@@ -31,7 +31,7 @@ type parkedPage struct {
 	Stopped string `json:"stopped,omitempty"`
 }
 
-func (p *process) listParked(w http.ResponseWriter, r *http.Request) error {
+func (s *Instance) listParked(w http.ResponseWriter, r *http.Request) error {
 	limit, err := parkedLimit(r.URL.Query().Get("limit"))
 	if err != nil {
 		return err
@@ -40,7 +40,7 @@ func (p *process) listParked(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	list, next, err := p.inbox.ListParked(r.Context(), after, limit)
+	list, next, err := s.inbox.ListParked(r.Context(), after, limit)
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (p *process) listParked(w http.ResponseWriter, r *http.Request) error {
 	if next != nil {
 		page.Next = formatCursor(*next)
 	}
-	if err := p.inbox.Alarm(); err != nil {
+	if err := s.inbox.Alarm(); err != nil {
 		page.Stopped = err.Error()
 	}
 	return rest.Write(w, http.StatusOK, page)
@@ -89,31 +89,31 @@ func parseCursor(v string) (inbox.Cursor, error) {
 	return inbox.Cursor{ParkedAt: time.UnixMicro(at), EventID: id, Until: time.UnixMicro(until)}, nil
 }
 
-func (p *process) getParked(w http.ResponseWriter, r *http.Request) error {
+func (s *Instance) getParked(w http.ResponseWriter, r *http.Request) error {
 	id, err := parkedID(r)
 	if err != nil {
 		return err
 	}
-	parked, err := p.inbox.GetParked(r.Context(), id)
+	parked, err := s.inbox.GetParked(r.Context(), id)
 	if err != nil {
 		return parkedFault(err)
 	}
 	return rest.Write(w, http.StatusOK, parked)
 }
 
-func (p *process) replayParked(w http.ResponseWriter, r *http.Request) error {
+func (s *Instance) replayParked(w http.ResponseWriter, r *http.Request) error {
 	id, err := parkedID(r)
 	if err != nil {
 		return err
 	}
-	if err := p.inbox.Replay(r.Context(), id); err != nil {
+	if err := s.inbox.Replay(r.Context(), id); err != nil {
 		return replayFault(err)
 	}
 	return rest.Write(w, http.StatusOK, map[string]any{"event_id": id, "replayed": true})
 }
 
 // discardParked takes an event away for good; it is kept with the reason.
-func (p *process) discardParked(w http.ResponseWriter, r *http.Request) error {
+func (s *Instance) discardParked(w http.ResponseWriter, r *http.Request) error {
 	id, err := parkedID(r)
 	if err != nil {
 		return err
@@ -125,7 +125,7 @@ func (p *process) discardParked(w http.ResponseWriter, r *http.Request) error {
 	if _, err := rest.Decode(w, r, &body); err != nil {
 		return err
 	}
-	err = p.inbox.Discard(r.Context(), id, body.By, body.Reason)
+	err = s.inbox.Discard(r.Context(), id, body.By, body.Reason)
 	if errors.Is(err, inbox.ErrNoReason) {
 		return fault.Field("reason", "required", "Say who discards the event (by) and why (reason).")
 	}
@@ -137,12 +137,12 @@ func (p *process) discardParked(w http.ResponseWriter, r *http.Request) error {
 
 // acceptParking has the events parked that fail now and are held back, though the
 // fault may be ours.
-func (p *process) acceptParking(w http.ResponseWriter, r *http.Request) error {
+func (s *Instance) acceptParking(w http.ResponseWriter, r *http.Request) error {
 	limit, err := parkedLimit(r.URL.Query().Get("limit"))
 	if err != nil {
 		return err
 	}
-	return rest.Write(w, http.StatusOK, map[string]any{"accepted": p.inbox.AcceptParking(r.Context(), limit)})
+	return rest.Write(w, http.StatusOK, map[string]any{"accepted": s.inbox.AcceptParking(r.Context(), limit)})
 }
 
 func parkedID(r *http.Request) (uuid.UUID, error) {

@@ -154,7 +154,7 @@ func TestPgBouncerInTransactionMode(t *testing.T) {
 	}
 	callers.Wait()
 	metrics := s.health("/metrics", http.StatusOK)
-	for _, want := range []string{"quadrille_inbox_handled_total 400", "quadrille_inbox_duplicates_total 200", "quadrille_inbox_parked_total 0"} {
+	for _, want := range []string{`quadrille_inbox_handled_total{service="order"} 400`, `quadrille_inbox_duplicates_total{service="order"} 200`, `quadrille_inbox_parked_total{service="order"} 0`} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("no %q among the metrics", want)
 		}

@@ -17,6 +17,7 @@ import (
 
 	"quadrille.internal/events"
 	"quadrille.internal/events/order"
+	"quadrille.internal/platform/host"
 	"quadrille.internal/platform/service"
 )
 
@@ -40,7 +41,8 @@ func TestServiceHandlesAndPublishes(t *testing.T) {
 	}
 	metrics := s.health("/metrics", http.StatusOK)
 	for _, want := range []string{
-		"quadrille_inbox_handled_total 2", "quadrille_inbox_duplicates_total 1", "quadrille_outbox_published_total 1",
+		`quadrille_inbox_handled_total{service="order"} 2`, `quadrille_inbox_duplicates_total{service="order"} 1`,
+		`quadrille_outbox_published_total{service="order"} 1`,
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("no %q among the metrics", want)
@@ -61,8 +63,8 @@ func TestReadinessFollowsTheSidecar(t *testing.T) {
 	d.stop()
 	s.eventually("/readyz", http.StatusServiceUnavailable)
 	s.health("/healthz", http.StatusOK)
-	if body := s.health("/readyz", http.StatusServiceUnavailable); !strings.Contains(body, `"sidecar"`) {
-		t.Errorf("the answer does not name the sidecar: %s", body)
+	if body := s.health("/readyz", http.StatusServiceUnavailable); !strings.Contains(body, `"transport"`) {
+		t.Errorf("the answer does not name the transport: %s", body)
 	}
 	if err := s.stop(); err != nil {
 		t.Errorf("Run = %v", err)
@@ -110,7 +112,7 @@ func TestFailingEventsMakeTheServiceUnready(t *testing.T) {
 	if body := s.health("/readyz", http.StatusServiceUnavailable); !strings.Contains(body, `"parking_stopped"`) {
 		t.Errorf("the answer does not say why: %s", body)
 	}
-	if body := s.health("/metrics", http.StatusOK); !strings.Contains(body, "quadrille_inbox_parking_stopped 1") {
+	if body := s.health("/metrics", http.StatusOK); !strings.Contains(body, `quadrille_inbox_parking_stopped{service="order"} 1`) {
 		t.Error("the metric does not tell")
 	}
 	if body := s.admin(http.MethodGet, "/parked?limit=2", adminToken, http.StatusOK); !strings.Contains(body, `"stopped":"5 different events`) ||
@@ -183,7 +185,7 @@ func TestUnknownRoutesAreProblems(t *testing.T) {
 
 func run(t *testing.T, env map[string]string) error {
 	t.Helper()
-	return service.Run(t.Context(), spec(nil, nil), lookup(env), io.Discard)
+	return host.Run(t.Context(), []service.Spec{spec(nil, nil)}, lookup(env), io.Discard)
 }
 
 func TestEveryBadSettingIsNamedAtOnce(t *testing.T) {
@@ -250,7 +252,7 @@ func TestStoppingWhileStarting(t *testing.T) {
 	env["QUADRILLE_DATABASE_URL"] = "postgres://nobody@" + freeAddr(t) + "/none"
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := service.Run(ctx, spec(nil, nil), lookup(env), io.Discard); err == nil {
+	if err := host.Run(ctx, []service.Spec{spec(nil, nil)}, lookup(env), io.Discard); err == nil {
 		t.Error("Run = nil, though it never started")
 	}
 }

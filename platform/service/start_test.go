@@ -11,7 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"quadrille.internal/platform/service"
+	"quadrille.internal/platform/host"
 )
 
 // asService is set where this program is to be the service under test.
@@ -19,7 +19,7 @@ const asService = "QUADRILLE_TEST_AS_SERVICE"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asService) != "" {
-		service.Main(spec(nil, nil))
+		host.Main(spec(nil, nil))
 		return
 	}
 	goleak.VerifyTestMain(m)

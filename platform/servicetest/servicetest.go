@@ -43,7 +43,7 @@ func NewKit(t testing.TB, spec service.Spec) *service.Kit {
 func kitOn(pool *pgxpool.Pool, spec service.Spec) *service.Kit {
 	log := slog.New(slog.DiscardHandler)
 	return &service.Kit{
-		Pool: pool, Log: log, Metrics: telemetry.NewMetrics(), API: rest.API{Log: log},
+		Pool: pool, Log: log, Metrics: telemetry.NewMetrics(spec.Name), API: rest.API{Log: log},
 		Outbox: outbox.New(outbox.Config{Source: spec.Name, Emits: spec.Emits, Pool: pool, Log: log}),
 	}
 }

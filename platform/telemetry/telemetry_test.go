@@ -112,7 +112,7 @@ func TestLogNamesServiceAndTrace(t *testing.T) {
 }
 
 func TestMetricsAreReadAtTheScrape(t *testing.T) {
-	m := telemetry.NewMetrics()
+	m := telemetry.NewMetrics("order")
 	n := int64(1)
 	m.Counter("things_total", "Things.", func() int64 { return n })
 	m.Gauge("level", "Level.", func() int64 { return -n })
@@ -120,7 +120,7 @@ func TestMetricsAreReadAtTheScrape(t *testing.T) {
 	n = 42
 	w := httptest.NewRecorder()
 	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-	for _, want := range []string{"quadrille_things_total 42", "quadrille_level -42", `quadrille_by_topic{topic="a.b"} 42`, "go_goroutines", "process_cpu_seconds_total"} {
+	for _, want := range []string{`quadrille_things_total{service="order"} 42`, `quadrille_level{service="order"} -42`, `quadrille_by_topic{service="order",topic="a.b"} 42`, "go_goroutines", "process_cpu_seconds_total"} {
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("no %q among the metrics", want)
 		}

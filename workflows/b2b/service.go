@@ -44,13 +44,13 @@ func Service() service.Spec {
 		Workflows: true,
 		Partners:  []service.Partner{erpPartner},
 		Build: func(kit *service.Kit) service.App {
-			conn := kit.Sidecar.To("")
+			conn := kit.Workflows()
 			client := workflow.NewClientWithLogger(conn, engineLog{kit.Log})
 			attempts := kit.Config.About("tries of a step that calls others (about ten minutes) before it is undone, "+
 				"or of a compensation before it is `compensation_failed`").Int("QUADRILLE_STEP_ATTEMPTS", 60, 1, 10_000)
 			w := &worker{
 				pool: kit.Pool, outbox: kit.Outbox, log: kit.Log,
-				inventory: newInventory(kit.Sidecar.To("inventory")),
+				inventory: newInventory(kit.Calls("inventory")),
 				erp:       newERP(erpPartner.Read(kit.Config)),
 			}
 			r := newRelay(kit.Pool, client, kit.Log, attempts)

@@ -31,15 +31,16 @@ func scrape(ctx context.Context, health string) (counters, error) {
 	found := counters{}
 	lines := bufio.NewScanner(resp.Body)
 	for lines.Scan() {
-		name, value, ok := strings.Cut(lines.Text(), " ")
-		if !ok || !strings.HasPrefix(name, metricPrefix) {
+		series, value, ok := strings.Cut(lines.Text(), " ")
+		if !ok || !strings.HasPrefix(series, metricPrefix) {
 			continue
 		}
+		name, _, _ := strings.Cut(series, "{")
 		n, err := strconv.ParseFloat(value, 64)
 		if err != nil {
 			return nil, fmt.Errorf("read metrics: %q: %w", lines.Text(), err)
 		}
-		found[strings.TrimPrefix(name, metricPrefix)] = n
+		found[strings.TrimPrefix(name, metricPrefix)] += n
 	}
 	return found, lines.Err()
 }

@@ -2,8 +2,8 @@
 package main
 
 import (
-	"quadrille.internal/platform/service"
+	"quadrille.internal/platform/host"
 	"quadrille.internal/services/checkout"
 )
 
-func main() { service.Main(checkout.Service()) }
+func main() { host.Main(checkout.Service()) }

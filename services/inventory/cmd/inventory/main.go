@@ -2,8 +2,8 @@
 package main
 
 import (
-	"quadrille.internal/platform/service"
+	"quadrille.internal/platform/host"
 	"quadrille.internal/services/inventory"
 )
 
-func main() { service.Main(inventory.Service()) }
+func main() { host.Main(inventory.Service()) }

@@ -2,8 +2,8 @@
 package main
 
 import (
-	"quadrille.internal/platform/service"
+	"quadrille.internal/platform/host"
 	"quadrille.internal/services/order"
 )
 
-func main() { service.Main(order.Service()) }
+func main() { host.Main(order.Service()) }

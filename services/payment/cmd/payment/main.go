@@ -2,8 +2,8 @@
 package main
 
 import (
-	"quadrille.internal/platform/service"
+	"quadrille.internal/platform/host"
 	"quadrille.internal/services/payment"
 )
 
-func main() { service.Main(payment.Service()) }
+func main() { host.Main(payment.Service()) }

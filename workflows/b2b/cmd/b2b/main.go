@@ -2,8 +2,8 @@
 package main
 
 import (
-	"quadrille.internal/platform/service"
+	"quadrille.internal/platform/host"
 	"quadrille.internal/workflows/b2b"
 )
 
-func main() { service.Main(b2b.Service()) }
+func main() { host.Main(b2b.Service()) }

@@ -1,4 +1,4 @@
-package service
+package host
 
 import (
 	"runtime/debug"
@@ -41,7 +41,7 @@ func TestMemoryLimitFollowsTheCgroup(t *testing.T) {
 			for name, content := range c.files {
 				root[name] = &fstest.MapFile{Data: []byte(content)}
 			}
-			if limit, from := memoryLimit(root, func(string) string { return "" }); limit != c.limit || from != c.from {
+			if limit, from := memoryLimit(root, func(string) string { return "" }, 1); limit != c.limit || from != c.from {
 				t.Errorf("limit %d from %s, want %d from %s", limit, from, c.limit, c.from)
 			}
 		})
@@ -53,8 +53,19 @@ func TestGOMEMLIMITWins(t *testing.T) {
 		"proc/self/cgroup":         {Data: []byte("0::/\n")},
 		"sys/fs/cgroup/memory.max": {Data: []byte("1000000000\n")},
 	}
-	limit, from := memoryLimit(root, func(string) string { return "100MiB" })
+	limit, from := memoryLimit(root, func(string) string { return "100MiB" }, 1)
 	if want := debug.SetMemoryLimit(-1); limit != want || from != "GOMEMLIMIT" {
 		t.Errorf("limit %d from %s, want the runtime's %d", limit, from, want)
+	}
+}
+
+func TestTheDefaultLimitGrowsWithTheServices(t *testing.T) {
+	none := func(string) string { return "" }
+	if limit, _ := memoryLimit(fstest.MapFS{}, none, 5); limit != 5*unboundedMemory {
+		t.Errorf("five services may have %d bytes", limit)
+	}
+	bounded := fstest.MapFS{"proc/self/cgroup": {Data: []byte("0::/\n")}, "sys/fs/cgroup/memory.max": {Data: []byte("1000000000\n")}}
+	if limit, from := memoryLimit(bounded, none, 5); limit != 800_000_000 || from != "cgroup" {
+		t.Errorf("within a cgroup five services may have %d bytes, from %s", limit, from)
 	}
 }

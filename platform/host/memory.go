@@ -1,4 +1,4 @@
-package service
+package host
 
 import (
 	"io/fs"
@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	// unboundedMemory is the Go memory limit where nothing else bounds memory: half as
-	// much again as bodies, deliveries and the outbox's queue may hold (88 MiB). Below
-	// what is in use, the collector would only burn processor time. A quiet service
-	// needs a third of it.
+	// unboundedMemory is the Go memory limit for each service where nothing else bounds
+	// memory: half as much again as bodies, deliveries and the outbox's queue may hold
+	// (88 MiB). Below what is in use, the collector would only burn processor time. A
+	// quiet service needs a third of it.
 	unboundedMemory = 132 << 20
 	// memoryPercent of the memory that a container has are Go's; the kernel's buffers
 	// for our sockets count there too.
@@ -21,17 +21,17 @@ const (
 	noLimit = 1 << 62
 )
 
-// memoryLimit returns the Go memory limit for a process and where it is from, so
-// that the collector works harder before the kernel kills the process. GOMEMLIMIT
+// memoryLimit returns the Go memory limit for a process of some services and where it is
+// from, so that the collector works harder before the kernel kills the process. GOMEMLIMIT
 // wins.
-func memoryLimit(root fs.FS, getenv func(string) string) (limit int64, from string) {
+func memoryLimit(root fs.FS, getenv func(string) string, services int) (limit int64, from string) {
 	if getenv("GOMEMLIMIT") != "" {
 		return debug.SetMemoryLimit(-1), "GOMEMLIMIT" // the runtime has read it
 	}
 	if limit, ok := cgroupMemory(root); ok {
 		return limit / 100 * memoryPercent, "cgroup"
 	}
-	return unboundedMemory, "default"
+	return int64(services) * unboundedMemory, "default"
 }
 
 // cgroupMemory returns the lowest memory limit among the process's cgroup and those

@@ -1,0 +1,117 @@
+// Package dapr joins a service to the others by its Dapr sidecar: package sidecar is
+// the way out, package subscriber the way in.
+package dapr
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"quadrille.internal/platform/config"
+	"quadrille.internal/platform/sidecar"
+	"quadrille.internal/platform/subscriber"
+	"quadrille.internal/platform/transport"
+)
+
+// deliverTimeout is what deliveries under way have at the end.
+const deliverTimeout = 4 * time.Second
+
+// Network is that of Dapr, which each service has a sidecar to.
+type Network struct{}
+
+// Join implements transport.Network.
+func (Network) Join(m transport.Member) (transport.Transport, error) {
+	r := m.Config
+	t := &Transport{
+		member: m,
+		addr:   r.Own().Addr("QUADRILLE_GRPC_ADDR", "127.0.0.1:8081"),
+		tokens: readTokens(r, m.Insecure),
+	}
+	port := r.Int("DAPR_GRPC_PORT", 50001, 1, 65535)
+	var err error
+	t.Sidecar, err = sidecar.Dial(net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), t.tokens.dapr.Reveal())
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// tokens are what the two sides prove themselves with: app is the sidecar's when it
+// calls us, dapr ours when we call the sidecar.
+type tokens struct{ app, dapr config.Secret }
+
+// readTokens wants both: without app anyone who reaches the gRPC port could forge
+// events.
+func readTokens(r *config.Reader, insecure bool) tokens {
+	read := r.Secret
+	if insecure {
+		read = r.OptionalSecret
+	}
+	return tokens{app: read("APP_API_TOKEN"), dapr: read("DAPR_API_TOKEN")}
+}
+
+// Transport is a service's sidecar. Its own methods are those of the way out.
+type Transport struct {
+	*sidecar.Sidecar
+	member transport.Member
+	addr   string
+	tokens tokens
+	ln     net.Listener
+	server *grpc.Server
+}
+
+// Parallel is one: calls for a topic follow one another, so that batches grow with the
+// load and brokers that keep an order may.
+func (t *Transport) Parallel() int { return 1 }
+
+// Calls implements transport.Transport.
+func (t *Transport) Calls(service string) grpc.ClientConnInterface { return t.To(service) }
+
+// Workflows implements transport.Transport: the engine is in the sidecar.
+func (t *Transport) Workflows() grpc.ClientConnInterface { return t.To("") }
+
+// Listen implements transport.Transport.
+func (t *Transport) Listen(ctx context.Context, s transport.Service) error {
+	m := t.member
+	var err error
+	if t.ln, err = new(net.ListenConfig).Listen(ctx, "tcp", t.addr); err != nil {
+		return fmt.Errorf("%s: %w", m.Config.Own().Name("QUADRILLE_GRPC_ADDR"), err)
+	}
+	t.server = subscriber.NewGRPC(subscriber.Config{
+		App: m.Name, Topics: m.Topics, Token: t.tokens.app.Reveal(), Handler: s.Handler, Register: s.Register, Log: m.Log,
+	})
+	m.Log.InfoContext(ctx, "listening for the sidecar", "grpc", t.addr)
+	return nil
+}
+
+// Deliver implements transport.Transport.
+func (t *Transport) Deliver(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		cut := time.AfterFunc(deliverTimeout, t.server.Stop)
+		defer cut.Stop()
+		t.server.GracefulStop()
+	})
+	defer stop()
+	if err := t.server.Serve(t.ln); !errors.Is(err, grpc.ErrServerStopped) {
+		return err
+	}
+	return nil
+}
+
+// Ready implements transport.Transport.
+func (t *Transport) Ready(ctx context.Context) error {
+	return t.Sidecar.Ready(ctx, subscriber.Subscribed(t.member.Name, t.member.Topics))
+}
+
+// Close implements transport.Transport.
+func (t *Transport) Close() {
+	if t.ln != nil {
+		_ = t.ln.Close() // the server closes it too
+	}
+	_ = t.Sidecar.Close() // nothing is lost with it
+}

@@ -1,0 +1,282 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	runtimetrace "runtime/trace"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+
+	"quadrille.internal/platform/caller"
+	"quadrille.internal/platform/config"
+	"quadrille.internal/platform/inbox"
+	"quadrille.internal/platform/outbox"
+	"quadrille.internal/platform/pgtx"
+	"quadrille.internal/platform/rest"
+	"quadrille.internal/platform/telemetry"
+	"quadrille.internal/platform/transport"
+)
+
+const (
+	startTimeout  = 60 * time.Second
+	intakeTimeout = 4 * time.Second
+	closeTimeout  = 500 * time.Millisecond
+
+	// Some hundred requests under way fill every batch; more would only wait longer.
+	// Connections cost memory for as long as they are open, some 20 kB each.
+	maxRequests = 512
+	maxConns    = 1_024
+	// Beside 16 KiB of each request, this is what bodies may take together.
+	maxBodies = 24 << 20
+	// Probes, a Prometheus and a few operators.
+	maxAdminConns = 128
+)
+
+// Host is the process, as far as its services have to know it.
+type Host struct {
+	// Config reads the settings of the service. Faults are noted there.
+	Config *config.Reader
+	// Log is where log lines go.
+	Log     io.Writer
+	Network transport.Network
+	// Migrate is the command that brings the service's database up to date.
+	Migrate string
+	// Shared says that other services share the process.
+	Shared bool
+	// Exports says that spans go to an OTLP endpoint.
+	Exports bool
+	// Recorder is the flight recorder, of which a process has one.
+	Recorder *runtimetrace.FlightRecorder
+}
+
+// alone are the ports of a service that has a machine, or a container, to itself.
+var alone = Ports{Public: 8080, GRPC: 8081, Admin: 8082, Health: 8083}
+
+// ports are those where none are set.
+func (h Host) ports(spec Spec) Ports {
+	if h.Shared {
+		return spec.Ports()
+	}
+	return alone
+}
+
+// Instance is a service in a process. Its methods are called in the order in which they
+// are declared.
+type Instance struct {
+	spec    Spec
+	host    Host
+	set     settings
+	log     *slog.Logger
+	metrics *telemetry.Metrics
+
+	pool          *pgxpool.Pool
+	transport     transport.Transport
+	outbox        *outbox.Outbox
+	inbox         *inbox.Inbox
+	app           App
+	http          *rest.ConnLimit
+	admin, health *rest.ConnLimit
+	stopping      atomic.Bool
+	intake        http.Handler
+	callers       caller.Guard
+	closers       []func()
+}
+
+// Open reads the settings of a service and makes everything that needs neither database
+// nor network to answer, so that every wrong setting is reported at once. The caller
+// looks at the faults in host.Config, and closes the instance in any case.
+func Open(ctx context.Context, spec Spec, host Host) (*Instance, error) {
+	s := &Instance{
+		spec: spec, host: host, set: readSettings(host.Config, host.ports(spec)),
+		log: telemetry.NewLog(host.Log, readLogLevel(host.Config), spec.Name), metrics: telemetry.NewMetrics(spec.Name),
+	}
+	var err error
+	s.pool, err = pgtx.Open(ctx, s.set.database.Reveal(), pgtx.Options{
+		Name: spec.Name, MaxConns: int32(s.set.maxConns), Traced: host.Exports, //nolint:gosec // at most 200
+		Pooled: s.set.pooled, URL: s.set.databaseNow,
+	})
+	switch {
+	case err == nil:
+		s.onClose(s.closePool)
+	case s.set.database != "": // or it is reported as missing
+		host.Config.Own().Fault("QUADRILLE_DATABASE_URL", err)
+	}
+	s.transport, err = host.Network.Join(transport.Member{
+		Name: spec.Name, Topics: spec.Hears, Calls: spec.Calls, Insecure: s.set.insecure, Config: host.Config, Log: s.log,
+	})
+	if err != nil {
+		return s, fmt.Errorf("%s: %w", spec.Name, err)
+	}
+	s.onClose(s.transport.Close)
+	s.outbox = outbox.New(outbox.Config{Source: spec.Name, Emits: spec.Emits, Pool: s.pool, Publisher: s.transport, Log: s.log})
+	s.app = spec.Build(&Kit{
+		Config: host.Config, Pool: s.pool, Outbox: s.outbox, Calls: s.transport.Calls, Workflows: s.transport.Workflows,
+		Log: s.log, Metrics: s.metrics, API: rest.API{Log: s.log},
+	})
+	s.inbox = inbox.New(inbox.Config{
+		Consumer: spec.Name, Pool: s.pool, Outbox: s.outbox, Handler: s.app.Handle, Log: s.log, Group: s.set.group,
+	})
+	s.intake = s.publicHandler()
+	s.expose()
+	return s, nil
+}
+
+func (s *Instance) publicHandler() http.Handler {
+	r := chi.NewRouter()
+	r.Use(s.closeWhenStopping)
+	r.Use(rest.Limit(maxRequests))
+	r.Use(s.traced)
+	s.callers.Required = s.set.behindEdge
+	r.Use(s.callers.Handler)
+	r.Use(rest.LimitBodies(maxBodies)) // innermost, since others wrap the body too
+	rest.Fallbacks(r)
+	if s.app.Routes != nil {
+		s.app.Routes(r)
+	}
+	return r
+}
+
+// traced gives each request its place in a trace: the caller's, or a new one.
+// Where no spans are exported, the trace context is all that is needed, and
+// otelhttp would be a fifth of what a request costs.
+func (s *Instance) traced(next http.Handler) http.Handler {
+	if s.host.Exports {
+		return otelhttp.NewHandler(next, "http", otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string {
+			return s.spec.Name + " " + r.Method + " " + r.URL.Path
+		}))
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(telemetry.Continue(r.Context(), r.Header.Get("Traceparent"))))
+	})
+}
+
+// Listen opens the service's ports.
+func (s *Instance) Listen(ctx context.Context) error {
+	for _, l := range []struct {
+		name, addr string
+		conns      int
+		keep       **rest.ConnLimit
+	}{
+		{"QUADRILLE_HEALTH_ADDR", s.set.healthAddr, maxAdminConns, &s.health},
+		{"QUADRILLE_ADMIN_ADDR", s.set.adminAddr, maxAdminConns, &s.admin},
+		{"QUADRILLE_HTTP_ADDR", s.set.httpAddr, maxConns, &s.http},
+	} {
+		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", l.addr)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.host.Config.Own().Name(l.name), err)
+		}
+		s.onClose(func() { _ = ln.Close() })
+		*l.keep = rest.NewConnLimit(ln, l.conns)
+	}
+	return s.transport.Listen(ctx, transport.Service{Handler: s.inbox, Register: s.app.Services})
+}
+
+// Prepare waits for the database, and for a schema that the service can work with. It
+// changes nothing: that is for Migrate, whose role may.
+func (s *Instance) Prepare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := s.awaitDatabase(ctx); err != nil {
+		return fmt.Errorf("%s: %w", s.spec.Name, err)
+	}
+	if s.set.insecure {
+		s.log.WarnContext(ctx, "QUADRILLE_INSECURE=no-tokens: never run this where others reach the ports")
+	}
+	s.log.InfoContext(ctx, "started", "http", s.set.httpAddr, "admin", s.set.adminAddr, "health", s.set.healthAddr)
+	return nil
+}
+
+// Level says when a layer stops: the highest first. All services of a process stop one
+// level before the first layer of the next.
+type Level int
+
+// The levels, bottom up.
+const (
+	LevelHealth Level = iota
+	LevelAdmin
+	LevelOutbox
+	LevelInbox
+	// LevelWork is the service's own work. It stops after what comes in, which may use it.
+	LevelWork
+	LevelEvents
+	LevelHTTP
+)
+
+// Layer is a part of a service that runs until its context ends, and by then has
+// finished what it took in. It may use those of its service below it.
+type Layer struct {
+	Level Level
+	Name  string
+	Run   func(context.Context) error
+}
+
+// Layers lists what runs, bottom up.
+func (s *Instance) Layers() []Layer {
+	layers := []Layer{
+		{LevelHealth, "health endpoint", s.serveHTTP(s.health, s.healthHandler())},
+		{LevelAdmin, "admin endpoint", s.serveHTTP(s.admin, s.adminHandler())},
+		{LevelOutbox, "outbox", s.outbox.Run},
+		{LevelInbox, "inbox", s.inbox.Run},
+	}
+	for _, w := range s.app.Work {
+		layers = append(layers, Layer{LevelWork, w.Name, w.Run})
+	}
+	return append(layers,
+		Layer{LevelEvents, "event intake", s.transport.Deliver},
+		Layer{LevelHTTP, "HTTP intake", s.serveHTTP(s.http, s.intake)})
+}
+
+func (s *Instance) serveHTTP(ln *rest.ConnLimit, h http.Handler) func(context.Context) error {
+	return func(ctx context.Context) error {
+		srv := ln.Server(h)
+		finished := make(chan struct{})
+		stop := context.AfterFunc(ctx, func() {
+			defer close(finished)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), intakeTimeout)
+			defer cancel()
+			if srv.Shutdown(ctx) != nil {
+				_ = srv.Close() // requests that hang are cut
+			}
+		})
+		err := srv.Serve(ln)
+		if !stop() {
+			<-finished // Serve returns at once, before the requests under way
+		}
+		if errors.Is(err, http.ErrServerClosed) {
+			return nil
+		}
+		return err
+	}
+}
+
+// Stopping has the service say that it is to get no more.
+func (s *Instance) Stopping() { s.stopping.Store(true) }
+
+// closePool does not wait long for connections in use: after a stop that was
+// given up some are, and the process ends all the same.
+func (s *Instance) closePool() {
+	closed := make(chan struct{})
+	go func() { defer close(closed); s.pool.Close() }()
+	select {
+	case <-closed:
+	case <-time.After(closeTimeout):
+	}
+}
+
+func (s *Instance) onClose(f func()) { s.closers = append(s.closers, f) }
+
+// Close ends what Open and Listen began.
+func (s *Instance) Close() {
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		s.closers[i]()
+	}
+}
