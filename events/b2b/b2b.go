@@ -57,7 +57,7 @@ type Approval struct {
 	DecidedAt  time.Time `json:"decided_at"`
 }
 
-// Anchor lets whoever keeps the event tell whether the record of the decisions, or
+// Anchor lets those who keep the event tell whether the record of the decisions, or
 // the order they were made on, was changed afterwards.
 type Anchor struct {
 	// OrderHash is the hash of the order as it was decided on.

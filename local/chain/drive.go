@@ -34,7 +34,7 @@ type spec struct {
 
 func (s spec) validate() error {
 	if s.Count < 1 || s.WarmUp < 0 || s.InFlight < 1 || s.Rate < 0 || s.Bytes < len(envelopeHead)+uuidLength+8 {
-		return errors.New("count, in_flight and bytes are to be positive and bytes enough for an envelope")
+		return errors.New("count, in_flight and bytes must be positive and bytes enough for an envelope")
 	}
 	return nil
 }
@@ -113,7 +113,7 @@ func (d *driver) drive(ctx context.Context, s spec) (report, error) {
 	return t.report(s.WarmUp), nil
 }
 
-// await returns when message i is to be sent.
+// await returns when message i must be sent.
 func (t *trip) await(ctx context.Context, s spec, i int) error {
 	if s.Rate > 0 {
 		t.sent[i] = time.Duration(float64(i) / s.Rate * float64(time.Second))

@@ -56,7 +56,7 @@ func run(ctx context.Context, cfg config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	defer daprd.Close() //nolint:errcheck // nothing is to be saved
+	defer daprd.Close() //nolint:errcheck // nothing must be saved
 	out := newForwarder(daprd, topic(cfg.hop), log)
 	mux := http.NewServeMux()
 

@@ -86,7 +86,7 @@ func TestAccess_OnlyB2BCallsInventory(t *testing.T) {
 }
 
 // A sidecar that forwards a call gives it the token by which its service knows it. So
-// a call to the method that takes events would be believed, whoever made it.
+// a call to the method that takes events would be believed, no matter who made it.
 func TestAccess_NobodyForgesEventsThroughSidecars(t *testing.T) {
 	s := sys
 	for _, caller := range s.Apps() {

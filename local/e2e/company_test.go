@@ -19,7 +19,7 @@ import (
 const (
 	b2b = "b2b"
 	// sagaSoon is how soon sagas must have ended once everything runs again: a minute
-	// for workflows that Dapr left hanging to be begun anew, and time to go on.
+	// for workflows that Dapr left hanging to be started again, and time to go on.
 	sagaSoon = 100 * time.Second
 )
 

@@ -14,7 +14,7 @@ import (
 	"quadrille.internal/local/quad/stack"
 )
 
-// Whoever reads a service's environment, or its sidecar's, or asks the sidecar, gets
+// A person who reads a service's environment, or its sidecar's, or asks the sidecar, gets
 // no password of the broker or of the workflows' store.
 func TestAccess_NobodyIsGivenTheBrokersPassword(t *testing.T) {
 	s := sys

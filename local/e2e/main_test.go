@@ -154,7 +154,7 @@ func (s *system) start(ctx context.Context) error {
 	return nil
 }
 
-// build builds the services anew, with the race detector if this test has it.
+// build builds the services again, with the race detector if this test has it.
 func (s *system) build(ctx context.Context) error {
 	if err := s.Build(ctx); err != nil || !raceEnabled {
 		return err

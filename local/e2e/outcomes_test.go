@@ -131,7 +131,7 @@ func TestRule4_AConfirmedOrderIsNotCancelled(t *testing.T) {
 	s.expect(t, id, confirmed(250))
 }
 
-// Whoever ships hears of customers' and companies' orders by one event, and of none
+// A service that ships hears of customers' and companies' orders by one event, and of none
 // that does not ship.
 func TestWhatLeavesTheWarehouseIsAnnouncedOnce(t *testing.T) {
 	s := sys

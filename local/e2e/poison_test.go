@@ -61,7 +61,7 @@ func (s *system) replay(t *testing.T, app string, id uuid.UUID) answer {
 	return s.ask(t, http.MethodPost, s.AdminURL(app)+"/parked/"+id.String()+"/replay", s.adminAuth(app), nil)
 }
 
-// discard forgets parked events for good, as whoever looked at them may decide.
+// discard forgets parked events for good, as the person who looked at them may decide.
 func (s *system) discard(t *testing.T, app string) {
 	t.Helper()
 	s.asOwner(t, app, `delete from parked`)

@@ -92,7 +92,7 @@ func (s *system) revive(t *testing.T) {
 	}
 }
 
-// restartWith starts a service anew with an environment variable changed, until
+// restartWith starts a service again with an environment variable changed, until
 // the test ends.
 func (s *system) restartWith(t *testing.T, app, name, value string) {
 	t.Helper()

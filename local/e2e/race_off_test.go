@@ -2,5 +2,5 @@
 
 package e2e
 
-// raceEnabled says whether the services are to be built with the race detector.
+// raceEnabled says whether the services are built with the race detector.
 const raceEnabled = false

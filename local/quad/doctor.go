@@ -123,7 +123,7 @@ func checkParts(parts []stack.PartStatus) []finding {
 		case isEnvironment:
 			findings = append(findings, finding{p.Part, false, environment.Problem, environment.Remedy})
 		case p.Fault != nil:
-			findings = append(findings, finding{p.Part, false, p.Fault.Error(), "see its log; `quad down` and `quad up` start it anew"})
+			findings = append(findings, finding{p.Part, false, p.Fault.Error(), "see its log; `quad down` and `quad up` start it again"})
 		case p.PID != 0:
 			findings = append(findings, finding{p.Part, true, fmt.Sprintf("ready at %s, pid %d", p.Address, p.PID), ""})
 		case p.External:

@@ -71,7 +71,7 @@ is not settled in time.`,
 	f.StringVar(&opts.token, "token", "tok_success", "means of payment for all orders")
 	f.IntVar(&opts.concurrency, "concurrency", 16, "how many requests at once")
 	f.StringVar(&opts.rejects, "rejects", "", "where rejected lines go (default <folder of --dir>/rejects/<FILE>)")
-	f.StringVar(&opts.run, "run", "", "a name; under another name the file's orders are placed anew")
+	f.StringVar(&opts.run, "run", "", "a name; under another name the file's orders are placed again")
 	f.DurationVar(&opts.wait, "wait", time.Minute, "how long orders may take to be settled after the last is placed")
 	return cmd
 }

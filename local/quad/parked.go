@@ -68,7 +68,7 @@ const (
 	replayedPage = 100
 )
 
-// listParked returns the first parked events of each service, and what else is to be
+// listParked returns the first parked events of each service, and what else must be
 // known of them.
 func listParked(ctx context.Context, r *running, service string) (all []api.Parked, notes []string, err error) {
 	names, admins, err := r.admins(service)

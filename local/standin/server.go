@@ -43,7 +43,7 @@ func newServer(p Program, key string, slow time.Duration, log *slog.Logger) *Ser
 	return s
 }
 
-// hurry ends every deliberate wait, so that stopping is quick and whoever is
+// hurry ends every deliberate wait, so that stopping is quick and a caller who is
 // waiting still gets the answer.
 func (s *Server) hurry() { s.stopOnce.Do(func() { close(s.hurried) }) }
 

@@ -1,4 +1,4 @@
-// Package group turns concurrent work into batches: whoever comes while a batch
+// Package group turns concurrent work into batches: what comes while a batch
 // is being run shares the next one. An idle group runs what comes at once; only
 // a busy one waits a little, so that a transaction carries more.
 package group

@@ -129,7 +129,7 @@ func (r *run) attempt(ctx context.Context, batch []*Message, limits pgtx.Limits)
 	limits.Lock = limits.Lock/2 + rand.N(limits.Lock/2+1) //nolint:gosec // jitter needs no secrecy
 	mine, cancel := context.WithTimeout(ctx, limits.Statement*3/2)
 	defer cancel()
-	err := r.apply(mine, batch, r.wary.Load(), limits)
+	err := r.apply(mine, batch, r.asking.Load(), limits)
 	if err != nil && mine.Err() != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%w: %w", errSlow, err)
 	}
@@ -162,7 +162,7 @@ func (r *run) divide(ctx context.Context, batch []*Message, limits pgtx.Limits) 
 	}
 }
 
-// sendBack reports whether all of a batch is to be delivered again: what made it fail
+// sendBack reports whether all of a batch must be delivered again: what made it fail
 // would do so to each part. It notes an event that others are in the way of.
 func (r *run) sendBack(ctx context.Context, batch []*Message, err error) bool {
 	switch {

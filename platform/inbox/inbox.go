@@ -108,8 +108,9 @@ type Inbox struct {
 	// stored counts the parked events; changed asks for another count.
 	stored  atomic.Int64
 	changed chan struct{}
-	// wary is set while events come again, as they do after a crash.
-	wary atomic.Bool
+	// asking is set while events come again, as they do after a crash: then a
+	// transaction asks first which it knows.
+	asking atomic.Bool
 }
 
 // New returns an Inbox. Run must be running for it to handle anything.
@@ -132,7 +133,7 @@ func (in *Inbox) Run(ctx context.Context) error {
 }
 
 // Handle handles messages and fills in their verdicts. With an error there are
-// none: all of them are to be delivered again.
+// none: all of them must be delivered again.
 func (in *Inbox) Handle(ctx context.Context, batch []*Message) error {
 	fit := make([]*Message, 0, len(batch))
 	for _, m := range batch {
@@ -214,7 +215,7 @@ func (in *Inbox) apply(ctx context.Context, batch []*Message, ask bool, limits p
 	if err == nil {
 		duplicates := len(batch) - len(fresh)
 		in.count.duplicates.Add(int64(duplicates))
-		in.wary.Store(duplicates > 0)
+		in.asking.Store(duplicates > 0)
 		in.breaker.succeeded(ctx, fresh, time.Now())
 		in.suspects.clear(batch)
 	}

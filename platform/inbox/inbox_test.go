@@ -101,7 +101,7 @@ func TestOverlappingBatches(t *testing.T) {
 	deliveries.Wait()
 	w.wantEffects(ids...)
 	if s := w.inbox.Stats(); s.Again != 0 {
-		t.Errorf("%d events are to be delivered again", s.Again)
+		t.Errorf("%d events must be delivered again", s.Again)
 	}
 }
 

@@ -17,7 +17,7 @@ const insertRows = `
 	on conflict do nothing
 	returning event_id`
 
-// known returns those of ids that have been entered. It locks nothing: whoever asked
+// known returns those of ids that have been entered. It locks nothing: one that asked
 // first and entered at once would hold the id while waiting for what the handler
 // locks, and another with the same id, who did not ask, the reverse.
 func known(ctx context.Context, tx querier, consumer string, ids []uuid.UUID) ([]uuid.UUID, error) {
@@ -39,7 +39,7 @@ const knownSQL = `
 
 // insertAll enters ids with the commit, and fails it as a serialization failure if
 // one of them is there. It must be given to the transaction before any other last
-// statement: whoever waits for a concurrent one with the same id has changed nothing.
+// statement: one that waits for a concurrent one with the same id has changed nothing.
 func insertAll(tx committer, consumer string, ids []uuid.UUID) {
 	tx.Last(`with entered as (`+insertRows+`) select expect_rows(count(*), $3) from entered`,
 		ids, consumer, len(ids))

@@ -7,7 +7,7 @@ import (
 
 // Stats counts events since the start.
 type Stats struct {
-	// Handled includes Duplicates. Again are to be delivered again.
+	// Handled includes Duplicates. Again will be delivered again.
 	Handled, Duplicates, Again, Parked int64
 	// Stored is how many events are parked now, 100,000 at most, some seconds ago.
 	Stored int64

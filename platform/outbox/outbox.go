@@ -62,7 +62,7 @@ type Config struct {
 	Pool      *pgxpool.Pool
 	Publisher Publisher
 	Log       *slog.Logger
-	// Lease is how long a row belongs to whoever wrote or claimed it. Longer than
+	// Lease is how long a row belongs to the process that wrote or claimed it. Longer than
 	// a publish call may take. Default 5 s.
 	Lease time.Duration
 	// Poll is how often the table is searched for rows left behind. Default 1 s.

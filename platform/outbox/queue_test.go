@@ -154,7 +154,7 @@ func TestSuspectsAreSetAsideOnceTheirTopicIsTaken(t *testing.T) {
 	}
 }
 
-// The list of what is to be removed is bounded while PostgreSQL removes nothing.
+// The list of what must be removed is bounded while PostgreSQL removes nothing.
 func TestSettlementIsBounded(t *testing.T) {
 	s := newSettlement(nil, time.Second)
 	rows := make([]row, 60_000)

@@ -53,7 +53,7 @@ func TestLookStopsAtWhateverMayStillBeUnpublished(t *testing.T) {
 	leased := addAs(t, pool, "leased", time.Minute)
 	free := addAs(t, pool, "free", expired)
 	if s := lookFrom(t, pool, 0); s.from != leased {
-		t.Errorf("from %d, want %d: whoever leased it may die", s.from, leased)
+		t.Errorf("from %d, want %d: the process that leased it may die", s.from, leased)
 	}
 	execute(t, pool, `delete from outbox where topic = 'leased'`)
 	if s := lookFrom(t, pool, leased); s.from != free {

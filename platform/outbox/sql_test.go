@@ -85,7 +85,7 @@ func claimAll(ctx context.Context, pool *pgxpool.Pool, limit int) ([]Message, er
 }
 
 // Transaction a is older, b commits first. As long as a is open, its row may
-// still come, and whoever takes b's then would recover them in the wrong order.
+// still come, and one that takes b's then would recover them in the wrong order.
 func TestClaimKeepsToTheOrderOfTransactions(t *testing.T) {
 	pool := pgtest.Open(t, pgtest.None)
 	a, b := begin(t, pool), begin(t, pool)

@@ -275,7 +275,7 @@ type proxy struct {
 
 	mu      sync.Mutex
 	open    []net.Conn
-	closed  bool // refuses whoever comes
+	closed  bool // refuses all that come
 	stopped bool // hands nothing on
 }
 

@@ -48,7 +48,7 @@ func (a API) Handle(h Handler) http.HandlerFunc {
 }
 
 // faultOf returns the fault of a request that failed, and logs it where it is ours.
-// What passes by itself, as a database that is away or restarting does, is to be
+// What passes by itself, as a database that is away or restarting does, should be
 // tried again; a caller that went away is no error.
 func (a API) faultOf(caller context.Context, r *http.Request, err error) *fault.Fault {
 	f := fault.Of(err)

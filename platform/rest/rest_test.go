@@ -178,7 +178,7 @@ func TestOnlyOurFaultsAreLogged(t *testing.T) {
 	}
 }
 
-// Trouble that passes is to be tried again; the caller learns no more of it.
+// Trouble that passes should be tried again; the caller learns no more of it.
 func TestTransientTroubleIsUnavailable(t *testing.T) {
 	state := func(code string) error { return &pgconn.PgError{Severity: "FATAL", Code: code, Message: "secret"} }
 	for name, err := range map[string]error{

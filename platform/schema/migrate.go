@@ -41,7 +41,7 @@ type Options struct {
 
 const (
 	// lockTimeout is longer than deadlock_timeout (1 s), after which autovacuum gives
-	// way to whoever waits, and shorter than the lock_timeout of the services (5 s),
+	// way to one that waits, and shorter than the lock_timeout of the services (5 s),
 	// whose statements wait behind a migration that waits.
 	lockTimeout = 3 * time.Second
 	patience    = 10 * time.Minute

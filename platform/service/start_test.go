@@ -14,7 +14,7 @@ import (
 	"quadrille.internal/platform/host"
 )
 
-// asService is set where this program is to be the service under test.
+// asService is set where this program runs the service under test.
 const asService = "QUADRILLE_TEST_AS_SERVICE"
 
 func TestMain(m *testing.M) {

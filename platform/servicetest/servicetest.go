@@ -133,7 +133,7 @@ func (i *Inbox) DeliverAny(messages ...inbox.Message) []inbox.Parked {
 	return parked
 }
 
-// Try hands messages over as one batch and returns those that are to be delivered
+// Try hands messages over as one batch and returns those that must be delivered
 // again.
 func (i *Inbox) Try(messages ...inbox.Message) (again []inbox.Message) {
 	i.t.Helper()

@@ -132,7 +132,7 @@ func (s *Sidecar) Publish(ctx context.Context, topic string, batch []outbox.Mess
 			Metadata: map[string]string{"partitionKey": m.Key},
 		}
 	}
-	// The payload is a complete CloudEvent: raw keeps daprd from wrapping it anew.
+	// The payload is a complete CloudEvent: raw keeps daprd from wrapping it again.
 	answer, err := s.client.BulkPublishEvent(s.authenticated(ctx), &runtimev1.BulkPublishRequest{
 		PubsubName: pubsub, Topic: topic, Entries: entries,
 		Metadata: map[string]string{"rawPayload": "true"},

@@ -53,9 +53,9 @@ func (c *Checkout) Created(paymentToken string) *checkout.OrderCreated {
 func (c *Checkout) Hear(e events.Event, at time.Time) {
 	switch e := e.(type) {
 	case *inventory.ReservationFailed:
-		c.foresee(e.Reason, at)
+		c.refuse(e.Reason, at)
 	case *payment.Failed:
-		c.foresee(e.Reason, at)
+		c.refuse(e.Reason, at)
 	case *order.Confirmed:
 		c.Status, c.Reason, c.SettledAt = Confirmed, nil, &at
 	case *order.Cancelled:
@@ -63,8 +63,8 @@ func (c *Checkout) Hear(e events.Event, at time.Time) {
 	}
 }
 
-// foresee settles a checkout whose order cannot but be cancelled.
-func (c *Checkout) foresee(r events.Reason, at time.Time) {
+// refuse settles a checkout whose order cannot but be cancelled.
+func (c *Checkout) refuse(r events.Reason, at time.Time) {
 	if c.Status == Placed {
 		c.Status, c.Reason, c.SettledAt = Cancelled, &r, &at
 	}

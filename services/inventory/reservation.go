@@ -55,7 +55,7 @@ func NewReservation(order uuid.UUID) *Reservation {
 }
 
 // Reserve holds the order's stock on the shelf for ttl, or refuses. It returns
-// what is to be announced, or nil: a repeated creation changes nothing, and an
+// what must be announced, or nil: a repeated creation changes nothing, and an
 // order whose cancellation came first gets no stock.
 func (r *Reservation) Reserve(e *checkout.OrderCreated, shelf Shelf, now time.Time, ttl time.Duration) []events.Event {
 	if r.Status != Unknown {

@@ -44,7 +44,7 @@ func tell(t *testing.T, in *servicetest.Inbox, id uuid.UUID, types ...string) {
 }
 
 // A customer's cancellation and the payment come at the same moment: the answer,
-// the order and the one announcement agree, whoever wins.
+// the order and the one announcement agree, no matter which wins.
 func TestCancelRacesConfirm(t *testing.T) {
 	const rounds = 100
 	f := newFixture(t)

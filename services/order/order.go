@@ -118,7 +118,7 @@ func (o *Order) AskCancel(at time.Time) error {
 	return nil
 }
 
-// Decide settles the order if the facts allow it, and returns what is to be
+// Decide settles the order if the facts allow it, and returns what must be
 // announced, or nil. It waits for the order's creation, so that the
 // announcement is whole. Any reason against weighs more than stock and payment:
 // a refund makes good what a wrong confirmation could not.

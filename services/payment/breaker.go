@@ -96,7 +96,7 @@ func (b *breaker) quiet() bool { return time.Now().UnixNano() < b.quietUntil.Loa
 
 var errQuiet = errors.New("the provider wants to be left alone")
 
-// guard makes a call unless the provider is to be left alone; again says that it
+// guard makes a call unless the provider must be left alone; again says that it
 // failed for this payment before.
 func (b *breaker) guard(again bool, send func() ([]byte, error)) ([]byte, error) {
 	if b.quiet() {

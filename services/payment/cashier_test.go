@@ -197,7 +197,7 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// Whoever took up an intention has its lease: nobody else does meanwhile.
+// The process that took up an intention has its lease: nobody else does meanwhile.
 func TestLeaseKeepsOthersAway(t *testing.T) {
 	f := newFixture(t, 0)
 	first, second := f.replica(t), f.replica(t)

@@ -19,7 +19,7 @@ type Status string
 // outside any transaction; the others change by events only.
 const (
 	Unknown   Status = "unknown"   // only the order's cancellation was heard of
-	Charging  Status = "charging"  // the customer is to be charged
+	Charging  Status = "charging"  // the customer must be charged
 	Completed Status = "completed" // is charged
 	Failed    Status = "failed"    // is not charged and will not be
 	Void      Status = "void"      // the order was cancelled; nothing was charged and nothing will be
@@ -28,7 +28,7 @@ const (
 	Refused   Status = "refused" // the provider refuses the intention; an operator may resume it
 )
 
-// lease is how long whoever took up an intention has to carry it out before it
+// lease is how long the process that took up an intention has to carry it out before it
 // is due again: longer than a call of the provider may take.
 const lease = 15 * time.Second
 
@@ -52,7 +52,7 @@ type Payment struct {
 	// Token is the means of payment, "" once nothing can be charged with it any more.
 	Token       string `json:"token"`
 	TraceParent string `json:"traceparent"`
-	// Cancelled says that the order is: what is charged is to be refunded.
+	// Cancelled says that the order is: what is charged must be refunded.
 	Cancelled bool           `json:"cancelled"`
 	ChargeID  string         `json:"charge_id"`
 	RefundID  string         `json:"refund_id"`
@@ -130,7 +130,7 @@ func (p *Payment) Cancel(now time.Time) {
 	}
 }
 
-// uncharged reports whether the customer is to be charged and no outcome is known.
+// uncharged reports whether the customer must be charged and no outcome is known.
 func (p *Payment) uncharged() bool {
 	return p.Status == Charging || p.Status == Refused && p.ChargeID == ""
 }

@@ -12,7 +12,7 @@ const (
 	relayAgain   = 5 * time.Second  // before it is told once more, or again after Dapr did not take it
 	lostAfter    = 30 * time.Second // before a workflow in which nothing moves counts as lost
 	lostAgain    = 10 * time.Second // before a lost one is told once more
-	wedgedAfter  = time.Minute      // before one that telling does not move is ended, to be begun anew
+	wedgedAfter  = time.Minute      // before one that telling does not move is ended and started again
 	wedgedTold   = 3                // how often it was told until then, each time with success
 	longestPause = 10 * time.Minute
 )

@@ -354,7 +354,7 @@ func TestALostWorkflowIsStartedAgain(t *testing.T) {
 		b2b.TypeOrderAllocated, b2b.TypeOrderCompleted)
 }
 
-// A workflow that hears nothing any more is ended and begun anew, and ends as the
+// A workflow that hears nothing any more is ended and started again, and ends as the
 // first would have.
 func TestAWedgedWorkflowIsBegunAnew(t *testing.T) {
 	w := newWorld(t)

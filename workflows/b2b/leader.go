@@ -103,7 +103,7 @@ func (r *relay) sweep(ctx context.Context, now time.Time) error {
 	}
 }
 
-// assign has done what is to be done with orders.
+// assign has the work done that orders need.
 func (r *relay) assign(ctx context.Context, found []dueOrder, now time.Time) error {
 	var quiet []dueOrder
 	for _, d := range found {

@@ -32,10 +32,10 @@ const (
 )
 
 // relay tells Dapr what PostgreSQL knows: which orders want a workflow, which
-// gates were decided and which compensations are to be resumed. What is told may
+// gates were decided and which compensations must be resumed. What is told may
 // be lost, and a workflow too, so it is told again until the order shows that it
 // was heard. Hearing it twice does no harm: a workflow that runs is not started,
-// one begun anew finds every step's verdict, and an event only says "look".
+// one started again finds every step's verdict, and an event only says "look".
 //
 // Each replica tells at once what its own requests changed. To tell it again is the
 // leader's alone; see leader.go.
@@ -202,7 +202,7 @@ func (r *relay) endWedged(ctx context.Context, d dueOrder) {
 		return
 	}
 	r.count.ended.Add(1)
-	r.log.WarnContext(ctx, "workflow ended and begun anew: telling it did not move its order",
+	r.log.WarnContext(ctx, "workflow ended and started again: telling it did not move its order",
 		"order_id", d.id, "status", d.status, "told_count", d.told, "ends_count", d.ends+1)
 	r.note(ctx, d, ended)
 }
@@ -227,5 +227,5 @@ func (r *relay) expose(m *telemetry.Metrics) {
 	m.Gauge("relay_leads", "1 where this replica looks for what workflows did not hear.", r.count.leads.Load)
 	m.Counter("relay_told_total", "Starts and events that Dapr took.", r.count.told.Load)
 	m.Counter("relay_failed_total", "Starts and events that Dapr did not take at an attempt.", r.count.failed.Load)
-	m.Counter("relay_ended_total", "Workflows ended and begun anew, since telling them did not move their orders.", r.count.ended.Load)
+	m.Counter("relay_ended_total", "Workflows ended and started again, since telling them did not move their orders.", r.count.ended.Load)
 }

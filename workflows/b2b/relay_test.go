@@ -348,7 +348,7 @@ func TestStartsDoNotWaitForEnds(t *testing.T) {
 	}
 }
 
-// A wedged workflow is ended and begun anew at once, and what came of it is noted.
+// A wedged workflow is ended and started again at once, and what came of it is noted.
 func TestEndOfAWedgedWorkflow(t *testing.T) {
 	o := newOffice(t)
 	o.company("acme", 1_000_000, board())
@@ -368,7 +368,7 @@ func TestEndOfAWedgedWorkflow(t *testing.T) {
 	}
 }
 
-// Whatever moves an order says when it is to be looked at next.
+// What moves an order says when to look at it next.
 func TestNextCheck(t *testing.T) {
 	o := newOffice(t)
 	o.company("acme", 1_000_000, board())

@@ -119,12 +119,12 @@ func (l *load) take(ctx context.Context) (i int, more bool) {
 	}
 	i = int(l.next.Add(1) - 1)
 	if i == len(l.placed)-1 {
-		l.gate.close() // whoever still waits has nothing to wait for
+		l.gate.close() // what still waits has nothing to wait for
 	}
 	return i, i < len(l.placed)
 }
 
-// await returns when order i is to be placed, and notes that time. In an open
+// await returns when order i must be placed, and notes that time. In an open
 // loop it is the schedule's, however late this connection got around to it: that
 // is what keeps a stall from hiding itself.
 func (l *load) await(ctx context.Context, i int) error {

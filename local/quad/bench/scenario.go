@@ -178,7 +178,7 @@ func (s *Scenario) eventBytes() int {
 	return envelope + line*(s.lines[0]+s.lines[1])/2
 }
 
-// intended returns when order i is to be placed, in an open loop.
+// intended returns when order i must be placed, in an open loop.
 func (s *Scenario) intended(i int) time.Duration {
 	return time.Duration(float64(i) / s.Rate * float64(time.Second))
 }

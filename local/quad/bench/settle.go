@@ -101,7 +101,7 @@ func (b *books) underWay(ctx context.Context) (int, error) {
 	}
 	for _, service := range services {
 		if err := b.conns[service].QueryRow(ctx, "select count(*) from outbox").Scan(&n); err != nil {
-			return 0, fmt.Errorf("ask %s what is to be published: %w", service, err)
+			return 0, fmt.Errorf("ask %s what it must publish: %w", service, err)
 		}
 		total += n
 	}

@@ -102,7 +102,7 @@ func (s *Stack) postgresReady(ctx context.Context) error {
 }
 
 // prepareCluster makes the data folder the first time and writes the settings
-// anew every time.
+// again every time.
 func (s *Stack) prepareCluster(ctx context.Context, bin string, owner *syscall.Credential) (data string, err error) {
 	home, err := s.postgresHome(owner)
 	if err != nil {

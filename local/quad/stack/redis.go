@@ -23,7 +23,7 @@ func parseRedis(value string) (addr, password string, err error) {
 		return "", "", fmt.Errorf("QUADRILLE_REDIS: %w", err)
 	}
 	if u.Scheme != "redis" || u.Host == "" || strings.Trim(u.Path, "/0") != "" {
-		return "", "", fmt.Errorf("QUADRILLE_REDIS is to be host:port or redis://:password@host:port, not %q", u.Redacted())
+		return "", "", fmt.Errorf("QUADRILLE_REDIS must be host:port or redis://:password@host:port, not %q", u.Redacted())
 	}
 	addr = u.Host
 	if u.Port() == "" {
@@ -80,7 +80,7 @@ daemonize no
 appendonly yes
 appendfsync always
 save ""
-# Entries stay for a week, so writing the file anew hardly makes it shorter.
+# Entries stay for a week, so rewriting the file hardly makes it shorter.
 auto-aof-rewrite-min-size 1gb
 # A full broker refuses new events, which the outbox keeps, and loses no old one.
 maxmemory-policy noeviction

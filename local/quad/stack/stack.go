@@ -257,7 +257,7 @@ func (s *Stack) locateServers() error {
 	if value := os.Getenv("QUADRILLE_POSTGRES"); value != "" {
 		u, err := url.Parse(value)
 		if err != nil || u.Host == "" || u.User == nil {
-			return errors.New("QUADRILLE_POSTGRES is to be a superuser's URL, postgres://user:password@host:port/postgres")
+			return errors.New("QUADRILLE_POSTGRES must be a superuser's URL, postgres://user:password@host:port/postgres")
 		}
 		s.postgres.external, s.postgres.superuser = true, u
 		s.postgres.host, s.postgres.query = u.Host, u.RawQuery

@@ -117,7 +117,7 @@ func (s *Stack) alreadyRunning(name, detail string) bool {
 		return false
 	}
 	if p.outdated() {
-		detail += ", built anew since it started: quad down, then quad up"
+		detail += ", built again since it started: quad down, then quad up"
 	}
 	s.report(name, Running, detail)
 	return true

@@ -60,7 +60,7 @@ func (src *Sources) orders(ctx context.Context) (*audit, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a, a.doubt(ctx)
+	return a, a.readAgain(ctx)
 }
 
 // judge notes the rules that an order breaks, and forgets those it keeps.
@@ -80,9 +80,9 @@ func (a *audit) judge(f *file) {
 	}
 }
 
-// doubt reads those at fault again, and again, until their faults are gone or
+// readAgain reads those at fault again, and again, until their faults are gone or
 // patience is over.
-func (a *audit) doubt(ctx context.Context) error {
+func (a *audit) readAgain(ctx context.Context) error {
 	deadline := time.Now().Add(a.src.Patience)
 	for time.Now().Before(deadline) {
 		suspects := a.suspects()

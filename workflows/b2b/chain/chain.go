@@ -1,5 +1,5 @@
 // Package chain is the record of approvers' decisions: append-only, and each
-// decision on an order sealed by the hash of the one before, so that whoever reads
+// decision on an order sealed by the hash of the one before, so that those who read
 // them can tell whether any was changed. docs/decisions/0013 says what that proves,
 // and against whom.
 package chain
