@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/platform/outbox"
-	"quadrille.internal/platform/pgtx"
+	"quadrille.internal/platform/sweep"
 )
 
 const (
@@ -25,24 +25,16 @@ type expirer struct {
 
 // run looks for them until ctx ends.
 func (x *expirer) run(ctx context.Context) error {
-	for pgtx.Sleep(ctx, expireEvery) == nil {
-		for {
+	due := sweep.New(sweep.Config{Name: "expiry", Every: expireEvery, Timeout: expireTimeout, Log: x.log},
+		func(ctx context.Context) (bool, error) {
 			n, err := x.expireOnce(ctx)
-			if err != nil {
-				x.log.WarnContext(ctx, "expiry failed, will try again", "err", err)
-			}
-			if err != nil || n < expireBatch || ctx.Err() != nil {
-				break
-			}
-		}
-	}
-	return nil
+			return n == expireBatch, err
+		})
+	return due.Run(ctx)
 }
 
 // expireOnce expires up to expireBatch reservations. Replicas take different ones.
 func (x *expirer) expireOnce(ctx context.Context) (n int, err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), expireTimeout)
-	defer cancel()
 	err = x.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
 		due, err := reservations.Select(ctx, tx, `
 			where status = 'held' and expired_at is null and expires_at <= $1

@@ -13,8 +13,8 @@ import (
 	"quadrille.internal/events"
 	"quadrille.internal/platform/group"
 	"quadrille.internal/platform/outbox"
-	"quadrille.internal/platform/pgtx"
 	"quadrille.internal/platform/service"
+	"quadrille.internal/platform/sweep"
 	"quadrille.internal/platform/telemetry"
 )
 
@@ -40,6 +40,7 @@ type cashier struct {
 	fresh    chan *Payment // not tried yet
 	retries  chan *Payment
 	outcomes *group.Group[*outcome]
+	due      *sweep.Sweep
 	books    *books
 }
 
@@ -49,6 +50,9 @@ func newCashier(kit *service.Kit, p *provider) *cashier {
 		fresh: make(chan *Payment, maxWaiting), retries: make(chan *Payment, maxWaiting),
 	}
 	c.outcomes = group.New(group.Config{Workers: 1}, c.record)
+	c.due = sweep.New(sweep.Config{Name: "due payments", Every: sweepEvery, Timeout: sweepTimeout, Log: kit.Log},
+		func(ctx context.Context) (bool, error) { return false, c.sweep(ctx) }) // it takes all that there is room for
+	c.books.resumed = c.due.Wake
 	return c
 }
 
@@ -95,11 +99,7 @@ func (c *cashier) run(ctx context.Context) error {
 		}
 		all.Go(func() error { c.serve(ctx, retries); return nil })
 	}
-	for pgtx.Sleep(ctx, sweepEvery) == nil {
-		if err := c.sweep(ctx); err != nil && ctx.Err() == nil {
-			c.log.WarnContext(ctx, "sweep failed, will try again", "err", err)
-		}
-	}
+	all.Go(func() error { return c.due.Run(ctx) })
 	return all.Wait()
 }
 

@@ -14,8 +14,8 @@ import (
 
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/outbox"
-	"quadrille.internal/platform/pgtx"
 	"quadrille.internal/platform/rest"
+	"quadrille.internal/platform/sweep"
 )
 
 const (
@@ -30,6 +30,8 @@ type books struct {
 	outbox *outbox.Outbox
 	api    rest.API
 	log    *slog.Logger
+	// resumed has the sweep look for what was resumed.
+	resumed func()
 
 	charging, refunding, refused atomic.Int64 // as last counted
 }
@@ -141,6 +143,7 @@ func (b *books) resume(w http.ResponseWriter, r *http.Request) error {
 				"The payment is %s: only a refused one whose means of payment is still known can be resumed.", p.Status)
 		}
 		resumed = viewOf(p)
+		tx.AfterCommit(b.resumed)
 		return payments.Save(tx, found)
 	})
 	if err != nil {
@@ -161,19 +164,11 @@ func paymentID(r *http.Request) (uuid.UUID, error) {
 
 // run counts what operators look at, and forgets old tokens, until ctx ends.
 func (b *books) run(ctx context.Context) error {
-	for {
-		if err := b.count(ctx); err != nil && ctx.Err() == nil {
-			b.log.WarnContext(ctx, "payments not counted, will try again", "err", err)
-		}
-		if pgtx.Sleep(ctx, countEvery) != nil {
-			return nil
-		}
-	}
+	return sweep.New(sweep.Config{Name: "counting of payments", Every: countEvery, Timeout: sweepTimeout, Log: b.log},
+		func(ctx context.Context) (bool, error) { return false, b.count(ctx) }).Run(ctx)
 }
 
 func (b *books) count(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
-	defer cancel()
 	if _, err := b.pool.Exec(ctx, `
 		update payments set token = '', version = version + 1
 		where id in (select id from payments where status = 'refused' and token <> '' and refused_at < $1

@@ -28,8 +28,6 @@ func (c *cashier) sweep(ctx context.Context) error {
 	if !c.provider.well() {
 		fresh = dueNewest
 	}
-	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
-	defer cancel()
 	return c.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
 		taken := make(map[uuid.UUID]*Payment)
 		var order []*Payment

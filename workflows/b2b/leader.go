@@ -73,34 +73,23 @@ func (r *relay) resign(ctx context.Context) {
 	}
 }
 
-// sweep takes up what was not heard of, if this replica leads.
-func (r *relay) sweep(ctx context.Context, now time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, relayTimeout)
-	defer cancel()
+// takeDue takes up a batch of what was not heard of, if this replica leads, and reports
+// whether there may be more.
+func (r *relay) takeDue(ctx context.Context, now time.Time) (more bool, err error) {
 	if err := r.yield(ctx, now); err != nil {
-		return err
+		return false, err
 	}
-	for {
-		// Before each claim: a long sweep must not outlive its lease.
-		leader, err := r.lead(ctx)
-		if err != nil || !leader {
-			return err
-		}
-		room := cap(r.due) - len(r.due)
-		if room == 0 {
-			return nil
-		}
-		found, err := r.claim(ctx, now, room)
-		if err != nil {
-			return err
-		}
-		if err := r.assign(ctx, found, now); err != nil {
-			return err
-		}
-		if len(found) < room {
-			return nil
-		}
+	// Before each claim: a long sweep must not outlive its lease.
+	leader, err := r.lead(ctx)
+	room := cap(r.due) - len(r.due)
+	if err != nil || !leader || room == 0 {
+		return false, err
 	}
+	found, err := r.claim(ctx, now, room)
+	if err != nil {
+		return false, err
+	}
+	return len(found) == room, r.assign(ctx, found, now)
 }
 
 // assign has the work done that orders need.

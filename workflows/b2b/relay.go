@@ -16,7 +16,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"quadrille.internal/platform/pgtx"
+	"quadrille.internal/platform/sweep"
 	"quadrille.internal/platform/telemetry"
 )
 
@@ -29,6 +29,7 @@ const (
 	relayEvery   = 500 * time.Millisecond
 	endEvery     = time.Second // between two ends of workflows, of all replicas together
 	relayTimeout = 10 * time.Second
+	sweepTimeout = 5 * time.Second
 )
 
 // relay tells Dapr what PostgreSQL knows: which orders want a workflow, which
@@ -97,11 +98,9 @@ func (r *relay) run(ctx context.Context) error {
 	for range enders {
 		all.Go(func() error { r.serveEnds(ctx, turn.C); return nil })
 	}
-	for pgtx.Sleep(ctx, relayEvery) == nil {
-		if err := r.sweep(ctx, time.Now()); err != nil && ctx.Err() == nil {
-			r.log.WarnContext(ctx, "relay sweep failed, will try again", "err", err)
-		}
-	}
+	due := sweep.New(sweep.Config{Name: "relay", Every: relayEvery, Timeout: sweepTimeout, Log: r.log},
+		func(ctx context.Context) (bool, error) { return r.takeDue(ctx, time.Now()) })
+	all.Go(func() error { return due.Run(ctx) })
 	err := all.Wait()
 	r.resign(ctx)
 	return err

@@ -198,6 +198,15 @@ func TestThreeRelaysTellOnceAndEndNothingThatWaitsItsTurn(t *testing.T) {
 	}
 }
 
+// sweep takes up all that is due.
+func (r *relay) sweep(ctx context.Context, now time.Time) error {
+	for {
+		if more, err := r.takeDue(ctx, now); err != nil || !more {
+			return err
+		}
+	}
+}
+
 // Who led and does not any more writes nothing, and the next goes on where it was.
 func TestLeadershipPassesOn(t *testing.T) {
 	o := newOffice(t)
