@@ -10,13 +10,16 @@ QUAD_FLAGS ?=
 #   QUADRILLE_SOAK=1 go -C local/e2e test -race -timeout=2h -v -run RandomKills .
 SOAK ?= RandomKills|ERPThatIsDown|Rule1|Rule3|Rule5|Replicas
 
-.PHONY: help build up down demo test soak bench lint clean quad
+.PHONY: help build generate up down demo test soak bench lint clean quad
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: quad ## build the services, quad and, when its version changed, Dapr
 	@$(quad) build $(QUAD_FLAGS)
+
+generate: quad ## write what follows from the services' declarations: scopes, ports, tables
+	@$(quad) generate $(QUAD_FLAGS)
 
 up: quad ## build and start everything that is not running
 	@$(quad) up $(QUAD_FLAGS)

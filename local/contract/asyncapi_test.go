@@ -8,9 +8,6 @@ import (
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
-
-	"quadrille.internal/events"
-	_ "quadrille.internal/events/all"
 )
 
 // asyncAPI opens the document. Its schemas are an extension of draft 7.
@@ -21,15 +18,6 @@ func asyncAPI(t *testing.T) node {
 		t.Fatal(err)
 	}
 	return root
-}
-
-// eventTypes are those that are registered.
-func eventTypes() map[string]bool {
-	types := set()
-	for _, def := range events.Definitions() {
-		types[def.Type] = true
-	}
-	return types
 }
 
 func set(values ...string) map[string]bool {
@@ -55,25 +43,6 @@ func texts(list node) map[string]bool {
 		found[list.child(key).text()] = true
 	}
 	return found
-}
-
-func TestAsyncAPIHasTheTopics(t *testing.T) {
-	root, types := asyncAPI(t), eventTypes()
-	if len(types) < 10 {
-		t.Fatalf("only %d event types are registered", len(types))
-	}
-	channels, operations := root.child("channels"), root.child("operations")
-	same(t, "channels", types, set(channels.keys()...))
-	sent := make(map[string]bool)
-	for _, key := range operations.keys() {
-		sent[operations.child(key).child("channel").child("address").text()] = true
-	}
-	same(t, "addresses of operations", types, sent)
-	for _, topic := range channels.keys() {
-		if address := channels.child(topic).child("address").text(); address != topic {
-			t.Errorf("channel %s has the address %q", topic, address)
-		}
-	}
 }
 
 func TestReasonsAreDocumented(t *testing.T) {

@@ -87,7 +87,7 @@ servers that already run; NO_COLOR turns colours off.`,
 	root.PersistentFlags().BoolVar(&g.json, "json", false, "print JSON for programs")
 	root.PersistentFlags().StringVar(&g.dir, "dir", "", "folder for data, logs and secrets (default <repository>/.local)")
 	root.AddCommand(
-		newUp(&g), newDown(&g), newDoctor(&g), newBuild(&g), newTest(&g), newVersion(&g),
+		newUp(&g), newDown(&g), newDoctor(&g), newBuild(&g), newGenerate(&g), newTest(&g), newVersion(&g),
 		newOrder(&g), newStock(&g), newB2B(&g), newPayment(&g), newParked(&g), newImport(&g), newVerify(&g), newDemo(&g), newBench(&g),
 	)
 	return root

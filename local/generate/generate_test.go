@@ -1,0 +1,214 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"quadrille.internal/events/payment"
+	"quadrille.internal/platform/config"
+	"quadrille.internal/platform/service"
+	"quadrille.internal/services"
+)
+
+const repository = "../.."
+
+// What CI runs: what is in the repository is what the services declare.
+func TestNothingIsStale(t *testing.T) {
+	if err := run(repository, true); err != nil {
+		t.Error(err)
+	}
+}
+
+// A declaration that changes makes files stale; check names each, and generate mends
+// them all.
+func TestAChangeIsFoundAndWritten(t *testing.T) {
+	root := t.TempDir()
+	made, err := generate(repository, services.All())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range made {
+		path := filepath.Join(root, f.path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		// What is written by hand stays: a comment outside of the blocks.
+		if err := os.WriteFile(path, []byte("# by hand\n"+f.have), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	specs := services.All()
+	specs[0].Hears = append(slices.Clone(specs[0].Hears), payment.TypeRefunded)
+	changed, err := generate(root, specs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := check(changed)
+	for _, file := range []string{"components/local/pubsub.yaml", "components/kafka/pubsub.yaml", "docs/asyncapi.yaml", "docs/events.md"} {
+		if said == nil || !strings.Contains(said.Error(), file+" is not what the services declare: run quad generate") {
+			t.Errorf("check says nothing of %s: %v", file, said)
+		}
+	}
+	var wrote []string
+	if err := write(root, changed, func(path string) { wrote = append(wrote, path) }); err != nil || len(wrote) != 4 {
+		t.Errorf("wrote %v, %v", wrote, err)
+	}
+	again, err := generate(root, specs)
+	if err != nil || check(again) != nil {
+		t.Errorf("still stale: %v, %v", check(again), err)
+	}
+	for _, f := range again {
+		if !strings.HasPrefix(f.have, "# by hand\n") {
+			t.Errorf("%s lost what was written by hand", f.path)
+		}
+	}
+}
+
+func TestDeclarationsMustFit(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func([]service.Spec)
+		want   string
+	}{
+		"as they are":      {func([]service.Spec) {}, ""},
+		"nobody emits":     {func(s []service.Spec) { s[2].Emits = nil }, "service checkout: it hears payment.failed, which no service emits"},
+		"registered alone": {func(s []service.Spec) { s[4].Emits = s[4].Emits[1:] }, "b2b.order.submitted is registered by events/b2b, and no service has it in Emits"},
+		"nobody serves":    {func(s []service.Spec) { s[0].Calls = []string{"/a.B/C"} }, "service checkout: it calls /a.B/C, which no service serves"},
+		"one port for two": {func(s []service.Spec) { s[1].Port = s[0].Port }, "service inventory: port 18100 is that of checkout"},
+		"one name for two": {func(s []service.Spec) { s[1] = s[0] }, "two services are called checkout"},
+		"a setting without a word": {func(s []service.Spec) {
+			s[0].Build = func(kit *service.Kit) service.App { kit.Config.Int("QUADRILLE_X", 1, 0, 2); return service.App{} }
+		}, "service checkout reads QUADRILLE_X and does not say what it means"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			specs := services.All()
+			c.change(specs)
+			_, err := newCatalog(specs)
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+// A service that neither emits nor hears is named all the same: Dapr lets an app that
+// the scopes leave out do what it likes with topics that are not protected.
+func TestScopesNameEveryService(t *testing.T) {
+	c := &catalog{specs: []service.Spec{
+		{Name: "quiet"},
+		{Name: "busy", Emits: []string{"busy.done"}, Hears: []string{"other.done", "more.done"}},
+	}}
+	const want = `- name: allowedTopics
+  value: &topics >-
+    busy.done,busy.deadletter
+# An app that has no scopes below may neither publish nor hear a protected topic;
+# without this it would be free to do both.
+- name: protectedTopics
+  value: *topics
+- name: publishingScopes
+  value: >-
+    quiet=;
+    busy=busy.done,busy.deadletter
+- name: subscriptionScopes
+  value: >-
+    quiet=;
+    busy=other.done,more.done,busy.deadletter
+`
+	if got := c.topics(); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+	if got := c.policies(); got != "policies: []\n" {
+		t.Errorf("nobody calls anybody, and the policies are %q", got)
+	}
+}
+
+func TestFill(t *testing.T) {
+	const file = "a: 1\n  # quad generate: b (do not edit)\n  old\n  # quad generate: end\nc: 2\n"
+	for name, c := range map[string]struct{ file, block, want, err string }{
+		"replaced, indented": {file, "b", "a: 1\n  # quad generate: b (do not edit)\n  new\n\n    more\n  # quad generate: end\nc: 2\n", ""},
+		"no such block":      {file, "x", "", `it lacks a line with the comment "quad generate: x"`},
+		"no end":             {"# quad generate: b\nold\n", "b", "", `after "quad generate: b"`},
+		"prose about it":     {"run quad generate: b now\n# quad generate: end\n", "b", "", "it lacks a line"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := fill(c.file, c.block, "new\n\n  more\n")
+			if got != c.want || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+}
+
+// What a topic means can only be written by hand: its absence is named, while all else
+// is made.
+func TestMissingProseIsNamed(t *testing.T) {
+	d, err := readDocument("channels: {}\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = d.missing([]string{"loyalty.points.earned"})
+	for _, want := range []string{
+		"the channel loyalty.points.earned has no summary", "components.schemas lacks LoyaltyPointsEarned",
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+var reads = regexp.MustCompile(`\.(?:String|Addr|Duration|Pause|Int|Choice|Secret|OptionalSecret|SecretFile)\("([A-Z]+_[A-Z_]+)"(?:, "?([a-z0-9]+)"?,)?`)
+
+// The documents have the settings that every service has at length, by hand: each that
+// the kit reads, with its default where that is a number or a word.
+func TestCommonSettingsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(repository, "docs/operating.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources, err := filepath.Glob(filepath.Join(repository, "platform/*/*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, source := range sources {
+		code, err := os.ReadFile(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(source, "_test.go") {
+			continue
+		}
+		for _, read := range reads.FindAllStringSubmatch(string(code), -1) {
+			found++
+			if row := rowOf(string(text), read[1]); row == nil {
+				t.Errorf("docs/operating.md has no row for %s", read[1])
+			} else if !strings.Contains(row[2], read[2]) {
+				t.Errorf("docs/operating.md: the default of %s is %s, want %s", read[1], row[2], read[2])
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("found only %d settings", found)
+	}
+}
+
+// rowOf returns the cells of the row of a table of three columns that has the name.
+func rowOf(text, name string) []string {
+	for line := range strings.Lines(text) {
+		if cells := strings.Split(line, "|"); len(cells) == 5 && strings.Contains(cells[1], "`"+name+"`") {
+			return cells
+		}
+	}
+	return nil
+}
+
+func TestDefaultsAreWrittenAsPeopleDo(t *testing.T) {
+	for text, want := range map[string]string{"15m0s": "15m", "1h0m0s": "1h", "2ms": "2ms", "10s": "10s", "0s": "0s", "60": "60", "": "none"} {
+		if got := defaultOf(config.Setting{Default: text}); got != want {
+			t.Errorf("%s is written %s, want %s", text, got, want)
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"quadrille.internal/events"
+	"quadrille.internal/platform/config"
+)
+
+// ports is the table of where services listen on one machine.
+func (c *catalog) ports() string {
+	var b strings.Builder
+	b.WriteString("| service | public | gRPC | admin | health | its sidecar |\n|---|---|---|---|---|---|\n")
+	for _, s := range c.specs {
+		p := s.Ports()
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d to %d |\n", s.Name, p.Public, p.GRPC, p.Admin, p.Health, p.SidecarHTTP, p.SidecarMetrics)
+	}
+	return b.String()
+}
+
+// settings is the table of what single services read.
+func (c *catalog) settings() string {
+	var b strings.Builder
+	b.WriteString("| service | name | default | meaning |\n|---|---|---|---|\n")
+	for _, s := range c.specs {
+		for _, set := range c.described[s.Name].Settings {
+			fmt.Fprintf(&b, "| %s | `%s` | %s | %s |\n", s.Name, set.Name, defaultOf(set), set.About)
+		}
+	}
+	return b.String()
+}
+
+// defaultOf is how the documents write a default.
+func defaultOf(s config.Setting) string {
+	switch {
+	case s.Required:
+		return "required"
+	case s.Default == "":
+		return "none"
+	}
+	// A duration as people write it: 15m, not 15m0s.
+	short := s.Default
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(short, zero) {
+			short = short[:len(short)-2]
+		}
+	}
+	return short
+}
+
+// eventTable is who emits and who hears each event.
+func (c *catalog) eventTable(d *document) string {
+	var b strings.Builder
+	b.WriteString("| event | is about | emitted by | heard by | says |\n|---|---|---|---|---|\n")
+	for _, topic := range c.types() {
+		def, _ := events.Lookup(topic)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", topic, def.Kind, strings.Join(c.emitters(topic), ", "),
+			strings.Join(c.hearers(topic), ", "), d.Channels[topic].Summary)
+	}
+	return b.String()
+}

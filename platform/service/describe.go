@@ -1,0 +1,74 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"google.golang.org/grpc"
+
+	"quadrille.internal/platform/config"
+	"quadrille.internal/platform/outbox"
+	"quadrille.internal/platform/rest"
+	"quadrille.internal/platform/telemetry"
+)
+
+// Description is what a service's Build tells about it, beside its Spec.
+type Description struct {
+	// Settings are those of this service, not those that every service has.
+	Settings []config.Setting
+	// Serves are the gRPC methods that others may call, by full name.
+	Serves []string
+}
+
+// Describe builds a service with an empty environment and without a database, and does
+// not run it. A setting without a line of description is an error.
+func Describe(spec Spec) (Description, error) {
+	if err := spec.Check(); err != nil {
+		return Description{}, err
+	}
+	reader := config.NewReader(func(string) (string, bool) { return "", false })
+	log := slog.New(slog.DiscardHandler)
+	app := spec.Build(&Kit{
+		Config: reader, Log: log, Metrics: telemetry.NewMetrics(spec.Name), API: rest.API{Log: log},
+		Calls:     func(string) grpc.ClientConnInterface { return nowhere{} },
+		Workflows: func() grpc.ClientConnInterface { return nowhere{} },
+		Outbox:    outbox.New(outbox.Config{Source: spec.Name, Emits: spec.Emits, Log: log}),
+	})
+	found := Description{Settings: reader.Settings()}
+	for _, s := range found.Settings {
+		if s.About == "" {
+			return found, fmt.Errorf("service %s reads %s and does not say what it means: read it by kit.Config.About(\"...\")", spec.Name, s.Name)
+		}
+	}
+	if app.Services != nil {
+		app.Services((*methods)(&found.Serves))
+	}
+	slices.Sort(found.Serves)
+	return found, nil
+}
+
+// nowhere is a connection that Build may keep and must not use.
+type nowhere struct{}
+
+func (nowhere) Invoke(context.Context, string, any, any, ...grpc.CallOption) error {
+	return errors.New("the service is described, it does not run")
+}
+
+func (n nowhere) NewStream(ctx context.Context, _ *grpc.StreamDesc, method string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
+	return nil, n.Invoke(ctx, method, nil, nil)
+}
+
+// methods takes note of the methods of gRPC services.
+type methods []string
+
+func (m *methods) RegisterService(desc *grpc.ServiceDesc, _ any) {
+	for _, method := range desc.Methods {
+		*m = append(*m, "/"+desc.ServiceName+"/"+method.MethodName)
+	}
+	for _, stream := range desc.Streams {
+		*m = append(*m, "/"+desc.ServiceName+"/"+stream.StreamName)
+	}
+}
