@@ -58,8 +58,8 @@ type Request struct {
 
 // runOrder is the saga of a company's order. It is replayed from its history: no
 // clock, no randomness, no I/O but through activities. Every activity is
-// idempotent and its outcome recorded in PostgreSQL, so that even a saga begun
-// anew ends as the first would have.
+// idempotent and its outcome recorded in PostgreSQL, so that even a saga that is
+// started again ends as the first would have.
 func runOrder(ctx *workflow.WorkflowContext) (any, error) {
 	var in Input
 	if err := ctx.GetInput(&in); err != nil {
