@@ -21,7 +21,7 @@ type line struct {
 	topic   string
 	waiting []Message
 	ready   bool // in queue.ready
-	busy    bool // with a publisher
+	busy    int  // batches with publishers
 
 	failures int // calls in a row in which nothing was taken
 	since    time.Time
@@ -57,6 +57,7 @@ type outcome struct {
 	taken  []Message
 	alone  []Message // refused, though the broker took others of the topic
 	failed []Message // nothing is known of them but that they were not taken
+	later  []Message // not taken now, whatever they are
 	err    error     // the last one
 }
 
@@ -77,8 +78,8 @@ func (l *line) judge(out outcome, now time.Time) (v verdict) {
 	}
 	v.refused = rowsOf(out.alone)
 	switch {
-	case len(out.taken) > 0:
-		if l.failures == 1 {
+	case len(out.taken)+len(out.later) > 0:
+		if l.failures == 1 && len(out.taken) > 0 {
 			v.refused = append(v.refused, l.suspects...)
 		}
 		v.back, v.failures, v.since = !l.reported.IsZero() && l.failures > 0, l.failures, l.since

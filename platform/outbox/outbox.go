@@ -48,8 +48,8 @@ func (m Message) alone() bool { return m.refused > 1 }
 type Publisher interface {
 	// Publish publishes messages of one topic and reports, by id, those that the
 	// broker did not take, or nil with an error where none was taken. What it does
-	// not report may be forgotten. An error wraps ErrTopicRefused or ErrAway if it is
-	// known to be that; if it is not, the outbox finds out by itself.
+	// not report may be forgotten. An error wraps ErrTopicRefused, ErrAway or ErrNotNow if
+	// it is known to be that; if it is not, the outbox finds out by itself.
 	Publish(ctx context.Context, topic string, batch []Message) (failed []uuid.UUID, err error)
 }
 
@@ -73,6 +73,9 @@ type Config struct {
 	// MaxQueuedBytes bounds their payloads likewise, but for one message more, so
 	// that one of any size goes out. Default 32 MiB.
 	MaxQueuedBytes int
+	// Parallel is how many calls for one topic are under way at a time. Default 1, so that
+	// batches grow with the load and a topic keeps its order while nothing fails.
+	Parallel int
 	// Drain bounds the publishing of what is committed, at the end. Default 4 s.
 	Drain time.Duration
 }
@@ -89,6 +92,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxQueuedBytes == 0 {
 		c.MaxQueuedBytes = 32 << 20
+	}
+	if c.Parallel == 0 {
+		c.Parallel = 1
 	}
 	if c.Drain == 0 {
 		c.Drain = 4 * time.Second
@@ -109,7 +115,7 @@ type Outbox struct {
 func New(cfg Config) *Outbox {
 	cfg = cfg.withDefaults()
 	return &Outbox{
-		cfg: cfg, queue: newQueue(cfg.MaxQueued, cfg.MaxQueuedBytes), settlement: newSettlement(cfg.Pool, cfg.Lease),
+		cfg: cfg, queue: newQueue(cfg.MaxQueued, cfg.MaxQueuedBytes, cfg.Parallel), settlement: newSettlement(cfg.Pool, cfg.Lease),
 	}
 }
 
@@ -192,7 +198,7 @@ func (o *Outbox) Run(ctx context.Context) error {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	var publishing errgroup.Group
-	for range publishers {
+	for range publishers * o.cfg.Parallel {
 		publishing.Go(func() error { o.publish(work); return nil })
 	}
 	var settling, looking errgroup.Group

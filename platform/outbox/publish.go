@@ -14,10 +14,14 @@ var (
 	ErrTopicRefused = errors.New("topic refused")
 	// ErrAway says that the broker, or the way to it, does not answer.
 	ErrAway = errors.New("broker away")
+	// ErrNotNow says that what was not taken may be tried again in some seconds, and
+	// that neither the messages nor the topic are to blame: somebody who must have them
+	// is away, or busy. They stay in the table, and their lease says when.
+	ErrNotNow = errors.New("not now")
 )
 
 const (
-	publishers     = 4       // batches under way at once, each of another topic
+	publishers     = 4       // topics with batches under way at once
 	maxBatch       = 200     // messages in one publish call
 	maxBatchBytes  = 2 << 20 // in one publish call: daprd takes 4 MiB unless told otherwise
 	publishTimeout = 4 * time.Second
@@ -48,6 +52,8 @@ func (o *Outbox) send(ctx context.Context, batch []Message) outcome {
 	out := outcome{taken: taken, err: err}
 	switch {
 	case len(left) == 0:
+	case errors.Is(err, ErrNotNow):
+		out.later = left
 	case conclusive(err), len(batch) == 1 && !batch[0].alone():
 		out.failed = left
 	case len(taken) > 0, len(batch) == 1:
@@ -55,13 +61,13 @@ func (o *Outbox) send(ctx context.Context, batch []Message) outcome {
 	default:
 		o.divide(ctx, batch, &out)
 	}
-	o.count.failed.Add(int64(len(out.alone) + len(out.failed)))
+	o.count.failed.Add(int64(len(out.alone) + len(out.failed) + len(out.later)))
 	return out
 }
 
 // conclusive reports whether an error is not because of single messages.
 func conclusive(err error) bool {
-	return errors.Is(err, ErrAway) || errors.Is(err, ErrTopicRefused) ||
+	return errors.Is(err, ErrAway) || errors.Is(err, ErrNotNow) || errors.Is(err, ErrTopicRefused) ||
 		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 

@@ -10,12 +10,14 @@ import (
 )
 
 // queue holds committed messages by topic until they are published. A topic is
-// with one publisher at a time: what comes meanwhile forms the next batch, so
-// batches grow with the load and an idle system waits for nothing. A topic that
+// with one publisher at a time, or as many as parallel says: what comes meanwhile forms
+// the next batch, so batches grow with the load and an idle system waits for nothing.
+// A topic that
 // the broker refuses pauses; see line.
 type queue struct {
 	max      int
 	maxBytes int
+	parallel int
 
 	mu     sync.Mutex
 	held   map[uuid.UUID]struct{} // queued or being published
@@ -26,13 +28,14 @@ type queue struct {
 	wake   chan struct{} // one token for each ready line, as far as there is room
 }
 
-func newQueue(limit, maxBytes int) *queue {
+func newQueue(limit, maxBytes, parallel int) *queue {
 	return &queue{
 		max:      limit,
 		maxBytes: maxBytes,
+		parallel: parallel,
 		held:     make(map[uuid.UUID]struct{}),
 		lines:    make(map[string]*line),
-		wake:     make(chan struct{}, publishers),
+		wake:     make(chan struct{}, publishers*parallel),
 	}
 }
 
@@ -110,7 +113,8 @@ func (q *queue) tryPull(limit int) (batch []Message, end bool) {
 	}
 	l := q.ready[0]
 	q.ready = q.ready[1:]
-	l.ready, l.busy = false, true
+	l.ready = false
+	l.busy++
 	if l.failures > 0 {
 		limit = 1 // to see whether the broker takes the topic again
 	}
@@ -119,6 +123,7 @@ func (q *queue) tryPull(limit int) (batch []Message, end bool) {
 	batch = slices.Clone(l.waiting[:n])
 	clear(l.waiting[:n])
 	l.waiting = l.waiting[n:]
+	q.schedule(l) // another publisher may take what is left
 	return batch, false
 }
 
@@ -141,7 +146,7 @@ func (q *queue) done(batch []Message, out outcome) verdict {
 	defer q.mu.Unlock()
 	q.release(batch)
 	l := q.line(batch[0].Topic)
-	l.busy = false
+	l.busy--
 	v := l.judge(out, time.Now())
 	if l.failures > 0 {
 		q.trim(l)
@@ -168,7 +173,7 @@ func (q *queue) trim(l *line) {
 
 // schedule makes a line ready if it can be, now or when its pause is over.
 func (q *queue) schedule(l *line) {
-	if l.busy || l.ready || len(l.waiting) == 0 {
+	if l.ready || len(l.waiting) == 0 || l.busy >= q.parallel || l.busy > 0 && l.failures > 0 {
 		return
 	}
 	if pause := time.Until(l.until); l.failures > 0 && pause > 0 {
@@ -198,7 +203,7 @@ func (q *queue) topics() topics {
 	for _, l := range q.lines {
 		if l.failures > 0 {
 			t.failing = append(t.failing, l.topic)
-			t.paused[l.topic] = l.busy || len(l.waiting) > 0 || time.Now().Before(l.until)
+			t.paused[l.topic] = l.busy > 0 || len(l.waiting) > 0 || time.Now().Before(l.until)
 		}
 		if l.aside {
 			t.aside = append(t.aside, l.topic)
@@ -252,7 +257,7 @@ func (q *queue) wakeOne() {
 }
 
 func (q *queue) wakeAll() {
-	for range publishers {
+	for range cap(q.wake) {
 		q.wakeOne()
 	}
 }

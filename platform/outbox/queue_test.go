@@ -41,7 +41,7 @@ func TestQueueIsBoundedInBytes(t *testing.T) {
 		{"one larger than the bound behind a small one", []int{1, 10 << 20, 1}, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			q := newQueue(8_000, most)
+			q := newQueue(8_000, most, 1)
 			batch := sized("t", c.sizes...)
 			if left := q.push(batch); len(batch)-left != c.queued {
 				t.Errorf("queued %d, want %d", len(batch)-left, c.queued)
@@ -69,7 +69,7 @@ func TestQueueIsBoundedInBytes(t *testing.T) {
 
 // What is published must not stay reachable through the array of what waits.
 func TestQueueForgetsWhatItHandsOut(t *testing.T) {
-	q := newQueue(100, 1<<20)
+	q := newQueue(100, 1<<20, 1)
 	q.push(sized("t", repeated(10, 100)...))
 	array := q.lines["t"].waiting
 	q.tryPull(4)
@@ -81,7 +81,7 @@ func TestQueueForgetsWhatItHandsOut(t *testing.T) {
 }
 
 func TestARefusedTopicPausesAndKeepsABatchAtMost(t *testing.T) {
-	q := newQueue(8_000, 1<<20)
+	q := newQueue(8_000, 1<<20, 1)
 	defer q.close()
 	q.push(sized("bad", repeated(1_000, 10)...))
 	fail := func(wantTried int) {
