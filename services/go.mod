@@ -3,6 +3,7 @@ module quadrille.internal/services
 go 1.26.5
 
 require (
+	github.com/google/uuid v1.6.0
 	quadrille.internal/platform v0.0.0
 	quadrille.internal/services/checkout v0.0.0
 	quadrille.internal/services/inventory v0.0.0
@@ -25,7 +26,6 @@ require (
 	github.com/go-jose/go-jose/v4 v4.1.4 // indirect
 	github.com/go-logr/logr v1.4.3 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
-	github.com/google/uuid v1.6.0 // indirect
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.29.0 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect

@@ -103,6 +103,12 @@ func (t *Transport) Deliver(ctx context.Context) error {
 	return nil
 }
 
+// RunWorkflows implements transport.Transport.
+func (t *Transport) RunWorkflows(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
+}
+
 // Ready implements transport.Transport.
 func (t *Transport) Ready(ctx context.Context) error {
 	return t.Sidecar.Ready(ctx, subscriber.Subscribed(t.member.Name, t.member.Topics))

@@ -80,7 +80,7 @@ func parse(specs []service.Spec, args []string) (command, error) {
 		if spec == nil {
 			return c, fmt.Errorf("there is no service %q", name)
 		}
-		if !slices.ContainsFunc(c.chosen, func(s service.Spec) bool { return s.Name == name }) {
+		if !c.runs(name) {
 			c.chosen = append(c.chosen, *spec)
 		}
 	}

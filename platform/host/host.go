@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	runtimetrace "runtime/trace"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,6 +20,7 @@ import (
 
 	"quadrille.internal/platform/config"
 	"quadrille.internal/platform/dapr"
+	"quadrille.internal/platform/inprocess"
 	"quadrille.internal/platform/service"
 	"quadrille.internal/platform/telemetry"
 	"quadrille.internal/platform/transport"
@@ -151,6 +153,9 @@ func run(ctx context.Context, p program, lookup func(string) (string, bool), w i
 	}
 	limit, from := memoryLimit(os.DirFS("/"), os.Getenv, len(p.chosen))
 	h.log.InfoContext(ctx, "running", "services", p.names(), "memory_limit", limit, "memory_limit_from", from)
+	if topics := p.unheard(); topics != nil {
+		h.log.WarnContext(ctx, "events wait in the outbox for services that this process does not run", "topics", topics)
+	}
 	running, cancel := h.drain(ctx)
 	defer cancel()
 	err := runLayers(running, stopTimeout, h.stacks())
@@ -190,7 +195,41 @@ func (p *process) open(ctx context.Context, reader *config.Reader, w io.Writer) 
 	return p.record()
 }
 
-func (p *process) network() transport.Network { return dapr.Network{} }
+// network is Dapr's for the program of one service, which has a sidecar. Services that
+// share a process reach one another within it.
+func (p program) network() transport.Network {
+	if !p.several() {
+		return dapr.Network{}
+	}
+	hears := make(map[string][]string)
+	for _, spec := range p.specs {
+		for _, topic := range spec.Hears {
+			hears[topic] = append(hears[topic], spec.Name)
+		}
+	}
+	return inprocess.New(inprocess.Config{Hears: hears})
+}
+
+// unheard are the topics whose events wait, since the process does not run all that hear
+// them.
+func (p program) unheard() (topics []string) {
+	for _, spec := range p.specs {
+		if p.runs(spec.Name) {
+			continue
+		}
+		for _, topic := range spec.Hears {
+			emitted := slices.ContainsFunc(p.chosen, func(s service.Spec) bool { return slices.Contains(s.Emits, topic) })
+			if emitted && !slices.Contains(topics, topic) {
+				topics = append(topics, topic)
+			}
+		}
+	}
+	return topics
+}
+
+func (p program) runs(name string) bool {
+	return slices.ContainsFunc(p.chosen, func(s service.Spec) bool { return s.Name == name })
+}
 
 // record starts the flight recorder, which costs about one per cent of a busy
 // processor and so is a choice.

@@ -111,13 +111,14 @@ func Open(ctx context.Context, spec Spec, host Host) (*Instance, error) {
 		host.Config.Own().Fault("QUADRILLE_DATABASE_URL", err)
 	}
 	s.transport, err = host.Network.Join(transport.Member{
-		Name: spec.Name, Topics: spec.Hears, Calls: spec.Calls, Insecure: s.set.insecure, Config: host.Config, Log: s.log,
+		Name: spec.Name, Topics: spec.Hears, Calls: spec.Calls, Workflows: spec.Workflows, Pool: s.pool,
+		Insecure: s.set.insecure, Config: host.Config, Log: s.log,
 	})
 	if err != nil {
 		return s, fmt.Errorf("%s: %w", spec.Name, err)
 	}
 	s.onClose(s.transport.Close)
-	s.outbox = outbox.New(outbox.Config{Source: spec.Name, Emits: spec.Emits, Pool: s.pool, Publisher: s.transport, Log: s.log})
+	s.outbox = outbox.New(outbox.Config{Source: spec.Name, Emits: spec.Emits, Pool: s.pool, Publisher: s.transport, Log: s.log, Parallel: s.transport.Parallel()})
 	s.app = spec.Build(&Kit{
 		Config: host.Config, Pool: s.pool, Outbox: s.outbox, Calls: s.transport.Calls, Workflows: s.transport.Workflows,
 		Log: s.log, Metrics: s.metrics, API: rest.API{Log: s.log},
@@ -205,6 +206,7 @@ const (
 	LevelAdmin
 	LevelOutbox
 	LevelInbox
+	LevelWorkflows
 	// LevelWork is the service's own work. It stops after what comes in, which may use it.
 	LevelWork
 	LevelEvents
@@ -226,6 +228,9 @@ func (s *Instance) Layers() []Layer {
 		{LevelAdmin, "admin endpoint", s.serveHTTP(s.admin, s.adminHandler())},
 		{LevelOutbox, "outbox", s.outbox.Run},
 		{LevelInbox, "inbox", s.inbox.Run},
+	}
+	if s.spec.Workflows {
+		layers = append(layers, Layer{LevelWorkflows, "workflow engine", s.transport.RunWorkflows})
 	}
 	for _, w := range s.app.Work {
 		layers = append(layers, Layer{LevelWork, w.Name, w.Run})

@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"google.golang.org/grpc"
 
 	"quadrille.internal/platform/config"
@@ -29,6 +30,10 @@ type Member struct {
 	Topics []string
 	// Calls are the gRPC methods that it calls, by full name.
 	Calls []string
+	// Workflows is set where it runs workflows.
+	Workflows bool
+	// Pool leads to its database.
+	Pool *pgxpool.Pool
 	// Insecure lets tokens be missing.
 	Insecure bool
 	Config   *config.Reader
@@ -49,6 +54,8 @@ type Transport interface {
 	// Deliver hands over events, and calls of others, until ctx ends and those under way
 	// are done, or have had their time.
 	Deliver(ctx context.Context) error
+	// RunWorkflows runs the workflow engine until ctx ends, where it is not elsewhere.
+	RunWorkflows(ctx context.Context) error
 	// Ready says why events do not come, if they do not.
 	Ready(ctx context.Context) error
 	// Close ends it, after Deliver.

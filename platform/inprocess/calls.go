@@ -1,0 +1,147 @@
+package inprocess
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
+)
+
+const (
+	// What a call may be, as with Dapr.
+	maxMessage  = 32 << 20
+	maxStreams  = 32
+	connBuffers = 256 << 10
+)
+
+// callServer serves the gRPC services of a member, over memory: deadlines, status codes
+// and limits are those of the network.
+type callServer struct {
+	listener *bufconn.Listener
+	server   *grpc.Server
+	conn     *grpc.ClientConn
+}
+
+func newCallServer(name string, register func(grpc.ServiceRegistrar), log *slog.Logger) (*callServer, error) {
+	s := &callServer{
+		listener: bufconn.Listen(connBuffers),
+		server: grpc.NewServer(grpc.ChainUnaryInterceptor(recovered(log)), grpc.StatsHandler(otelgrpc.NewServerHandler()),
+			grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(maxStreams)),
+	}
+	register(s.server)
+	var err error
+	s.conn, err = grpc.NewClient("passthrough:///"+name,
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return s.listener.DialContext(ctx) }),
+		grpc.WithTransportCredentials(insecure.NewCredentials()), // memory
+		grpc.WithStatsHandler(otelgrpc.NewClientHandler()))
+	if err != nil {
+		return nil, fmt.Errorf("prepare calls to %s: %w", name, err)
+	}
+	return s, nil
+}
+
+// recovered answers Internal for a panic.
+func recovered(log *slog.Logger) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				log.ErrorContext(ctx, "a call panicked", "method", info.FullMethod, "panic", p)
+				resp, err = nil, status.Error(codes.Internal, "the call panicked")
+			}
+		}()
+		return next(ctx, req)
+	}
+}
+
+func (s *callServer) serve() error {
+	if err := s.server.Serve(s.listener); !errors.Is(err, grpc.ErrServerStopped) {
+		return err
+	}
+	return nil
+}
+
+// stop finishes the calls under way, or cuts them after a while.
+func (s *callServer) stop(after time.Duration) {
+	cut := time.AfterFunc(after, s.server.Stop)
+	defer cut.Stop()
+	s.server.GracefulStop()
+}
+
+func (s *callServer) close() {
+	_ = s.conn.Close() // nothing is lost with it
+	s.server.Stop()
+	_ = s.listener.Close()
+}
+
+// Calls implements transport.Transport. As with Dapr, a method must be among those that
+// the caller declares.
+func (m *member) Calls(service string) grpc.ClientConnInterface { return route{m, service} }
+
+type route struct {
+	from *member
+	to   string
+}
+
+// conn returns a connection to the callee, or why there is none.
+func (r route) conn(method string) (*grpc.ClientConn, error) {
+	if !slices.Contains(r.from.Member.Calls, method) {
+		return nil, status.Errorf(codes.PermissionDenied, "%s may not call %s: it is not among Calls of its service.Spec", r.from.Name, method)
+	}
+	to := r.from.bus.find(r.to)
+	if to == nil {
+		return nil, status.Errorf(codes.Unavailable, "%s does not run in this process", r.to)
+	}
+	if to.calls == nil {
+		return nil, status.Errorf(codes.Unimplemented, "%s serves no calls", r.to)
+	}
+	return to.calls.conn, nil
+}
+
+// Invoke makes a unary call.
+func (r route) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	conn, err := r.conn(method)
+	if err != nil {
+		return err
+	}
+	return conn.Invoke(ctx, method, args, reply, opts...)
+}
+
+// NewStream begins a streaming call.
+func (r route) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	conn, err := r.conn(method)
+	if err != nil {
+		return nil, err
+	}
+	return conn.NewStream(ctx, desc, method, opts...)
+}
+
+// Workflows implements transport.Transport.
+func (m *member) Workflows() grpc.ClientConnInterface {
+	if m.engine == nil {
+		return noEngine{}
+	}
+	return m.engine.Conn()
+}
+
+// noEngine stands where a process has no workflow engine.
+type noEngine struct{}
+
+var errNoEngine = status.Error(codes.Unavailable, "this process has no workflow engine: run the service with Dapr")
+
+func (noEngine) Invoke(context.Context, string, any, any, ...grpc.CallOption) error {
+	return errNoEngine
+}
+
+func (noEngine) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
+	return nil, errNoEngine
+}

@@ -1,0 +1,78 @@
+package services_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+var standInDir string
+
+// buildStandIn builds the payment provider's stand-in once for all tests.
+var buildStandIn = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "psp")
+	if err != nil {
+		return "", err
+	}
+	standInDir = dir
+	binary := filepath.Join(dir, "psp")
+	build := exec.Command("go", "build", "-o", binary, ".")
+	build.Dir = "../local/psp"
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the provider's stand-in: %w\n%s", err, out)
+	}
+	return binary, nil
+})
+
+type standIn struct{ url, key string }
+
+// startStandIn starts a provider with an empty ledger.
+func startStandIn(t *testing.T) standIn {
+	t.Helper()
+	binary, err := buildStandIn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, key := t.TempDir(), "sk_test"
+	keyFile := filepath.Join(dir, "key")
+	if err := os.WriteFile(keyFile, []byte(key), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, "-addr", "127.0.0.1:0", "-state", filepath.Join(dir, "ledger"), "-key-file", keyFile)
+	logs, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	addr, read := make(chan string, 1), make(chan struct{})
+	go func() {
+		defer close(read)
+		defer close(addr)
+		for lines := bufio.NewScanner(logs); lines.Scan(); {
+			var line struct{ Msg, Addr string }
+			if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "listening" {
+				addr <- line.Addr
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		<-read
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("provider: %v", err)
+		}
+	})
+	a, ok := <-addr
+	if !ok {
+		t.Fatal("the provider did not start")
+	}
+	return standIn{"http://" + a, key}
+}
