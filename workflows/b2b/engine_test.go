@@ -2,73 +2,67 @@ package b2b
 
 import (
 	"context"
+	"log/slog"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/dapr/durabletask-go/api"
 	"github.com/dapr/durabletask-go/api/protos"
 	"github.com/dapr/durabletask-go/backend"
-	"github.com/dapr/durabletask-go/backend/sqlite"
+	answers "github.com/dapr/durabletask-go/backend/local"
 	"github.com/dapr/durabletask-go/workflow"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
 
 	"quadrille.internal/platform/servicetest"
+	"quadrille.internal/platform/workflowengine"
 )
 
-// engine is Dapr's own workflow engine, in memory and behind the same gRPC API as
-// daprd's.
+// engine is what runs b2b's workflows in one process, on the service's own database.
 type engine struct {
-	backend  backend.Backend
-	executor backend.Executor
-	conn     *grpc.ClientConn
-	client   *workflow.Client
-	server   *grpc.Server
-	addr     string
-	register func(grpc.ServiceRegistrar)
+	pool   *pgxpool.Pool
+	conn   *switched
+	client *workflow.Client
+	stop   func()
 }
 
-func startEngine(t *testing.T) *engine {
+// switched is a connection to the engine of the moment, as one to daprd is.
+type switched struct {
+	now atomic.Pointer[grpc.ClientConnInterface]
+}
+
+// Invoke calls the engine.
+func (s *switched) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	return (*s.now.Load()).Invoke(ctx, method, args, reply, opts...)
+}
+
+// NewStream begins a stream of the engine.
+func (s *switched) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	return (*s.now.Load()).NewStream(ctx, desc, method, opts...)
+}
+
+func startEngine(t *testing.T, pool *pgxpool.Pool) *engine {
 	t.Helper()
-	log := quiet{}
-	e := &engine{backend: sqlite.NewSqliteBackend(sqlite.NewSqliteOptions(""), log)}
-	e.executor, e.register = backend.NewGrpcExecutor(e.backend, log)
-	hub := backend.NewTaskHubWorker(e.backend,
-		backend.NewWorkflowWorker(backend.WorkflowWorkerOptions{Backend: e.backend, Executor: e.executor, Logger: log, AppID: "b2b"}),
-		backend.NewActivityTaskWorker(e.backend, e.executor, log), log)
-	ctx := context.WithoutCancel(t.Context())
-	if err := hub.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
-	e.serve(t, "127.0.0.1:0")
-	var err error
-	e.conn, err = grpc.NewClient(e.addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.client = workflow.NewClientWithLogger(e.conn, log)
-	t.Cleanup(func() {
-		_ = e.conn.Close()
-		e.server.Stop()
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-		_ = e.executor.Shutdown(ctx) // or the hub would wait for the worker that is gone
-		_ = hub.Shutdown(ctx)
-	})
+	e := &engine{pool: pool, conn: &switched{}}
+	e.client = workflow.NewClientWithLogger(e.conn, quiet{})
+	e.start(t)
 	return e
 }
 
-// serve listens, as daprd does once it is started.
-func (e *engine) serve(t *testing.T, addr string) {
+// start runs an engine until the test ends, or is stopped.
+func (e *engine) start(t *testing.T) {
 	t.Helper()
-	ln, err := net.Listen("tcp", addr)
+	engine, err := workflowengine.New(workflowengine.Config{Name: "b2b", Pool: e.pool, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.addr, e.server = ln.Addr().String(), grpc.NewServer()
-	e.register(e.server)
-	go func(s *grpc.Server) { _ = s.Serve(ln) }(e.server)
+	conn := engine.Conn()
+	e.conn.now.Store(&conn)
+	e.stop = servicetest.Run(t, engine.Run)
 }
 
 // work runs a worker on the engine until the test ends, or is stopped.
@@ -90,19 +84,48 @@ func (e *engine) workAs(t *testing.T, w *worker, r *workflow.Registry) (stop fun
 // history returns all that happened in a workflow.
 func (e *engine) history(t *testing.T, id string) []*protos.HistoryEvent {
 	t.Helper()
-	answer, err := e.backend.GetInstanceHistory(t.Context(), &protos.GetInstanceHistoryRequest{InstanceId: id})
+	answer, err := e.client.GetInstanceHistory(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer.GetEvents()
+	return answer.Events
 }
 
-// execute replays a history in the connected worker and returns what it does next.
-func (e *engine) execute(t *testing.T, id string, past, news []*protos.HistoryEvent) []*protos.WorkflowAction {
+// replayer hands histories to a worker, without an engine that would have to live
+// through them.
+type replayer struct{ executor backend.Executor }
+
+// answering is the part of a backend that replaying needs.
+type answering struct {
+	*answers.TasksBackend
+	unused
+}
+
+type unused struct{ backend.Backend }
+
+func startReplayer(t *testing.T, w *worker) *replayer {
+	t.Helper()
+	executor, register := backend.NewGrpcExecutor(&answering{TasksBackend: answers.NewTasksBackend()}, quiet{})
+	ln, server := bufconn.Listen(1<<20), grpc.NewServer()
+	register(server)
+	go func() { _ = server.Serve(ln) }()
+	t.Cleanup(server.Stop)
+	conn, err := grpc.NewClient("passthrough:///replay", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return ln.DialContext(ctx) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	servicetest.Run(t, func(ctx context.Context) error { return w.run(ctx, conn) })
+	return &replayer{executor}
+}
+
+// execute replays a history in the worker and returns what it does next.
+func (r *replayer) execute(t *testing.T, id string, past, news []*protos.HistoryEvent) []*protos.WorkflowAction {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	answer, err := e.executor.ExecuteWorkflow(ctx, api.InstanceID(id), past, news, backend.ExecuteOptions{})
+	answer, err := r.executor.ExecuteWorkflow(ctx, api.InstanceID(id), past, news, backend.ExecuteOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

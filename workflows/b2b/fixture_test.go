@@ -27,10 +27,7 @@ import (
 	"quadrille.internal/workflows/b2b/chain"
 )
 
-func TestMain(m *testing.M) {
-	// The engine in memory never closes its database.
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("database/sql.(*DB).connectionOpener"))
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // office is the service's own part on a database of its own, without a sidecar: no
 // other service can be reached.

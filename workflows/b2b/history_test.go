@@ -35,8 +35,7 @@ func TestRecordedHistoriesReplay(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no histories: %v", err)
 	}
-	e := startEngine(t)
-	e.work(t, &worker{log: slog.New(slog.DiscardHandler)})
+	e := startReplayer(t, &worker{log: slog.New(slog.DiscardHandler)})
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			past := []*protos.HistoryEvent{}
@@ -305,7 +304,7 @@ func TestVersionsSideBySide(t *testing.T) {
 	}
 }
 
-// What is committed while nobody works, or daprd is away, is done afterwards.
+// What is committed while nobody works, or the engine is away, is done afterwards.
 func TestDecisionsWhileNobodyWorks(t *testing.T) {
 	w := newWorld(t)
 	b := w.in(t, "", board())
@@ -317,15 +316,15 @@ func TestDecisionsWhileNobodyWorks(t *testing.T) {
 		w.engine.work(t, w.worker)
 		b.ends(Completed, "")
 	})
-	t.Run("daprd is away", func(t *testing.T) {
+	t.Run("the engine is away", func(t *testing.T) {
 		b := w.in(t, "", board())
 		b.submit(2, 1_000, "")
 		b.await(AwaitingApproval)
-		w.engine.server.Stop()
+		w.engine.stop()
 		b.vote(yes("bob"), http.StatusOK)
 		unstarted := w.in(t, "", board())
 		unstarted.submit(2, 400, "")
-		w.engine.serve(t, w.engine.addr)
+		w.engine.start(t)
 		b.ends(Completed, "")
 		unstarted.ends(Completed, "")
 	})

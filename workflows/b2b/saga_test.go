@@ -27,7 +27,7 @@ import (
 )
 
 // world is everything a saga runs in: the real activities on PostgreSQL, the real
-// inventory service and ERP stand-in, and Dapr's engine in memory.
+// inventory service and ERP stand-in, and the engine of one process.
 type world struct {
 	*office
 	engine    *engine
@@ -40,7 +40,8 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{office: newOffice(t), engine: startEngine(t), erp: startERP(t), inventory: startInventory(t)}
+	o := newOffice(t)
+	w := &world{office: o, engine: startEngine(t, o.Pool), erp: startERP(t), inventory: startInventory(t)}
 	w.worker.erp, w.worker.inventory = w.erp.port(), newInventory(w.inventory.conn)
 	w.relay = newRelay(w.Pool, w.engine.client, w.Log, 3)
 	r := chi.NewRouter()

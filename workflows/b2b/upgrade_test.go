@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"quadrille.internal/platform/servicetest"
+	"quadrille.internal/platform/workflowengine"
 )
 
 // While the next version adds its columns, orders are placed, come to their gates and
@@ -31,4 +32,12 @@ func TestNewColumnsDoNotDisturb(t *testing.T) {
 		}
 		earlier = req
 	})
+}
+
+// The engine's tables are the ones that its code knows.
+func TestWorkflowTables(t *testing.T) {
+	ours, err := migrations.ReadFile("migrations/00005_workflow.sql")
+	if err != nil || string(ours) != workflowengine.Tables {
+		t.Errorf("00005_workflow.sql is not platform/workflowengine's tables.sql: %v", err)
+	}
 }
