@@ -3,6 +3,7 @@ package contract
 import (
 	"encoding/json"
 	"fmt"
+	"go/ast"
 	"maps"
 	"slices"
 	"strconv"
@@ -21,12 +22,10 @@ func names() []string {
 	return all
 }
 
-// folder returns where a service's source is.
-func folder(service string) string {
-	if service == "b2b" {
-		return "workflows/b2b"
-	}
-	return "services/" + service
+// sourceOf returns the files of a service.
+func sourceOf(t *testing.T, service string) []*ast.File {
+	t.Helper()
+	return parse(t, "services/"+service+"/*.go", "workflows/"+service+"/*.go")
 }
 
 func load(t *testing.T) *API {
@@ -80,7 +79,7 @@ func TestOpenAPIHasTheRoutes(t *testing.T) {
 	api := load(t)
 	var all int
 	for _, s := range names() {
-		code := routes(parse(t, folder(s)+"/*.go"))
+		code := routes(sourceOf(t, s))
 		all += len(code)
 		same(t, s, code, documentedRoutes(api, s))
 	}
@@ -113,7 +112,7 @@ func TestOpenAPIHasTheAdminAndHealthRoutes(t *testing.T) {
 func TestOpenAPISaysWhatIsForOperators(t *testing.T) {
 	code, public := adminRoutes(t), make(map[string]bool)
 	for _, s := range names() {
-		files := parse(t, folder(s)+"/*.go")
+		files := sourceOf(t, s)
 		maps.Copy(code, routesOf(files, "operatorRoutes"))
 		maps.Copy(public, routesOf(files, "routes"))
 	}

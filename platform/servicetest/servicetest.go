@@ -157,6 +157,21 @@ func (i *Inbox) Try(messages ...inbox.Message) (again []inbox.Message) {
 // Emitted returns the events that the outbox holds, by order, oldest first.
 func Emitted(t testing.TB, pool *pgxpool.Pool) map[uuid.UUID][]events.Event {
 	t.Helper()
+	emitted := make(map[uuid.UUID][]events.Event)
+	for _, e := range outboxEvents(t, pool) {
+		emitted[events.OrderOf(e)] = append(emitted[events.OrderOf(e)], e)
+	}
+	return emitted
+}
+
+// EmittedAbout returns the events about one subject that the outbox holds, oldest first.
+func EmittedAbout(t testing.TB, pool *pgxpool.Pool, subject string) []events.Event {
+	t.Helper()
+	return slices.DeleteFunc(outboxEvents(t, pool), func(e events.Event) bool { return e.Subject() != subject })
+}
+
+func outboxEvents(t testing.TB, pool *pgxpool.Pool) []events.Event {
+	t.Helper()
 	rows, err := pool.Query(t.Context(), `select payload from outbox order by xid, id`)
 	if err != nil {
 		t.Fatal(err)
@@ -165,15 +180,13 @@ func Emitted(t testing.TB, pool *pgxpool.Pool) map[uuid.UUID][]events.Event {
 	if err != nil {
 		t.Fatal(err)
 	}
-	emitted := make(map[uuid.UUID][]events.Event)
-	for _, p := range payloads {
-		_, e, err := events.Decode(p)
-		if err != nil {
+	list := make([]events.Event, len(payloads))
+	for i, p := range payloads {
+		if _, list[i], err = events.Decode(p); err != nil {
 			t.Fatal(err)
 		}
-		emitted[events.OrderOf(e)] = append(emitted[events.OrderOf(e)], e)
 	}
-	return emitted
+	return list
 }
 
 // Types names the types of events.
