@@ -258,7 +258,7 @@ func TestValidateRefuses(t *testing.T) {
 		{"a missing field", "POST", "/v1/checkouts", 202, strings.Replace(receipt, "order_id", "order", 1), "order_id"},
 		{"an unknown field", "POST", "/v1/checkouts", 202, strings.Replace(receipt, "{", `{"status":"placed",`, 1), "additional properties 'status'"},
 		{"a time that is none", "POST", "/v1/checkouts", 202, strings.Replace(receipt, "T08", " 08", 1), "date-time"},
-		{"a problem of another route", "POST", "/v1/checkouts", 409, problem, "/code"},
+		{"a problem of another route", "POST", "/v1/b2b/orders/" + id + "/cancel", 409, problem, "/code"},
 		{"a problem that says another status", "POST", "/v1/orders/" + id + "/cancel", 409, strings.Replace(problem, "409", "404", 1), "oneOf"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

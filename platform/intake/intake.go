@@ -14,19 +14,7 @@ import (
 	"quadrille.internal/platform/fault"
 )
 
-var (
-	keyPattern  = regexp.MustCompile(`^[\x21-\x7e]{1,255}$`)
-	namePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
-)
-
-// Key returns the request's idempotency key.
-func Key(r *http.Request) (string, error) {
-	key := r.Header.Get("Idempotency-Key")
-	if !keyPattern.MatchString(key) {
-		return "", fault.Field("Idempotency-Key", "required", "Send header Idempotency-Key: 1 to 255 visible ASCII characters, new for each order, the same for each repetition.")
-	}
-	return key, nil
-}
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 // OrderID returns the order that the request's path names.
 func OrderID(r *http.Request) (uuid.UUID, error) {

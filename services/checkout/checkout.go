@@ -9,6 +9,7 @@ import (
 	"quadrille.internal/events/order"
 	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/aggregate"
+	"quadrille.internal/platform/idempotency"
 )
 
 // Status of a checkout.
@@ -26,17 +27,17 @@ const (
 type Checkout struct {
 	aggregate.Row
 
-	IdempotencyKey string         `json:"idempotency_key"`
-	RequestHash    hash           `json:"request_hash"`
-	CustomerID     string         `json:"customer_id"`
-	Lines          []events.Line  `json:"lines"`
-	Amount         int64          `json:"amount"`
-	Currency       string         `json:"currency"`
-	TraceParent    string         `json:"traceparent"`
-	Status         Status         `json:"status"`
-	Reason         *events.Reason `json:"reason"`
-	PlacedAt       time.Time      `json:"placed_at"`
-	SettledAt      *time.Time     `json:"settled_at"`
+	IdempotencyKey string           `json:"idempotency_key"`
+	RequestHash    idempotency.Hash `json:"request_hash"`
+	CustomerID     string           `json:"customer_id"`
+	Lines          []events.Line    `json:"lines"`
+	Amount         int64            `json:"amount"`
+	Currency       string           `json:"currency"`
+	TraceParent    string           `json:"traceparent"`
+	Status         Status           `json:"status"`
+	Reason         *events.Reason   `json:"reason"`
+	PlacedAt       time.Time        `json:"placed_at"`
+	SettledAt      *time.Time       `json:"settled_at"`
 }
 
 // Created announces the checkout. The payment token is handed on and not kept.

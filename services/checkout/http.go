@@ -14,6 +14,7 @@ import (
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/idempotency"
 	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/rest"
 	"quadrille.internal/platform/telemetry"
@@ -57,7 +58,7 @@ type receipt struct {
 }
 
 func (s *server) post(w http.ResponseWriter, r *http.Request) error {
-	key, err := intake.Key(r)
+	key, err := idempotency.Key(r)
 	if err != nil {
 		return err
 	}
@@ -80,7 +81,7 @@ func (s *server) post(w http.ResponseWriter, r *http.Request) error {
 	c, err := s.placer.place(ctx, &placement{
 		paymentToken: req.PaymentToken,
 		checkout: &Checkout{
-			Row: aggregate.Row{ID: id, Version: 1}, IdempotencyKey: key, RequestHash: hashOf(body),
+			Row: aggregate.Row{ID: id, Version: 1}, IdempotencyKey: key, RequestHash: idempotency.HashOf(body),
 			CustomerID: req.CustomerID, Lines: req.Lines, Amount: intake.Total(req.Lines), Currency: req.Currency,
 			TraceParent: telemetry.TraceParent(ctx), Status: Placed,
 		},

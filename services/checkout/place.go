@@ -3,11 +3,8 @@ package checkout
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,21 +12,11 @@ import (
 
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/group"
+	"quadrille.internal/platform/idempotency"
 	"quadrille.internal/platform/outbox"
 )
 
 const placeTimeout = 5 * time.Second // of a batch
-
-// hash is the SHA-256 of a request body.
-type hash []byte
-
-// MarshalJSON gives PostgreSQL's text form of a bytea.
-func (h hash) MarshalJSON() ([]byte, error) { return json.Marshal(`\x` + hex.EncodeToString(h)) }
-
-func hashOf(body []byte) hash {
-	sum := sha256.Sum256(body)
-	return sum[:]
-}
 
 // orderKey tells requests apart: each customer's idempotency keys are his own. Where
 // the edge says who asks, that is the customer.
@@ -53,27 +40,20 @@ type placement struct {
 type placer struct {
 	outbox *outbox.Outbox
 	group  *group.Group[*placement]
-
-	mu       sync.Mutex
-	inFlight map[orderKey]struct{}
 }
 
 func newPlacer(o *outbox.Outbox) *placer {
-	p := &placer{outbox: o, inFlight: make(map[orderKey]struct{})}
+	p := &placer{outbox: o}
 	p.group = group.New(group.Config{Workers: 1}, p.placeAll)
 	return p
 }
 
 func (p *placer) run(ctx context.Context) error { return p.group.Run(ctx) }
 
-// place records a checkout and returns it, or the one that bears its key
-// already. A key used for another request, or by one under way, is refused.
+// place records a checkout and returns it, or the one that bears its key already. Of
+// requests with the same key at once the first is placed; the others wait for it, in
+// its batch or a later one, or on its row.
 func (p *placer) place(ctx context.Context, pl *placement) (*Checkout, error) {
-	key := keyOf(pl.checkout)
-	if !p.enter(key) {
-		return nil, fault.New(fault.Conflict, "idempotency_in_flight", "A request with this Idempotency-Key is under way; ask again shortly.")
-	}
-	defer p.leave(key)
 	if err := p.group.Do(ctx, pl); err != nil {
 		return nil, &fault.Fault{Kind: fault.Unavailable, Code: "not_placed", Cause: err,
 			Message: "The order may not have been placed; send it again with the same Idempotency-Key."}
@@ -81,28 +61,10 @@ func (p *placer) place(ctx context.Context, pl *placement) (*Checkout, error) {
 	if pl.err != nil {
 		return nil, pl.err
 	}
-	if !bytes.Equal(pl.placed.RequestHash, pl.checkout.RequestHash) {
-		f := fault.New(fault.Unprocessable, "idempotency_mismatch", "This Idempotency-Key was used for another request.")
-		f.Field = "Idempotency-Key"
-		return nil, f
+	if err := idempotency.Check(bytes.Equal(pl.placed.RequestHash, pl.checkout.RequestHash)); err != nil {
+		return nil, err
 	}
 	return pl.placed, nil
-}
-
-func (p *placer) enter(key orderKey) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if _, ok := p.inFlight[key]; ok {
-		return false
-	}
-	p.inFlight[key] = struct{}{}
-	return true
-}
-
-func (p *placer) leave(key orderKey) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.inFlight, key)
 }
 
 // placeAll is the group's run function: all of a batch commits, or none.

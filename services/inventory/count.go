@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/idempotency"
 	"quadrille.internal/platform/pgtx"
 )
 
@@ -77,7 +78,12 @@ func setStock(ctx context.Context, pool *pgxpool.Pool, counts []Stock, p precond
 // idempotency key of the SKU. It takes no precondition: a difference is right
 // whatever is shipped meanwhile.
 func adjust(ctx context.Context, pool *pgxpool.Pool, moved []Movement) error {
-	err := pgtx.RunPiped(ctx, pool, func(ctx context.Context, tx *pgtx.Tx) error {
+	err := idempotency.Once("stock_movements_once", func() error { return adjustOnce(ctx, pool, moved) })
+	return stockFault("adjust stock", err)
+}
+
+func adjustOnce(ctx context.Context, pool *pgxpool.Pool, moved []Movement) error {
+	return pgtx.RunPiped(ctx, pool, func(ctx context.Context, tx *pgtx.Tx) error {
 		var stocks []Stock
 		for _, m := range moved {
 			stocks = append(stocks, Stock{SKU: m.SKU, Warehouse: m.Warehouse})
@@ -98,10 +104,6 @@ func adjust(ctx context.Context, pool *pgxpool.Pool, moved []Movement) error {
 		}
 		return saveShelf(tx, shelf)
 	})
-	if pgtx.Violates(err, "stock_movements_once") {
-		return adjust(ctx, pool, moved) // the same key just came first, and is found now
-	}
-	return stockFault("adjust stock", err)
 }
 
 // adjusted reports whether an adjustment was made before. Its key must not have been
@@ -120,12 +122,7 @@ func adjusted(ctx context.Context, tx *pgtx.Tx, moved []Movement) (bool, error) 
 	same := slices.EqualFunc(earlier, moved, func(a, b Movement) bool {
 		return a.Warehouse == b.Warehouse && a.Delta == b.Delta && a.Reason == b.Reason
 	})
-	if len(earlier) > 0 && !same {
-		f := fault.New(fault.Unprocessable, "idempotency_mismatch", "This Idempotency-Key was used for another request.")
-		f.Field = "Idempotency-Key"
-		return false, f
-	}
-	return same, nil
+	return same, idempotency.Check(same || len(earlier) == 0)
 }
 
 func stockFault(step string, err error) error {

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/idempotency"
 	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/rest"
 )
@@ -146,7 +147,7 @@ func (s *server) adjust(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	key, err := intake.Key(r)
+	key, err := idempotency.Key(r)
 	if err != nil {
 		return err
 	}

@@ -3,8 +3,6 @@ package b2b
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"net/http"
 
@@ -16,9 +14,9 @@ import (
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/idempotency"
 	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/outbox"
-	"quadrille.internal/platform/pgtx"
 	"quadrille.internal/platform/rest"
 	"quadrille.internal/platform/telemetry"
 	"quadrille.internal/workflows/b2b/wire"
@@ -58,7 +56,7 @@ func checkOrder(o *wire.NewOrder) error {
 }
 
 func (s *server) submit(w http.ResponseWriter, r *http.Request) error {
-	key, err := intake.Key(r)
+	key, err := idempotency.Key(r)
 	if err != nil {
 		return err
 	}
@@ -73,8 +71,12 @@ func (s *server) submit(w http.ResponseWriter, r *http.Request) error {
 	if err := checkBuyer(r.Context(), &req); err != nil {
 		return err
 	}
-	sum := sha256.Sum256(body)
-	o, err := s.place(r.Context(), &req, key, hex.EncodeToString(sum[:]))
+	var o *Order
+	hash := idempotency.HashOf(body).String()
+	err = idempotency.Once("orders_once", func() error {
+		o, err = s.place(r.Context(), &req, key, hash)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -116,16 +118,10 @@ func (s *server) place(ctx context.Context, req *wire.NewOrder, key, hash string
 		placed.checkAgain(nil)
 		return orders.Save(tx, map[uuid.UUID]*Order{id: placed})
 	})
-	if pgtx.Violates(err, "orders_once") {
-		return s.place(ctx, req, key, hash) // the same key just came first, and is found now
-	}
 	if err != nil {
 		return nil, err
 	}
-	if placed.RequestHash != hash {
-		return nil, fault.New(fault.Unprocessable, "idempotency_mismatch", "This Idempotency-Key was used for another request.")
-	}
-	return placed, nil
+	return placed, idempotency.Check(placed.RequestHash == hash)
 }
 
 func (s *server) get(w http.ResponseWriter, r *http.Request) error {

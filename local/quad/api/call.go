@@ -109,8 +109,6 @@ func passes(err error, pause time.Duration) (time.Duration, bool) {
 		switch {
 		case p.Status == http.StatusServiceUnavailable, p.Status == http.StatusTooManyRequests:
 			return max(p.retryAfter, jittered), true
-		case p.Code == "idempotency_in_flight":
-			return jittered, true
 		default:
 			return 0, false
 		}
