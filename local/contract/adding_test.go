@@ -43,7 +43,7 @@ func steps(t *testing.T, page string) (list []step) {
 func (s step) follow(t *testing.T, root string) {
 	t.Helper()
 	if s.file == "" {
-		command(t, root, "bash", "-euo", "pipefail", "-c", s.code)
+		t.Logf("%s%s", s.code, command(t, root, "bash", "-euo", "pipefail", "-c", s.code))
 		return
 	}
 	path := filepath.Join(root, s.file)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"syscall"
 	"time"
@@ -85,15 +86,24 @@ func (r *running) admins(only string) (names []string, admins map[string]*api.Ad
 func (r *running) timelineSources() timeline.Sources {
 	return timeline.Sources{
 		Checkout: r.books["checkout"], Inventory: r.books["inventory"],
-		Payment: r.books["payment"], Order: r.books["order"],
+		Payment: r.books["payment"], Order: r.books["order"], Others: r.others(),
 	}
+}
+
+// others are the services that quad has no rules for; they bring their own.
+func (r *running) others() map[string]*pgxpool.Pool {
+	others := maps.Clone(r.books)
+	for _, known := range []string{"checkout", "inventory", "payment", "order", "b2b"} {
+		delete(others, known)
+	}
+	return others
 }
 
 func (r *running) verifySources(settle time.Duration) verify.Sources {
 	return verify.Sources{
 		Checkout: r.books["checkout"], Inventory: r.books["inventory"],
 		Payment: r.books["payment"], Order: r.books["order"],
-		Provider: r.provider, B2B: r.books["b2b"], ERP: r.erp, Settle: settle,
+		Provider: r.provider, B2B: r.books["b2b"], ERP: r.erp, Others: r.others(), Settle: settle,
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quadrille.internal/events"
+	"quadrille.internal/platform/audit"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/pgtest"
@@ -187,6 +188,34 @@ func outboxEvents(t testing.TB, pool *pgxpool.Pool) []events.Event {
 		}
 	}
 	return list
+}
+
+// CheckAudit reads what auditors see of the service's books: of an order what happened,
+// in this order, and no rule that is broken. It returns the names of the rules.
+func CheckAudit(t testing.TB, kit *service.Kit, order uuid.UUID, happened ...string) (rules []string) {
+	t.Helper()
+	moments, err := audit.Moments(t.Context(), kit.Pool, order)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	for _, m := range moments {
+		told = append(told, m.What)
+	}
+	if !slices.Equal(told, happened) {
+		t.Errorf("audit_moments tells %q of the order, want %q", told, happened)
+	}
+	checks, err := audit.Checks(t.Context(), kit.Pool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range checks {
+		rules = append(rules, c.Name)
+		for _, f := range c.Faults {
+			t.Errorf("%s: %s: %s", c.Name, f.ID, f.Problem)
+		}
+	}
+	return rules
 }
 
 // Types names the types of events.

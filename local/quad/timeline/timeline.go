@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -15,11 +16,15 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quadrille.internal/events"
+	"quadrille.internal/platform/audit"
 )
 
 // Sources are the services' databases, to be read only.
 type Sources struct {
 	Checkout, Inventory, Payment, Order *pgxpool.Pool
+	// Others are services by name, which tell of an order in a view of theirs: see
+	// package audit.
+	Others map[string]*pgxpool.Pool
 }
 
 // ErrUnknown says that no service knows the order.
@@ -69,11 +74,15 @@ func Read(ctx context.Context, src Sources, id uuid.UUID) (*Timeline, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read order %s: %w", id, err)
 	}
-	if b.checkout == nil && b.order == nil && b.reservation == nil && b.payment == nil && len(parked) == 0 {
+	told, err := readOthers(ctx, src.Others, id)
+	if err != nil {
+		return nil, fmt.Errorf("read order %s: %w", id, err)
+	}
+	if b.checkout == nil && b.order == nil && b.reservation == nil && b.payment == nil && len(parked)+len(told) == 0 {
 		return nil, fmt.Errorf("order %s: %w", id, ErrUnknown)
 	}
 	t := b.tell(id)
-	t.Moments = append(t.Moments, parked...)
+	t.Moments = slices.Concat(t.Moments, told, parked)
 	t.Parked = len(parked)
 	slices.SortStableFunc(t.Moments, func(a, b Moment) int {
 		return cmp.Or(a.At.Compare(b.At), cmp.Compare(rank(a.Service), rank(b.Service)))
@@ -83,7 +92,25 @@ func Read(ctx context.Context, src Sources, id uuid.UUID) (*Timeline, error) {
 
 // rank orders what happened at the same moment: causes come before effects.
 func rank(service string) int {
-	return slices.Index([]string{"customer", "inventory", "payment", "order", "checkout"}, service)
+	first := []string{"customer", "inventory", "payment", "order", "checkout"}
+	if i := slices.Index(first, service); i >= 0 {
+		return i
+	}
+	return len(first)
+}
+
+// readOthers reads what services tell of the order in their views.
+func readOthers(ctx context.Context, others map[string]*pgxpool.Pool, id uuid.UUID) (moments []Moment, err error) {
+	for _, service := range slices.Sorted(maps.Keys(others)) {
+		told, err := audit.Moments(ctx, others[service], id)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", service, err)
+		}
+		for _, m := range told {
+			moments = append(moments, Moment{m.At, service, m.What, m.Detail, m.Bad})
+		}
+	}
+	return moments, nil
 }
 
 // one reads at most one row into *row.
@@ -103,7 +130,8 @@ func one[T any](ctx context.Context, pool *pgxpool.Pool, sql string, id uuid.UUI
 // readParked finds events of the order that a service could not handle.
 func readParked(ctx context.Context, src Sources, id uuid.UUID) ([]Moment, error) {
 	var parked []Moment
-	for _, pool := range []*pgxpool.Pool{src.Checkout, src.Inventory, src.Payment, src.Order} {
+	pools := slices.AppendSeq([]*pgxpool.Pool{src.Checkout, src.Inventory, src.Payment, src.Order}, maps.Values(src.Others))
+	for _, pool := range pools {
 		rows, err := pool.Query(ctx, `
 			select tried_at, consumer, topic || ' PARKED', 'event ' || event_id || ': ' || split_part(cause, E'\n', 1), true
 			from parked where position(convert_to($1, 'UTF8') in payload) > 0`, `"subject":"`+id.String()+`"`)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/uuid"
@@ -64,6 +65,26 @@ func TestRead(t *testing.T) {
 		"payment asked again", "order CONFIRMED", "checkout told confirmed", "inventory shipped")
 	if found.TraceID != "4bf92f3577b34da6a3ce929d0e0e4736" || Money(found.Total) != "2.50 GBP" {
 		t.Errorf("trace %q, total %s", found.TraceID, Money(found.Total))
+	}
+}
+
+// A service that quad does not know tells of the order in a view of its own.
+func TestOthersTellOfAnOrder(t *testing.T) {
+	open := func(service string) *pgxpool.Pool { return pgtest.Open(t, os.DirFS("../../../services/"+service)) }
+	loyalty := pgtest.Open(t, fstest.MapFS{"migrations/00001_audit.sql": {Data: []byte(`-- +goose Up
+create view audit_moments as
+	select '00000000-0000-7000-8000-000000000001'::uuid as order_id, timestamptz '2026-01-02Z' as at, 'points earned' as what, '' as detail, false as bad;
+`)}})
+	src := Sources{
+		Checkout: open("checkout"), Inventory: open("inventory"), Payment: open("payment"), Order: open("order"),
+		Others: map[string]*pgxpool.Pool{"loyalty": loyalty},
+	}
+	id := uuid.MustParse("00000000-0000-7000-8000-000000000001")
+	story(t, src, id, false, "loyalty points earned")
+	exec(t, loyalty, `insert into parked (consumer, event_id, topic, cause, attempts, traceparent, payload, tried_at)
+		values ('loyalty', $1, 'order.confirmed', 'no', 3, '', convert_to($2, 'UTF8'), now())`, uuid.New(), `{"subject":"`+id.String()+`"}`)
+	if found := story(t, src, id, false, "loyalty points earned", "loyalty order.confirmed PARKED"); found.Parked != 1 {
+		t.Errorf("%d events are said to be parked", found.Parked)
 	}
 }
 

@@ -10,6 +10,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quadrille.internal/local/quad/provider"
+	serviceaudit "quadrille.internal/platform/audit"
 )
 
 // Sources are the books: each service's database, to be read only, and the
@@ -29,6 +31,8 @@ type Sources struct {
 	// B2B and ERP are the books of companies' orders; nil where there are none.
 	B2B *pgxpool.Pool
 	ERP ERP
+	// Others are services by name, whose rules are in views of theirs: see package audit.
+	Others map[string]*pgxpool.Pool
 	// Patience is how long a fault may take to clear up. Default 3 s: several times
 	// what a message needs when nothing is wrong.
 	Patience time.Duration
@@ -127,7 +131,11 @@ func Run(ctx context.Context, src Sources) (Report, error) {
 	if err != nil {
 		return report, err
 	}
-	report.Checks = slices.Concat(stock, orders.checks(), credit, events)
+	others, err := src.others(ctx)
+	if err != nil {
+		return report, err
+	}
+	report.Checks = slices.Concat(stock, orders.checks(), credit, others, events)
 	report.Took = time.Since(began)
 	return report, nil
 }
@@ -168,7 +176,32 @@ func (src *Sources) busy(ctx context.Context) (bool, error) {
 			return busy, err
 		}
 	}
+	for _, pool := range src.Others {
+		var busy bool
+		if err := pool.QueryRow(ctx, `select exists (select from outbox)`).Scan(&busy); err != nil || busy {
+			return busy, err
+		}
+	}
 	return false, nil
+}
+
+// others are the rules of services that bring their own. Each reads one database at one
+// moment, so that nothing need be read again.
+func (src *Sources) others(ctx context.Context) (checks []Check, err error) {
+	for _, service := range slices.Sorted(maps.Keys(src.Others)) {
+		found, err := serviceaudit.Checks(ctx, src.Others[service])
+		if err != nil {
+			return nil, fmt.Errorf("read the rules of %s: %w", service, err)
+		}
+		for _, c := range found {
+			check := Check{Name: service + ": " + c.Name, Checked: c.Checked, Unit: c.Unit}
+			for _, f := range c.Faults {
+				check.Offenders = append(check.Offenders, Offender(f))
+			}
+			checks = append(checks, check)
+		}
+	}
+	return checks, nil
 }
 
 func pause(ctx context.Context) error {
@@ -227,13 +260,18 @@ const stockSQL = `
 func (src *Sources) events(ctx context.Context) ([]Check, error) {
 	outbox := Check{Name: "every event is published", Unit: "outboxes"}
 	parked := Check{Name: "no event is parked", Unit: "services"}
-	for _, service := range []struct {
+	type book struct {
 		name string
 		pool *pgxpool.Pool
-	}{
+	}
+	books := []book{
 		{"checkout", src.Checkout}, {"inventory", src.Inventory}, {"payment", src.Payment}, {"order", src.Order},
 		{"b2b", src.B2B},
-	} {
+	}
+	for _, name := range slices.Sorted(maps.Keys(src.Others)) {
+		books = append(books, book{name, src.Others[name]})
+	}
+	for _, service := range books {
 		if service.pool == nil {
 			continue
 		}

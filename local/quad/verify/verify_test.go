@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/uuid"
@@ -465,4 +466,37 @@ func (s *shop) refund(id, charge string, amount int64) {
 
 func (s *shop) forget(id string) {
 	s.charges = slices.DeleteFunc(s.charges, func(c provider.Charge) bool { return c.ID == id })
+}
+
+// A service that quad does not know brings rules of its own; its outbox and what it
+// parked are looked at as those of all.
+func TestOthersBringTheirRules(t *testing.T) {
+	w := newWorld(t)
+	src := w.sources()
+	loyalty := pgtest.Open(t, fstest.MapFS{"migrations/00001_audit.sql": {Data: []byte(`-- +goose Up
+create table points (id text, fault text);
+create view audit_checks as select 'points add up' as name, 'customers' as unit, count(*) as checked from points;
+create view audit_faults as select 'points add up' as name, id, fault as problem from points where fault <> '';
+`)}})
+	src.Others = map[string]*pgxpool.Pool{"loyalty": loyalty}
+	w.exec(loyalty, `insert into points values ('c1', '')`)
+	find := func(report Report, name string) Check {
+		i := slices.IndexFunc(report.Checks, func(c Check) bool { return c.Name == name })
+		if i < 0 {
+			t.Fatalf("there is no rule %q in\n%s", name, &report)
+		}
+		return report.Checks[i]
+	}
+	report := w.verify(src)
+	if c := find(report, "loyalty: points add up"); !report.OK() || c.Checked != 1 || c.Unit != "customers" {
+		t.Errorf("the rule is %+v of\n%s", c, &report)
+	}
+	if c := find(report, "no event is parked"); c.Checked != 5 {
+		t.Errorf("%d services were asked for parked events, want 5", c.Checked)
+	}
+	w.exec(loyalty, `update points set fault = '17 points, but 18 earned'`)
+	report = w.verify(src)
+	if c := find(report, "loyalty: points add up"); len(c.Offenders) != 1 || c.Offenders[0] != (Offender{"c1", "17 points, but 18 earned"}) {
+		t.Errorf("the rule is broken by %+v", c.Offenders)
+	}
 }
