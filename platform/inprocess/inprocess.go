@@ -62,7 +62,7 @@ func New(cfg Config) *Bus { return &Bus{cfg: cfg, members: make(map[string]*memb
 func (b *Bus) Join(m transport.Member) (transport.Transport, error) {
 	joined := &member{
 		Member: m, bus: b, room: semaphore.NewWeighted(maxInFlight),
-		started: make(chan struct{}), ended: make(chan struct{}),
+		started: make(chan struct{}),
 	}
 	if b.cfg.Engine != nil && m.Workflows {
 		var err error
@@ -103,7 +103,6 @@ type member struct {
 
 	room    *semaphore.Weighted // has maxInFlight
 	started chan struct{}
-	ended   chan struct{}
 
 	mu       sync.Mutex
 	stopped  bool
@@ -150,7 +149,6 @@ func (m *member) stop() {
 	m.mu.Lock()
 	m.stopped = true
 	m.mu.Unlock()
-	close(m.ended)
 	done := make(chan struct{})
 	go func() { defer close(done); m.underway.Wait() }()
 	select {
@@ -163,13 +161,16 @@ func (m *member) stop() {
 // Ready implements transport.Transport.
 func (m *member) Ready(context.Context) error {
 	select {
-	case <-m.ended:
-		return fmt.Errorf("%s takes no more events", m.Name)
 	case <-m.started:
-		return nil
 	default:
 		return fmt.Errorf("%s takes no events yet", m.Name)
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopped {
+		return fmt.Errorf("%s takes no more events", m.Name)
+	}
+	return nil
 }
 
 // RunWorkflows implements transport.Transport.
