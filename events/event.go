@@ -151,14 +151,12 @@ func ValidateLines(lines []Line, total Money) error {
 	if len(lines) == 0 || len(lines) > MaxLines {
 		return fmt.Errorf("an order has 1 to %d lines", MaxLines)
 	}
-	var sum int64
 	for i, l := range lines {
 		if err := l.validate(); err != nil {
 			return fmt.Errorf("line %d: %w", i, err)
 		}
-		sum += l.Quantity * l.UnitPrice
 	}
-	if sum != total.Amount {
+	if sum := Total(lines); sum != total.Amount {
 		return fmt.Errorf("total %d is not the sum of the lines, %d", total.Amount, sum)
 	}
 	return nil

@@ -141,6 +141,9 @@ func faults(files []*ast.File) map[string]bool {
 		}
 	}
 	inspect(files, func(call *ast.CallExpr) {
+		if fun, ok := call.Fun.(*ast.Ident); ok && fun.Name == "violation" && len(call.Args) > 2 { // of package events
+			add("Invalid", call.Args[1])
+		}
 		fun, ok := call.Fun.(*ast.SelectorExpr)
 		if !ok || name(fun.X) != "fault" || len(call.Args) < 3 {
 			return

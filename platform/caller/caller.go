@@ -17,7 +17,7 @@ import (
 // Header is "<id>", or "<id>; company=<id>" for somebody who acts for a company.
 const Header = "Quadrille-Caller"
 
-// Ids have the form of all ids that come from outside, see package intake.
+// Ids have the form of all ids that come from outside, see events.ValidName.
 var form = regexp.MustCompile(`^([A-Za-z0-9._-]{1,64})(?:; ?company=([A-Za-z0-9._-]{1,64}))?$`)
 
 // Caller is who makes a request.

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"quadrille.internal/events"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/pgtx"
 )
@@ -51,6 +52,9 @@ func (a API) Handle(h Handler) http.HandlerFunc {
 // What passes by itself, as a database that is away or restarting does, should be
 // tried again; a caller that went away is no error.
 func (a API) faultOf(caller context.Context, r *http.Request, err error) *fault.Fault {
+	if v, ok := errors.AsType[*events.Violation](err); ok {
+		return fault.Field(v.Field, v.Code, "%s", v.Message)
+	}
 	f := fault.Of(err)
 	switch {
 	case f.Kind != fault.Internal:

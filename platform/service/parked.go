@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-chi/chi/v5"
 	"github.com/google/uuid"
 
 	"quadrille.internal/platform/fault"
@@ -17,10 +16,7 @@ import (
 	"quadrille.internal/platform/rest"
 )
 
-const (
-	parkedDefault = 100
-	parkedMost    = 1_000
-)
+var parkedPages = rest.Pages{Default: 100, Most: 1_000}
 
 // parkedPage is a part of the list of parked events.
 type parkedPage struct {
@@ -32,7 +28,7 @@ type parkedPage struct {
 }
 
 func (s *Instance) listParked(w http.ResponseWriter, r *http.Request) error {
-	limit, err := parkedLimit(r.URL.Query().Get("limit"))
+	limit, err := parkedPages.Limit(r)
 	if err != nil {
 		return err
 	}
@@ -52,17 +48,6 @@ func (s *Instance) listParked(w http.ResponseWriter, r *http.Request) error {
 		page.Stopped = err.Error()
 	}
 	return rest.Write(w, http.StatusOK, page)
-}
-
-func parkedLimit(v string) (int, error) {
-	if v == "" {
-		return parkedDefault, nil
-	}
-	n, err := strconv.Atoi(v)
-	if err != nil || n < 1 || n > parkedMost {
-		return 0, fault.Field("limit", "out_of_range", "limit is a number from 1 to %d.", parkedMost)
-	}
-	return n, nil
 }
 
 // formatCursor writes a cursor with the times in microseconds, which is how exact
@@ -138,7 +123,7 @@ func (s *Instance) discardParked(w http.ResponseWriter, r *http.Request) error {
 // acceptParking has the events parked that fail now and are held back, though the
 // fault may be ours.
 func (s *Instance) acceptParking(w http.ResponseWriter, r *http.Request) error {
-	limit, err := parkedLimit(r.URL.Query().Get("limit"))
+	limit, err := parkedPages.Limit(r)
 	if err != nil {
 		return err
 	}
@@ -146,11 +131,7 @@ func (s *Instance) acceptParking(w http.ResponseWriter, r *http.Request) error {
 }
 
 func parkedID(r *http.Request) (uuid.UUID, error) {
-	id, err := uuid.Parse(chi.URLParam(r, "id"))
-	if err != nil {
-		return id, fault.Field("id", "not_a_uuid", "An event id is a UUID.")
-	}
-	return id, nil
+	return rest.PathID(r, "An event id is a UUID.")
 }
 
 // parkedFault tells an event that is not there from trouble of ours.

@@ -15,7 +15,6 @@ import (
 	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/idempotency"
-	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/rest"
 	"quadrille.internal/platform/telemetry"
 )
@@ -45,7 +44,7 @@ func (req *request) validate() error {
 		return fault.Field("currency", "malformed", "A currency is an ISO 4217 code, such as GBP.")
 	}
 	// The first fault is told.
-	return cmp.Or(intake.Name("customer_id", req.CustomerID), intake.Name("payment_token", req.PaymentToken), intake.Lines(req.Lines))
+	return cmp.Or(events.CheckName("customer_id", req.CustomerID), events.CheckName("payment_token", req.PaymentToken), events.CheckLines(req.Lines))
 }
 
 // receipt is the answer to a checkout. It holds nothing that changes, so that a
@@ -82,7 +81,7 @@ func (s *server) post(w http.ResponseWriter, r *http.Request) error {
 		paymentToken: req.PaymentToken,
 		checkout: &Checkout{
 			Row: aggregate.Row{ID: id, Version: 1}, IdempotencyKey: key, RequestHash: idempotency.HashOf(body),
-			CustomerID: req.CustomerID, Lines: req.Lines, Amount: intake.Total(req.Lines), Currency: req.Currency,
+			CustomerID: req.CustomerID, Lines: req.Lines, Amount: events.Total(req.Lines), Currency: req.Currency,
 			TraceParent: telemetry.TraceParent(ctx), Status: Placed,
 		},
 	})
@@ -109,9 +108,9 @@ type view struct {
 }
 
 func (s *server) get(w http.ResponseWriter, r *http.Request) error {
-	id, err := uuid.Parse(chi.URLParam(r, "id"))
+	id, err := rest.PathID(r, "A checkout id is a UUID.")
 	if err != nil {
-		return fault.Field("id", "not_a_uuid", "A checkout id is a UUID.")
+		return err
 	}
 	found, err := checkouts.Load(r.Context(), s.pool, []uuid.UUID{id})
 	if err != nil {

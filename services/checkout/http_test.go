@@ -12,7 +12,6 @@ import (
 
 	"quadrille.internal/events"
 	"quadrille.internal/events/checkout"
-	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/rest"
 	"quadrille.internal/platform/servicetest"
 )
@@ -115,10 +114,10 @@ func TestTotalDoesNotOverflow(t *testing.T) {
 	if err := req.validate(); err != nil {
 		t.Fatal(err)
 	}
-	if want := int64(1_000_000_000_000_000_000); intake.Total(req.Lines) != want {
-		t.Errorf("total %d, want %d", intake.Total(req.Lines), want)
+	if want := int64(1_000_000_000_000_000_000); events.Total(req.Lines) != want {
+		t.Errorf("total %d, want %d", events.Total(req.Lines), want)
 	}
-	c := Checkout{Lines: req.Lines, Amount: intake.Total(req.Lines), Currency: req.Currency, CustomerID: req.CustomerID}
+	c := Checkout{Lines: req.Lines, Amount: events.Total(req.Lines), Currency: req.Currency, CustomerID: req.CustomerID}
 	c.ID = uuid.New()
 	if err := c.Created(req.PaymentToken).Validate(); err != nil {
 		t.Errorf("cannot be announced: %v", err)

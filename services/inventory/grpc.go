@@ -11,7 +11,6 @@ import (
 
 	"quadrille.internal/events"
 	inventoryv1 "quadrille.internal/events/proto/inventory/v1"
-	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/pgtx"
 	"quadrille.internal/platform/telemetry"
@@ -31,7 +30,7 @@ func (a *allocations) register(r grpc.ServiceRegistrar) { inventoryv1.RegisterAl
 func (a *allocations) Allocate(ctx context.Context, req *inventoryv1.AllocateRequest) (*inventoryv1.AllocateResponse, error) {
 	lines := make([]events.Line, len(req.GetLines()))
 	for i, l := range req.GetLines() {
-		if !intake.ValidName(l.GetSku()) || l.GetQuantity() < 1 || l.GetQuantity() > events.MaxQuantity {
+		if !events.ValidName(l.GetSku()) || l.GetQuantity() < 1 || l.GetQuantity() > events.MaxQuantity {
 			return nil, status.Errorf(codes.InvalidArgument, "line %d: a SKU and a quantity from 1 to %d are required", i, events.MaxQuantity)
 		}
 		lines[i] = events.Line{SKU: l.GetSku(), Quantity: l.GetQuantity()}

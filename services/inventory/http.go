@@ -11,9 +11,9 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"quadrille.internal/events"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/idempotency"
-	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/rest"
 )
 
@@ -195,7 +195,7 @@ func checkWarehouses(names []string) error {
 	for i, name := range names {
 		field := fmt.Sprintf("warehouses[%d].warehouse", i)
 		switch {
-		case !intake.ValidName(name):
+		case !events.ValidName(name):
 			return fault.Field(field, "malformed", "A warehouse is 1 to 64 of A-Z a-z 0-9 . _ -.")
 		case seen[name]:
 			return fault.Field(field, "repeated", "Each warehouse may be named once.")
@@ -225,7 +225,7 @@ func (c counts) stocks(sku string) ([]Stock, error) {
 
 func skuOf(r *http.Request) (string, error) {
 	sku := chi.URLParam(r, "sku")
-	if !intake.ValidName(sku) {
+	if !events.ValidName(sku) {
 		return "", fault.Field("sku", "malformed", "A SKU is 1 to 64 of A-Z a-z 0-9 . _ -.")
 	}
 	return sku, nil

@@ -5,7 +5,6 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -20,16 +19,12 @@ import (
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/fault"
-	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/rest"
 	"quadrille.internal/platform/telemetry"
 )
 
-const (
-	pageDefault = 50
-	pageMost    = 200
-)
+var pages = rest.Pages{Default: 50, Most: 200}
 
 type server struct {
 	pool   *pgxpool.Pool
@@ -104,7 +99,7 @@ func timeline(o *Order) []moment {
 }
 
 func (s *server) get(w http.ResponseWriter, r *http.Request) error {
-	id, err := intake.OrderID(r)
+	id, err := rest.PathID(r, "An order id is a UUID.")
 	if err != nil {
 		return err
 	}
@@ -118,7 +113,7 @@ func (s *server) get(w http.ResponseWriter, r *http.Request) error {
 // cancel decides at once: either the order is cancelled when this answers, or it
 // is confirmed and stays so.
 func (s *server) cancel(w http.ResponseWriter, r *http.Request) error {
-	id, err := intake.OrderID(r)
+	id, err := rest.PathID(r, "An order id is a UUID.")
 	if err != nil {
 		return err
 	}
@@ -168,15 +163,9 @@ func (s *server) list(w http.ResponseWriter, r *http.Request) error {
 	if err := caller.CheckIs(r.Context(), "customer_id", customer); err != nil {
 		return err
 	}
-	limit, err := strconv.Atoi(cmp.Or(q.Get("limit"), strconv.Itoa(pageDefault)))
-	if err != nil || limit < 1 || limit > pageMost {
-		return fault.Field("limit", "out_of_range", "limit is a number from 1 to %d.", pageMost)
-	}
-	cursor := uuid.Max
-	if v := q.Get("cursor"); v != "" {
-		if cursor, err = uuid.Parse(v); err != nil {
-			return fault.Field("cursor", "not_a_cursor", "Use next_cursor of the page before.")
-		}
+	limit, cursor, err := rest.ReadPage(r, pages, uuid.Max, uuid.Parse)
+	if err != nil {
+		return err
 	}
 	found, err := orders.Select(r.Context(), s.pool,
 		"where customer_id = $1 and id < $2 order by id desc limit $3", customer, cursor, limit+1)
@@ -187,10 +176,7 @@ func (s *server) list(w http.ResponseWriter, r *http.Request) error {
 		Orders []view `json:"orders"`
 		Next   string `json:"next_cursor,omitempty"`
 	}{}
-	if len(found) > limit { // one more than asked for tells that there is a next page
-		found = found[:limit]
-		page.Next = found[limit-1].ID.String()
-	}
+	found, page.Next = rest.CutPage(found, limit, func(last *Order) string { return last.ID.String() })
 	page.Orders = make([]view, len(found))
 	for i, o := range found {
 		page.Orders[i] = viewOf(o)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -18,11 +17,9 @@ import (
 	"quadrille.internal/platform/sweep"
 )
 
-const (
-	pageDefault = 50
-	pageMost    = 200
-	countEvery  = 10 * time.Second
-)
+const countEvery = 10 * time.Second
+
+var pages = rest.Pages{Default: 50, Most: 200}
 
 // books is what operators see of the payments, and do about them.
 type books struct {
@@ -72,21 +69,12 @@ func (b *books) operatorRoutes(r chi.Router) {
 }
 
 func (b *books) list(w http.ResponseWriter, r *http.Request) error {
-	query := r.URL.Query()
-	if query.Get("status") != string(Refused) {
+	if r.URL.Query().Get("status") != string(Refused) {
 		return fault.Field("status", "not_listed", "Payments are listed by status=refused only.")
 	}
-	limit, after := pageDefault, uuid.Nil
-	var err error
-	if v := query.Get("limit"); v != "" {
-		if limit, err = strconv.Atoi(v); err != nil || limit < 1 || limit > pageMost {
-			return fault.Field("limit", "out_of_range", "limit is a number from 1 to %d.", pageMost)
-		}
-	}
-	if v := query.Get("cursor"); v != "" {
-		if after, err = uuid.Parse(v); err != nil {
-			return fault.Field("cursor", "not_a_cursor", "cursor is the next_cursor of the page before.")
-		}
+	limit, after, err := rest.ReadPage(r, pages, uuid.Nil, uuid.Parse)
+	if err != nil {
+		return err
 	}
 	found, err := payments.Select(r.Context(), b.pool, `where status = 'refused' and id > $1 order by id limit $2`, after, limit+1)
 	if err != nil {
@@ -96,11 +84,8 @@ func (b *books) list(w http.ResponseWriter, r *http.Request) error {
 		Payments []view `json:"payments"`
 		Next     string `json:"next_cursor,omitempty"`
 	}{Payments: []view{}}
-	for n, p := range found {
-		if n == limit {
-			page.Next = found[n-1].ID.String()
-			break
-		}
+	found, page.Next = rest.CutPage(found, limit, func(last *Payment) string { return last.ID.String() })
+	for _, p := range found {
 		page.Payments = append(page.Payments, viewOf(p))
 	}
 	return rest.Write(w, http.StatusOK, page)
@@ -155,11 +140,7 @@ func (b *books) resume(w http.ResponseWriter, r *http.Request) error {
 var errNoPayment = fault.New(fault.NotFound, "payment_not_found", "No payment of such an order is known.")
 
 func paymentID(r *http.Request) (uuid.UUID, error) {
-	id, err := uuid.Parse(chi.URLParam(r, "id"))
-	if err != nil {
-		return id, fault.Field("id", "not_a_uuid", "A payment has the id of its order, a UUID.")
-	}
-	return id, nil
+	return rest.PathID(r, "A payment has the id of its order, a UUID.")
 }
 
 // run counts what operators look at, and forgets old tokens, until ctx ends.

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -17,15 +16,11 @@ import (
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/fault"
-	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/rest"
 	"quadrille.internal/workflows/b2b/wire"
 )
 
-const (
-	approvalsDefault = 100
-	approvalsMost    = 500
-)
+var approvalPages = rest.Pages{Default: 100, Most: 500}
 
 // approvalsSQL is Policy.Principal in SQL, over all gates at once; a property test
 // holds the two together. First the companies that name the approver ($1), and in
@@ -76,14 +71,14 @@ var approverNamed = fmt.Sprintf(`$.approvers[*] ? (@.id == $name && @.level <= %
 // approvals lists what an approver may decide on, soonest to expire first.
 func (s *server) approvals(w http.ResponseWriter, r *http.Request) error {
 	approver := r.URL.Query().Get("approver")
-	if !intake.ValidName(approver) {
+	if !events.ValidName(approver) {
 		return fault.Field("approver", "required", "Say whose queue: ?approver=.")
 	}
 	ctx := r.Context()
 	if err := caller.CheckIs(ctx, "approver", approver); err != nil {
 		return err
 	}
-	limit, after, err := readPage(r.URL.Query())
+	limit, after, err := rest.ReadPage(r, approvalPages, place{}, parsePlace)
 	if err != nil {
 		return err
 	}
@@ -99,12 +94,10 @@ func (s *server) approvals(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	answer := wire.Approvals{Approvals: list}
-	if len(list) > limit {
-		answer.Approvals = list[:limit]
-		last := list[limit-1]
-		answer.Next = place{last.ExpiresAt, last.OrderID}.String()
-	}
+	var answer wire.Approvals
+	answer.Approvals, answer.Next = rest.CutPage(list, limit, func(last wire.Pending) string {
+		return place{last.ExpiresAt, last.OrderID}.String()
+	})
 	return rest.Write(w, http.StatusOK, answer)
 }
 
@@ -166,19 +159,4 @@ func parsePlace(cursor string) (p place, err error) {
 	p.expiresAt = time.UnixMicro(micro).UTC()
 	p.order, err = uuid.Parse(order)
 	return p, err
-}
-
-func readPage(q url.Values) (limit int, after place, err error) {
-	limit = approvalsDefault
-	if v := q.Get("limit"); v != "" {
-		if limit, err = strconv.Atoi(v); err != nil || limit < 1 || limit > approvalsMost {
-			return 0, after, fault.Field("limit", "out_of_range", "limit is a number from 1 to %d.", approvalsMost)
-		}
-	}
-	if v := q.Get("cursor"); v != "" {
-		if after, err = parsePlace(v); err != nil {
-			return 0, after, fault.Field("cursor", "not_a_cursor", "cursor is the next_cursor of the page before.")
-		}
-	}
-	return limit, after, nil
 }

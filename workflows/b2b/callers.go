@@ -9,7 +9,6 @@ import (
 
 	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/fault"
-	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/rest"
 	"quadrille.internal/workflows/b2b/wire"
 )
@@ -28,7 +27,7 @@ func (s *server) ofCaller(h rest.Handler) rest.Handler {
 		if _, known := caller.From(ctx); !known {
 			return h(w, r)
 		}
-		id, err := intake.OrderID(r)
+		id, err := rest.PathID(r, "An order id is a UUID.")
 		if err != nil {
 			return err
 		}

@@ -12,7 +12,6 @@ import (
 	"quadrille.internal/events/b2b"
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/fault"
-	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/workflows/b2b/chain"
 	"quadrille.internal/workflows/b2b/wire"
@@ -129,7 +128,7 @@ const (
 
 func (v Vote) validate() error {
 	switch {
-	case !intake.ValidName(v.Approver):
+	case !events.ValidName(v.Approver):
 		return fault.Field("approver", "malformed", "An approver is 1 to 64 of A-Z a-z 0-9 . _ -.")
 	case v.Decision != Approve && v.Decision != Reject:
 		return fault.Field("decision", "malformed", "decision is approve or reject.")

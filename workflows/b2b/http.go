@@ -10,12 +10,12 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"quadrille.internal/events"
 	"quadrille.internal/events/b2b"
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/idempotency"
-	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/rest"
 	"quadrille.internal/platform/telemetry"
@@ -52,7 +52,7 @@ func (s *server) operatorRoutes(r chi.Router) {
 
 // checkOrder returns the first fault of an order.
 func checkOrder(o *wire.NewOrder) error {
-	return cmp.Or(intake.Name("company_id", o.CompanyID), intake.Name("ordered_by", o.OrderedBy), intake.Lines(o.Lines))
+	return cmp.Or(events.CheckName("company_id", o.CompanyID), events.CheckName("ordered_by", o.OrderedBy), events.CheckLines(o.Lines))
 }
 
 func (s *server) submit(w http.ResponseWriter, r *http.Request) error {
@@ -106,7 +106,7 @@ func (s *server) place(ctx context.Context, req *wire.NewOrder, key, hash string
 		}
 		placed = &Order{
 			Row: aggregate.Row{ID: id}, IdempotencyKey: key, RequestHash: hash, CompanyID: req.CompanyID,
-			OrderedBy: req.OrderedBy, Status: Submitted, Lines: req.Lines, Amount: intake.Total(req.Lines), Currency: company.Currency,
+			OrderedBy: req.OrderedBy, Status: Submitted, Lines: req.Lines, Amount: events.Total(req.Lines), Currency: company.Currency,
 			AllowBackorder: req.AllowBackorder, Steps: []*Step{}, TraceParent: telemetry.TraceParent(ctx), SubmittedAt: tx.Now, MovedAt: tx.Now,
 		}
 		tx.AfterCommit(func() { s.relay.start(placed) })
@@ -125,7 +125,7 @@ func (s *server) place(ctx context.Context, req *wire.NewOrder, key, hash string
 }
 
 func (s *server) get(w http.ResponseWriter, r *http.Request) error {
-	id, err := intake.OrderID(r)
+	id, err := rest.PathID(r, "An order id is a UUID.")
 	if err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func (s *server) answer(ctx context.Context, w http.ResponseWriter, id uuid.UUID
 
 // cancel stops an order that is not completed. What was done for it is undone.
 func (s *server) cancel(w http.ResponseWriter, r *http.Request) error {
-	id, err := intake.OrderID(r)
+	id, err := rest.PathID(r, "An order id is a UUID.")
 	if err != nil {
 		return err
 	}
@@ -200,7 +200,7 @@ func (s *server) closeGate(ctx context.Context, tx *outbox.Tx, o *Order) error {
 
 // vote records a decision, durably, before it answers; the workflow is told after.
 func (s *server) vote(w http.ResponseWriter, r *http.Request) error {
-	id, err := intake.OrderID(r)
+	id, err := rest.PathID(r, "An order id is a UUID.")
 	if err != nil {
 		return err
 	}
@@ -230,7 +230,7 @@ func (s *server) vote(w http.ResponseWriter, r *http.Request) error {
 // resume tries a compensation that kept failing once more. What is asked is
 // committed first; the relay sees to it that the workflow hears of it.
 func (s *server) resume(w http.ResponseWriter, r *http.Request) error {
-	id, err := intake.OrderID(r)
+	id, err := rest.PathID(r, "An order id is a UUID.")
 	if err != nil {
 		return err
 	}

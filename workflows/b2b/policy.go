@@ -6,8 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"quadrille.internal/events"
 	"quadrille.internal/platform/fault"
-	"quadrille.internal/platform/intake"
 	"quadrille.internal/workflows/b2b/wire"
 )
 
@@ -44,7 +44,7 @@ func (p Policy) validate() error {
 	seen := make(map[string]bool)
 	for i, a := range p.Approvers {
 		field := fmt.Sprintf("policy.approvers[%d]", i)
-		if !intake.ValidName(a.ID) || a.Limit < 0 || a.Level < 1 {
+		if !events.ValidName(a.ID) || a.Limit < 0 || a.Level < 1 {
 			return fault.Field(field, "malformed", "An approver has an id, a limit and a level from 1.")
 		}
 		if seen[a.ID] {
@@ -58,7 +58,7 @@ func (p Policy) validate() error {
 		}
 	}
 	for i, d := range p.Delegations {
-		if !intake.ValidName(d.From) || !intake.ValidName(d.To) || !d.Since.Before(d.Until) {
+		if !events.ValidName(d.From) || !events.ValidName(d.To) || !d.Since.Before(d.Until) {
 			return fault.Field(fmt.Sprintf("policy.delegations[%d]", i), "malformed", "A delegation leads from one approver to another, since before until.")
 		}
 	}

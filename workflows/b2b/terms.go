@@ -9,7 +9,6 @@ import (
 
 	"quadrille.internal/events"
 	"quadrille.internal/platform/fault"
-	"quadrille.internal/platform/intake"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/pgtx"
 	"quadrille.internal/platform/rest"
@@ -37,7 +36,7 @@ func checkTerms(t *wire.Terms) error {
 		return fault.Field("credit_limit", "out_of_range", "credit_limit is a number from 0 to %d, in minor units.", int64(maxCredit))
 	}
 	for i, w := range t.Warehouses {
-		if !intake.ValidName(w) {
+		if !events.ValidName(w) {
 			return fault.Field(fmt.Sprintf("warehouses[%d]", i), "malformed", "A warehouse is 1 to 64 of A-Z a-z 0-9 . _ -.")
 		}
 	}
@@ -62,7 +61,7 @@ func fill(t *wire.Terms) {
 
 func (s *server) putCompany(w http.ResponseWriter, r *http.Request) error {
 	id := chi.URLParam(r, "company")
-	if !intake.ValidName(id) {
+	if !events.ValidName(id) {
 		return fault.Field("company", "malformed", "A company id is 1 to 64 of A-Z a-z 0-9 . _ -.")
 	}
 	var t wire.Terms
