@@ -22,6 +22,7 @@ require (
 	golang.org/x/sync v0.24.0
 	google.golang.org/grpc v1.82.1
 	google.golang.org/protobuf v1.36.12
+	pgregory.net/rapid v1.3.0
 	quadrille.internal/events v0.0.0
 )
 
