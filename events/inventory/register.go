@@ -5,7 +5,7 @@ import (
 	"quadrille.internal/events/internal/sample"
 )
 
-// Events are the types that inventory publishes.
+// Events are the types about orders that inventory publishes.
 var Events = events.Register("inventory", events.KindOrder,
 	Reserved{
 		OfOrder: sample.Order, Allocations: sample.Allocations(), Total: sample.Total, PaymentToken: "tok_success",
@@ -19,4 +19,12 @@ var Events = events.Register("inventory", events.KindOrder,
 	ReservationExpired{OfOrder: sample.Order, ExpiredAt: sample.ExpiresAt},
 	Released{OfOrder: sample.Order, Allocations: sample.Allocations()},
 	Committed{OfOrder: sample.Order, Allocations: sample.Allocations()},
+)
+
+// StockEvents are those about SKUs.
+var StockEvents = events.Register("inventory", KindSKU,
+	StockChanged{
+		OfSKU: OfSKU{SKU: "85123A"}, Version: 7,
+		StockLevel: StockLevel{Available: 12, Warehouses: []WarehouseLevel{{Warehouse: "leeds", Available: 2}, {Warehouse: "london", Available: 10}}},
+	},
 )

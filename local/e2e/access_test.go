@@ -61,6 +61,12 @@ func release(ctx context.Context, conn *grpc.ClientConn) error {
 	return err
 }
 
+// list asks inventory for a page of stock, of a size that the service itself refuses.
+func list(ctx context.Context, conn *grpc.ClientConn) error {
+	_, err := inventoryv1.NewStockSnapshotClient(conn).ListStock(ctx, &inventoryv1.ListStockRequest{PageSize: -1})
+	return err
+}
+
 // deliver hands a service no events, in the name of its sidecar.
 func deliver(ctx context.Context, conn *grpc.ClientConn) error {
 	_, err := runtimev1.NewAppCallbackClient(conn).OnBulkTopicEvent(ctx, &runtimev1.TopicEventBulkRequest{
@@ -81,6 +87,31 @@ func TestAccess_OnlyB2BCallsInventory(t *testing.T) {
 			if err := call(s.through(t, "inventory"), conn); status.Code(err) != want {
 				t.Errorf("%s calls %s of inventory: %v, want %s", caller, name, err, want)
 			}
+		}
+	}
+}
+
+// Inventory serves its snapshot, and no service is declared to call it yet.
+func TestAccess_NobodyListsStock(t *testing.T) {
+	s := sys
+	for _, caller := range s.Apps() {
+		if err := list(s.through(t, "inventory"), dial(t, s.App(caller).DaprGRPC)); status.Code(err) != codes.PermissionDenied {
+			t.Errorf("%s lists stock: %v, want PermissionDenied", caller, err)
+		}
+	}
+	_, port, err := net.SplitHostPort(s.App("inventory").Env["QUADRILLE_GRPC_ADDR"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := dial(t, number)
+	for token, want := range map[string]codes.Code{s.APIToken(): codes.InvalidArgument, "wrong": codes.Unauthenticated} {
+		ctx := metadata.AppendToOutgoingContext(t.Context(), "dapr-api-token", token)
+		if err := list(ctx, conn); status.Code(err) != want {
+			t.Errorf("inventory itself answers %v, want %s", err, want)
 		}
 	}
 }

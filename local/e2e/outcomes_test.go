@@ -165,3 +165,33 @@ func TestWhatLeavesTheWarehouseIsAnnouncedOnce(t *testing.T) {
 	}
 	s.balanced(t)
 }
+
+// Views hear of stock with its newest version, within a moment.
+func TestStockLevelsArePublished(t *testing.T) {
+	s := sys
+	sku := "levels-" + newKey()[:8]
+	s.setStock(t, sku, map[string]int64{"leeds": 5, "york": 4})
+	s.expect(t, s.mustPlace(t, basketOf(sku, 6, "tok_success")), confirmed(1500))
+	client := s.broker(t)
+	eventually(t, settleWithin, "level published", func(ctx context.Context) error {
+		entries, err := client.XRange(ctx, inventory.TypeStockChanged, "-", "+").Result()
+		if err != nil {
+			return err
+		}
+		var newest inventory.StockChanged
+		for _, entry := range entries {
+			payload, _ := entry.Values[payloadField].(string)
+			_, event, err := events.Decode([]byte(payload))
+			if err != nil {
+				return err
+			}
+			if c, ok := event.(*inventory.StockChanged); ok && c.SKU == sku && c.Version > newest.Version {
+				newest = *c
+			}
+		}
+		if newest.Available != 3 {
+			return fmt.Errorf("the newest level is %+v, want 3 available", newest)
+		}
+		return nil
+	})
+}

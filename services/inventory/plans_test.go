@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	inventoryv1 "quadrille.internal/events/proto/inventory/v1"
 	"quadrille.internal/platform/service"
 	"quadrille.internal/platform/servicetest"
 )
@@ -21,7 +22,8 @@ var history = []string{
 }
 
 func TestPlans(t *testing.T) {
-	servicetest.CheckPlans(t, Service(), history, []string{"reservations_pkey", "reservations_expiring", "stock_pkey"},
+	servicetest.CheckPlans(t, Service(), history, []string{
+		"reservations_pkey", "reservations_expiring", "stock_pkey", "stock_levels_pkey", "stock_levels_changes_pkey"},
 		func(t *testing.T, kit *service.Kit) {
 			f := fixture{kit}
 			n, err := (&expirer{outbox: kit.Outbox, log: kit.Log}).expireOnce(t.Context())
@@ -32,6 +34,10 @@ func TestPlans(t *testing.T) {
 			in.Deliver(servicetest.Message(t, created(id, events.Line{SKU: "sku-7", Quantity: 1}), epoch))
 			in.Deliver(servicetest.Message(t, orderConfirmed(id), epoch))
 			f.put(t, Stock{SKU: "sku-7", Warehouse: "york", OnHand: 3})
+			f.sweep(t)
+			if _, err := (&stockSnapshot{pool: kit.Pool}).ListStock(t.Context(), &inventoryv1.ListStockRequest{}); err != nil {
+				t.Error(err)
+			}
 			if a := f.serve(t).Do(http.MethodGet, "/v1/stock/sku-7", ""); a.Status != http.StatusOK {
 				t.Errorf("GET stock: %d %s", a.Status, a.Body)
 			}

@@ -93,6 +93,7 @@ func TestBooksUnderContention(t *testing.T) {
 			if _, err := x.expireOnce(t.Context()); err != nil {
 				t.Errorf("expire: %v", err)
 			}
+			f.sweep(t)
 			// Never below what may be held.
 			count := []Stock{{SKU: "b", Warehouse: "leeds", OnHand: int64(100 + n)}, {SKU: "a", Warehouse: "york", OnHand: int64(100 + n)}}
 			if err := setStock(t.Context(), f.kit.Pool, count, precondition{}); err != nil {
@@ -103,6 +104,8 @@ func TestBooksUnderContention(t *testing.T) {
 	all.Wait()
 	f.checkBooks(t)
 	f.checkCommitted(t)
+	f.sweep(t)
+	f.checkLevels(t)
 	if _, held := f.stock(t, "a"); held != 0 {
 		t.Errorf("%d units stay held", held)
 	}

@@ -3,8 +3,11 @@
 package inventory
 
 import (
+	"context"
 	"embed"
 	"time"
+
+	"google.golang.org/grpc"
 
 	"quadrille.internal/events/b2b"
 	"quadrille.internal/events/checkout"
@@ -26,6 +29,7 @@ func Service() service.Spec {
 		Emits: []string{
 			inventory.TypeReserved, inventory.TypeReservationFailed,
 			inventory.TypeReservationExpired, inventory.TypeReleased, inventory.TypeCommitted,
+			inventory.TypeStockChanged,
 		},
 		Hears: []string{
 			checkout.TypeOrderCreated, payment.TypeFailed,
@@ -36,10 +40,15 @@ func Service() service.Spec {
 			h := &handler{ttl: ttl}
 			x := &expirer{outbox: kit.Outbox, log: kit.Log}
 			a := &allocations{outbox: kit.Outbox}
+			all := &stockSnapshot{pool: kit.Pool}
 			s := &server{pool: kit.Pool, api: kit.API}
 			return service.App{
-				Handle: h.handle, Routes: s.routes, OperatorRoutes: s.operatorRoutes, Services: a.register,
-				Work: []service.Work{{Name: "expiry", Run: x.run}},
+				Handle: h.handle, Routes: s.routes, OperatorRoutes: s.operatorRoutes,
+				Services: func(r grpc.ServiceRegistrar) { a.register(r); all.register(r) },
+				Work: []service.Work{
+					{Name: "expiry", Run: x.run},
+					{Name: "stock levels", Run: func(ctx context.Context) error { return levels.Run(ctx, kit.Outbox, kit.Log) }},
+				},
 			}
 		},
 	}

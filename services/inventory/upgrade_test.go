@@ -29,6 +29,8 @@ func TestNewColumnsDoNotDisturb(t *testing.T) {
 			t.Errorf("%d reservations expired (%v), want %d", n, err, len(orders))
 		}
 		f.put(t, Stock{SKU: uuid.NewString(), Warehouse: "leeds", OnHand: 3})
+		f.sweep(t)
+		f.checkLevels(t)
 		if a := api.Do(http.MethodGet, "/v1/stock/a", ""); a.Status != http.StatusOK {
 			t.Errorf("GET stock: %d %s", a.Status, a.Body)
 		}

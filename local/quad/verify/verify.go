@@ -315,7 +315,7 @@ func leftEvents(ctx context.Context, pool *pgxpool.Pool, sql string, args ...any
 // through it all the time.
 func (src *Sources) unpublished(ctx context.Context, pool *pgxpool.Pool) ([]leftEvent, error) {
 	deadline := time.Now().Add(src.Patience)
-	left, err := leftEvents(ctx, pool, `select id, topic || ' of order ' || key from outbox order by xid, id limit 1000`)
+	left, err := leftEvents(ctx, pool, `select id, topic || ' of ' || key from outbox order by xid, id limit 1000`)
 	for err == nil && len(left) > 0 && time.Now().Before(deadline) {
 		if err := pause(ctx); err != nil {
 			return nil, err
@@ -324,7 +324,7 @@ func (src *Sources) unpublished(ctx context.Context, pool *pgxpool.Pool) ([]left
 		for i, e := range left {
 			ids[i] = e.ID
 		}
-		left, err = leftEvents(ctx, pool, `select id, topic || ' of order ' || key from outbox where id = any($1) order by xid, id`, ids)
+		left, err = leftEvents(ctx, pool, `select id, topic || ' of ' || key from outbox where id = any($1) order by xid, id`, ids)
 	}
 	return left, err
 }

@@ -1,0 +1,74 @@
+package inventory
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"quadrille.internal/events"
+	"quadrille.internal/events/inventory"
+	inventoryv1 "quadrille.internal/events/proto/inventory/v1"
+	"quadrille.internal/platform/aggregate"
+	"quadrille.internal/platform/snapshot"
+)
+
+// levels publishes what orders may have of each SKU.
+var levels = &snapshot.Source[inventory.StockLevel]{
+	Table: "stock_levels",
+	Read:  readLevels,
+	Event: func(s snapshot.State[inventory.StockLevel]) events.Event {
+		return &inventory.StockChanged{OfSKU: inventory.OfSKU{SKU: s.Key}, Version: s.Version, StockLevel: s.Value}
+	},
+}
+
+// readLevels reads the stock of SKUs; none is ever taken out of the books.
+func readLevels(ctx context.Context, db aggregate.Querier, skus []string) (map[string]inventory.StockLevel, error) {
+	shelf, err := selectShelf(ctx, db, skus, "")
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[string]inventory.StockLevel, len(shelf))
+	for sku, stocks := range shelf {
+		level := inventory.StockLevel{Warehouses: make([]inventory.WarehouseLevel, len(stocks))}
+		for i, st := range stocks {
+			level.Available += st.Available()
+			level.Warehouses[i] = inventory.WarehouseLevel{Warehouse: st.Warehouse, Available: st.Available()}
+		}
+		found[sku] = level
+	}
+	return found, nil
+}
+
+// stockSnapshot answers with all that is published; see stock.proto.
+type stockSnapshot struct {
+	inventoryv1.UnimplementedStockSnapshotServer
+	pool *pgxpool.Pool
+}
+
+func (s *stockSnapshot) register(r grpc.ServiceRegistrar) {
+	inventoryv1.RegisterStockSnapshotServer(r, s)
+}
+
+// ListStock returns a page of the SKUs, by SKU.
+func (s *stockSnapshot) ListStock(ctx context.Context, req *inventoryv1.ListStockRequest) (*inventoryv1.ListStockResponse, error) {
+	if req.GetPageSize() < 0 {
+		return nil, status.Error(codes.InvalidArgument, "page_size is 0 or more")
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	states, next, err := levels.Page(ctx, s.pool, req.GetPageToken(), int(req.GetPageSize()))
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	items := make([]*inventoryv1.StockItem, len(states))
+	for i, st := range states {
+		items[i] = &inventoryv1.StockItem{Sku: st.Key, Version: st.Version, Available: st.Value.Available}
+		for _, w := range st.Value.Warehouses {
+			items[i].Warehouses = append(items[i].Warehouses, &inventoryv1.WarehouseStock{Warehouse: w.Warehouse, Available: w.Available})
+		}
+	}
+	return &inventoryv1.ListStockResponse{Items: items, NextPageToken: next}, nil
+}
