@@ -65,11 +65,13 @@ func (d *dueOrder) waits() bool {
 }
 
 // news is all there is to tell. The workflow is started, in case it is gone or has
-// failed, and told to look, in case it waits.
+// failed, and told to look, in case it waits. So is one that does not begin: Dapr makes
+// the reminder that begins it before it saves it, and a sidecar that stops in between
+// leaves one that is there and never runs. An event makes a reminder for it.
 func (d *dueOrder) news() []news {
 	start := news{order: d.id, trace: d.trace}
 	switch {
-	case !d.started && d.status == Submitted:
+	case !d.started && d.status == Submitted && d.told < wedgedTold:
 		return []news{start}
 	case d.status != AwaitingApproval:
 		return []news{start, {order: d.id, event: eventResume}}

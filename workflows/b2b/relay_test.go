@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -129,6 +130,32 @@ func TestJudge(t *testing.T) {
 	} {
 		if got := c.d.judge(now); got != c.want {
 			t.Errorf("%s: does %d, want %d", c.name, got, c.want)
+		}
+	}
+}
+
+// A workflow that was started and does not begin is told to look, as it may have lost its
+// reminder. One that is only new is not.
+func TestNews(t *testing.T) {
+	open, decided := GateOpen, GateApproved
+	for _, c := range []struct {
+		name string
+		d    dueOrder
+		want []string
+	}{
+		{"new", dueOrder{status: Submitted}, []string{""}},
+		{"does not begin yet", dueOrder{status: Submitted, told: wedgedTold - 1}, []string{""}},
+		{"does not begin", dueOrder{status: Submitted, told: wedgedTold}, []string{"", eventResume}},
+		{"does not move", dueOrder{status: Allocated, started: true}, []string{"", eventResume}},
+		{"just decided", dueOrder{status: AwaitingApproval, started: true, gate: &decided}, []string{eventApproval}},
+		{"waits for an approver", dueOrder{status: AwaitingApproval, started: true, gate: &open}, []string{"", eventApproval}},
+	} {
+		var got []string
+		for _, n := range c.d.news() {
+			got = append(got, n.event)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: told %q, want %q", c.name, got, c.want)
 		}
 	}
 }
