@@ -7,6 +7,7 @@ require (
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
 	go.yaml.in/yaml/v3 v3.0.5
 	quadrille.internal/events v0.0.0
+	quadrille.internal/local/release v0.0.0
 	quadrille.internal/platform v0.0.0
 	quadrille.internal/services v0.0.0
 )
@@ -71,6 +72,7 @@ require (
 replace (
 	quadrille.internal/events => ../../events
 	quadrille.internal/events/proto => ../../events/proto
+	quadrille.internal/local/release => ../release
 	quadrille.internal/platform => ../../platform
 	quadrille.internal/services => ../../services
 	quadrille.internal/services/checkout => ../../services/checkout

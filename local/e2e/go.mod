@@ -14,6 +14,7 @@ require (
 	quadrille.internal/events v0.0.0
 	quadrille.internal/events/proto v0.0.0
 	quadrille.internal/local/quad v0.0.0
+	quadrille.internal/local/release v0.0.0
 )
 
 require (
@@ -36,6 +37,7 @@ replace (
 	quadrille.internal/events => ../../events
 	quadrille.internal/events/proto => ../../events/proto
 	quadrille.internal/local/quad => ../quad
+	quadrille.internal/local/release => ../release
 	quadrille.internal/platform => ../../platform
 	quadrille.internal/workflows/b2b => ../../workflows/b2b
 )

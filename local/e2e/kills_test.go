@@ -50,10 +50,11 @@ func TestB2B_SagasUnderRandomKills(t *testing.T) {
 // has ended.
 type flow struct {
 	*company
-	hasty *company
-	seed  uint64
-	done  chan struct{} // closed when nobody is to order any more
-	all   sync.WaitGroup
+	hasty     *company
+	customers int
+	seed      uint64
+	done      chan struct{} // closed when nobody is to order any more
+	all       sync.WaitGroup
 
 	mu      sync.Mutex
 	ends    sagas
@@ -68,14 +69,14 @@ const (
 func (s *system) newFlow(t *testing.T, seed uint64) *flow {
 	t.Helper()
 	return &flow{
-		company: s.newCompany(t, enough*largePrice, map[string]int64{"leeds": enough, "york": enough}, time.Hour),
-		hasty:   s.newCompany(t, enough*largePrice, map[string]int64{"leeds": enough}, hastyExpiry),
-		seed:    seed, done: make(chan struct{}), ends: sagas{},
+		company:   s.newCompany(t, enough*largePrice, map[string]int64{"leeds": enough, "york": enough}, time.Hour),
+		hasty:     s.newCompany(t, enough*largePrice, map[string]int64{"leeds": enough}, hastyExpiry),
+		customers: customers, seed: seed, done: make(chan struct{}), ends: sagas{},
 	}
 }
 
 func (f *flow) begin() {
-	for i := range customers {
+	for i := range f.customers {
 		f.all.Go(func() { f.order(rand.New(rand.NewPCG(f.seed, uint64(i+1)))) })
 	}
 }

@@ -31,7 +31,14 @@ func TestPreviousIsTheLastLine(t *testing.T) {
 
 // A clone without the release's commit, as shallow ones are, fails and says what to do.
 func TestACommitThatIsNotThereIsToBeFetched(t *testing.T) {
-	_, r := recorded(t)
+	root, err := Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Previous(root)
+	if err != nil {
+		t.Fatal(err)
+	}
 	r.Commit = strings.Repeat("0", 39) + "1"
 	t.Cleanup(func() { _ = os.RemoveAll(filepath.Join(r.root, ".local", "releases", r.Commit)) })
 	if _, err := r.Programs(t.Context()); err == nil || !strings.Contains(err.Error(), "git fetch") {

@@ -1,4 +1,7 @@
-package release
+// Package upgrade finds in what today's schema would break code of the release before. Its
+// tests also hold today's events, components and recorded files against that release
+// (docs/releases.md).
+package upgrade
 
 import (
 	"cmp"

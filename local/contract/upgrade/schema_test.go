@@ -1,4 +1,4 @@
-package release
+package upgrade
 
 import (
 	"os"
@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"quadrille.internal/local/release"
 	"quadrille.internal/platform/pgtest"
 	"quadrille.internal/platform/schema"
 	"quadrille.internal/platform/service"
@@ -148,13 +149,13 @@ func readAllowed(t *testing.T, dir string) *Allowed {
 	return a
 }
 
-func recorded(t *testing.T) (root string, previous Release) {
+func recorded(t *testing.T) (root string, previous release.Release) {
 	t.Helper()
-	root, err := Root()
+	root, err := release.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if previous, err = Previous(root); err != nil {
+	if previous, err = release.Previous(root); err != nil {
 		t.Fatal(err)
 	}
 	return root, previous

@@ -1,6 +1,6 @@
-// Package release knows the previous release: its commit, its source, its programs. Its
-// tests hold today's schema, events and recorded files against it, as both releases run
-// side by side during an upgrade (docs/releases.md).
+// Package release finds the previous release: its commit, its source, its programs. Tests
+// hold today's code against it, as both releases run side by side during an upgrade
+// (docs/releases.md).
 package release
 
 import (

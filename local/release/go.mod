@@ -1,0 +1,3 @@
+module quadrille.internal/local/release
+
+go 1.26.5
