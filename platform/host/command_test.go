@@ -2,6 +2,8 @@ package host_test
 
 import (
 	"bytes"
+	"context"
+	"io"
 	"strings"
 	"testing"
 
@@ -51,3 +53,50 @@ func TestCommandLineOfSeveralServices(t *testing.T) {
 		}
 	}
 }
+
+// Each service's database is migrated with its own URL, and those that are named only.
+// Then they run together, and stop as one.
+func TestSeveralServicesAreMigratedAndRun(t *testing.T) {
+	specs, env := named("order", "payment"), map[string]string{}
+	for _, spec := range specs {
+		database, prefix := pgtest.New(t), "QUADRILLE_"+strings.ToUpper(spec.Name)
+		env[prefix+"_MIGRATE_DATABASE_URL"], env[prefix+"_DATABASE_URL"] = database.Owner, database.Runtime
+		env[prefix+"_ADMIN_TOKEN"] = "admin-token"
+		for _, addr := range []string{"_HTTP_ADDR", "_ADMIN_ADDR", "_HEALTH_ADDR"} {
+			env[prefix+addr] = "127.0.0.1:0"
+		}
+	}
+	lookup := func(name string) (string, bool) { v, ok := env[name]; return v, ok }
+	for _, line := range []string{"migrate payment", "migrate order payment", "migrate"} {
+		var errs bytes.Buffer
+		if code := host.Command(t.Context(), specs, strings.Fields(line), lookup, io.Discard, &errs); code != 0 {
+			t.Fatalf("%q: exit code %d\n%s", line, code, &errs)
+		}
+		if done := strings.Count(errs.String(), "the schema is up to date"); done != 1 && line == "migrate payment" || done != 2 && line != "migrate payment" {
+			t.Errorf("%q: %d databases are up to date\n%s", line, done, &errs)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	running := make(chan struct{})
+	log := writer(func(line string) {
+		if strings.Contains(line, `"msg":"running"`) && strings.Contains(line, "order, payment") {
+			close(running)
+		}
+	})
+	ended := make(chan error, 1)
+	go func() { ended <- host.Run(ctx, specs, lookup, log) }()
+	select {
+	case <-running:
+	case err := <-ended:
+		t.Fatalf("Run = %v", err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("Run = %v", err)
+	}
+}
+
+// writer is called with each line of a log.
+type writer func(string)
+
+func (w writer) Write(line []byte) (int, error) { w(string(line)); return len(line), nil }
