@@ -79,6 +79,9 @@ func TestDeclarationsMustFit(t *testing.T) {
 		"nobody serves":    {func(s []service.Spec) { s[0].Calls = []string{"/a.B/C"} }, "service checkout: it calls /a.B/C, which no service serves"},
 		"one port for two": {func(s []service.Spec) { s[1].Port = s[0].Port }, "service inventory: port 18100 is that of checkout"},
 		"one name for two": {func(s []service.Spec) { s[1] = s[0] }, "two services are called checkout"},
+		"nobody to hear": {func(s []service.Spec) {
+			s[0].Build = func(*service.Kit) service.App { return service.App{} }
+		}, "service checkout hears inventory.reservation.failed and its App has no Handle"},
 		"a setting without a word": {func(s []service.Spec) {
 			s[0].Build = func(kit *service.Kit) service.App { kit.Config.Int("QUADRILLE_X", 1, 0, 2); return service.App{} }
 		}, "service checkout reads QUADRILLE_X and does not say what it means"},

@@ -24,7 +24,8 @@ type Description struct {
 }
 
 // Describe builds a service with an empty environment and without a database, and does
-// not run it. A setting without a line of description is an error.
+// not run it. A setting without a line of description is an error, and so are events that
+// nothing handles.
 func Describe(spec Spec) (Description, error) {
 	if err := spec.Check(); err != nil {
 		return Description{}, err
@@ -42,6 +43,9 @@ func Describe(spec Spec) (Description, error) {
 		if s.About == "" {
 			return found, fmt.Errorf("service %s reads %s and does not say what it means: read it by kit.Config.About(\"...\")", spec.Name, s.Name)
 		}
+	}
+	if len(spec.Hears) > 0 && app.Handle == nil {
+		return found, fmt.Errorf("service %s hears %s and its App has no Handle", spec.Name, spec.Hears[0])
 	}
 	if app.Services != nil {
 		app.Services((*methods)(&found.Serves))
