@@ -30,6 +30,7 @@ require (
 	golang.org/x/sys v0.48.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260720211330-0afa2a65878a // indirect
+	quadrille.internal/platform v0.0.0 // indirect
 	quadrille.internal/workflows/b2b v0.0.0 // indirect
 )
 
