@@ -42,17 +42,22 @@ var consumers = []string{"checkout", "inventory", "payment", "order"}
 // process runs services together, each on a database of its own, and can be killed.
 type process struct {
 	t    *testing.T
+	runs []string // the services
+	erp  standIn
 	env  map[string]string
 	cmd  *exec.Cmd
 	log  bytes.Buffer
 	logs []string // of those killed
 }
 
-// newProcess prepares databases, ports and a payment provider, and starts the services.
-func newProcess(t *testing.T) *process {
+// newProcess prepares databases, ports and third parties, and starts the services.
+func newProcess(t *testing.T, runs ...string) *process {
 	t.Helper()
-	provider := startStandIn(t)
-	p := &process{t: t, env: map[string]string{"QUADRILLE_PSP_URL": provider.url, "QUADRILLE_PSP_KEY": provider.key}}
+	provider, erp := startStandIn(t, "psp"), startStandIn(t, "erp")
+	p := &process{t: t, runs: runs, erp: erp, env: map[string]string{
+		"QUADRILLE_PSP_URL": provider.url, "QUADRILLE_PSP_KEY": provider.key,
+		"QUADRILLE_ERP_URL": erp.url, "QUADRILLE_ERP_KEY": erp.key,
+	}}
 	for _, spec := range services.All() {
 		database := pgtest.New(t)
 		database.Migrate(t, spec.Migrations, spec.Grants)
@@ -93,7 +98,7 @@ func freeAddr(t *testing.T) string {
 // start starts the process and waits until its services are ready.
 func (p *process) start() {
 	p.t.Helper()
-	p.cmd = exec.Command(os.Args[0], append([]string{"run"}, consumers...)...)
+	p.cmd = exec.Command(os.Args[0], append([]string{"run"}, p.runs...)...)
 	p.cmd.Env, p.cmd.Stderr = append(os.Environ(), asProcess+"=yes"), &p.log
 	for name, value := range p.env {
 		p.cmd.Env = append(p.cmd.Env, name+"="+value)
@@ -101,7 +106,7 @@ func (p *process) start() {
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
-	for _, service := range consumers {
+	for _, service := range p.runs {
 		servicetest.Await(p.t, service+" is ready", func() bool {
 			status, _ := p.request(http.MethodGet, "http://"+p.addr(service, "HEALTH_ADDR")+"/readyz", "")
 			return status == http.StatusOK
@@ -190,7 +195,7 @@ func (p *process) status(id uuid.UUID) string {
 // The services of one process settle an order, with real databases and a payment provider
 // in a process of its own.
 func TestOneProcessSettlesAnOrder(t *testing.T) {
-	p := newProcess(t)
+	p := newProcess(t, consumers...)
 	p.stock("TEA", 10)
 	began := time.Now()
 	id := p.place("k1")
@@ -204,7 +209,7 @@ func TestOneProcessSettlesAnOrder(t *testing.T) {
 
 // However often the process is killed, every order that was taken in settles once it runs.
 func TestOneProcessIsKilled(t *testing.T) {
-	p := newProcess(t)
+	p := newProcess(t, consumers...)
 	p.stock("TEA", 1_000)
 	var orders []uuid.UUID
 	for round := range 3 {

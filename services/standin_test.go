@@ -14,28 +14,35 @@ import (
 
 var standInDir string
 
-// buildStandIn builds the payment provider's stand-in once for all tests.
-var buildStandIn = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "psp")
-	if err != nil {
-		return "", err
+// standIns build the stand-ins for third parties, each once for all tests.
+var standIns = map[string]func() (string, error){
+	"psp": sync.OnceValues(func() (string, error) { return buildStandIn("psp") }),
+	"erp": sync.OnceValues(func() (string, error) { return buildStandIn("erp") }),
+}
+
+func buildStandIn(name string) (string, error) {
+	if standInDir == "" {
+		dir, err := os.MkdirTemp("", "stand-ins")
+		if err != nil {
+			return "", err
+		}
+		standInDir = dir
 	}
-	standInDir = dir
-	binary := filepath.Join(dir, "psp")
+	binary := filepath.Join(standInDir, name)
 	build := exec.Command("go", "build", "-o", binary, ".")
-	build.Dir = "../local/psp"
+	build.Dir = "../local/" + name
 	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the provider's stand-in: %w\n%s", err, out)
+		return "", fmt.Errorf("build the stand-in %s: %w\n%s", name, err, out)
 	}
 	return binary, nil
-})
+}
 
 type standIn struct{ url, key string }
 
-// startStandIn starts a provider with an empty ledger.
-func startStandIn(t *testing.T) standIn {
+// startStandIn starts a third party with an empty ledger.
+func startStandIn(t *testing.T, name string) standIn {
 	t.Helper()
-	binary, err := buildStandIn()
+	binary, err := standIns[name]()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,12 +74,12 @@ func startStandIn(t *testing.T) standIn {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		<-read
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("provider: %v", err)
+			t.Errorf("%s: %v", name, err)
 		}
 	})
 	a, ok := <-addr
 	if !ok {
-		t.Fatal("the provider did not start")
+		t.Fatalf("%s did not start", name)
 	}
 	return standIn{"http://" + a, key}
 }

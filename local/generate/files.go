@@ -21,7 +21,7 @@ const asyncAPI = "docs/asyncapi.yaml"
 // blocks are all that is made.
 func (c *catalog) blocks(d *document) []block {
 	every := func(service.Spec) bool { return true }
-	workflows := func(s service.Spec) bool { return s.Workflows }
+	workflows := func(s service.Spec) bool { return s.Workflows != nil }
 	blocks := []block{
 		{"local/dapr.yaml", "apps", c.apps()},
 		{asyncAPI, "channels", c.channels(d)},

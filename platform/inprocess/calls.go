@@ -133,10 +133,10 @@ func (m *member) Workflows() grpc.ClientConnInterface {
 	return m.engine.Conn()
 }
 
-// noEngine stands where a process has no workflow engine.
+// noEngine stands where a service has declared no workflows.
 type noEngine struct{}
 
-var errNoEngine = status.Error(codes.Unavailable, "this process has no workflow engine: run the service with Dapr")
+var errNoEngine = status.Error(codes.Unavailable, "the service declares no workflows: set Workflows in its service.Spec")
 
 func (noEngine) Invoke(context.Context, string, any, any, ...grpc.CallOption) error {
 	return errNoEngine

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
-	"google.golang.org/grpc"
 
 	"quadrille.internal/platform/transport"
 )
@@ -35,16 +34,6 @@ type Config struct {
 	// Hears names the services that hear a topic. Those that have not joined are waited
 	// for: the topic's events stay in the outbox.
 	Hears map[string][]string
-	// Engine makes a service's workflow engine, or is nil where there is none.
-	Engine func(transport.Member) (Engine, error)
-}
-
-// Engine runs the workflows of a service.
-type Engine interface {
-	// Conn is a connection to it.
-	Conn() grpc.ClientConnInterface
-	// Run works until ctx ends.
-	Run(ctx context.Context) error
 }
 
 // Bus is the network of a process.
@@ -64,9 +53,9 @@ func (b *Bus) Join(m transport.Member) (transport.Transport, error) {
 		Member: m, bus: b, room: semaphore.NewWeighted(maxInFlight),
 		started: make(chan struct{}),
 	}
-	if b.cfg.Engine != nil && m.Workflows {
+	if m.Workflows != nil {
 		var err error
-		if joined.engine, err = b.cfg.Engine(m); err != nil {
+		if joined.engine, err = m.Workflows(m); err != nil {
 			return nil, fmt.Errorf("make the workflow engine of %s: %w", m.Name, err)
 		}
 	}
@@ -96,7 +85,7 @@ func (b *Bus) leave(m *member) {
 type member struct {
 	transport.Member
 	bus    *Bus
-	engine Engine
+	engine transport.Engine // nil where the service runs no workflows
 
 	handler transport.Handler
 	calls   *callServer // nil where others have nothing to call
@@ -174,13 +163,7 @@ func (m *member) Ready(context.Context) error {
 }
 
 // RunWorkflows implements transport.Transport.
-func (m *member) RunWorkflows(ctx context.Context) error {
-	if m.engine == nil {
-		<-ctx.Done()
-		return nil
-	}
-	return m.engine.Run(ctx)
-}
+func (m *member) RunWorkflows(ctx context.Context) error { return m.engine.Run(ctx) }
 
 // Close implements transport.Transport.
 func (m *member) Close() {

@@ -229,7 +229,7 @@ func (s *Instance) Layers() []Layer {
 		{LevelOutbox, "outbox", s.outbox.Run},
 		{LevelInbox, "inbox", s.inbox.Run},
 	}
-	if s.spec.Workflows {
+	if s.spec.Workflows != nil {
 		layers = append(layers, Layer{LevelWorkflows, "workflow engine", s.transport.RunWorkflows})
 	}
 	for _, w := range s.app.Work {

@@ -20,6 +20,7 @@ import (
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/rest"
 	"quadrille.internal/platform/telemetry"
+	"quadrille.internal/platform/transport"
 )
 
 // Spec is all that others need to know of a service; what is written about it
@@ -38,8 +39,9 @@ type Spec struct {
 	Hears []string
 	// Calls are the gRPC methods of other services that the service calls, by full name.
 	Calls []string
-	// Workflows is set where the service runs workflows.
-	Workflows bool
+	// Workflows makes the service's workflow engine for a process without Dapr:
+	// workflowengine.Open. It is nil where the service runs no workflows.
+	Workflows func(transport.Member) (transport.Engine, error)
 	// Partners are the third parties that the service calls.
 	Partners []Partner
 	// Migrations holds a folder "migrations".

@@ -30,14 +30,23 @@ type Member struct {
 	Topics []string
 	// Calls are the gRPC methods that it calls, by full name.
 	Calls []string
-	// Workflows is set where it runs workflows.
-	Workflows bool
+	// Workflows makes its workflow engine, where none is elsewhere. It is nil where the
+	// service runs no workflows.
+	Workflows func(Member) (Engine, error)
 	// Pool leads to its database.
 	Pool *pgxpool.Pool
 	// Insecure lets tokens be missing.
 	Insecure bool
 	Config   *config.Reader
 	Log      *slog.Logger
+}
+
+// Engine runs the workflows of a service.
+type Engine interface {
+	// Conn is a connection to it.
+	Conn() grpc.ClientConnInterface
+	// Run works until ctx ends.
+	Run(ctx context.Context) error
 }
 
 // Transport is one service's way to the others.

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/dapr/durabletask-go/backend"
@@ -22,6 +23,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
+
+	"quadrille.internal/platform/transport"
 )
 
 // Tables is the migration that makes the engine's tables. A service with workflows has
@@ -76,13 +79,20 @@ type Engine struct {
 	server  *grpc.Server
 	listens *bufconn.Listener
 	conn    *grpc.ClientConn
+	log     engineLog
+}
+
+// Open returns the engine of a service that declares workflows.
+func Open(m transport.Member) (transport.Engine, error) {
+	return New(Config{Name: m.Name, Pool: m.Pool, Log: m.Log})
 }
 
 // New returns an engine. It does not use the database yet.
 func New(cfg Config) (*Engine, error) {
 	cfg = cfg.withDefaults()
-	log := engineLog{cfg.Log}
+	log := engineLog{cfg.Log, new(atomic.Bool)}
 	e := &Engine{
+		log: log,
 		cfg: cfg, store: newStore(cfg), listens: bufconn.Listen(connBuffer),
 		server: grpc.NewServer(grpc.MaxRecvMsgSize(maxMessage), grpc.WaitForHandlers(true)),
 	}
@@ -121,6 +131,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	err := e.hub.Start(below)
 	if err == nil {
 		<-ctx.Done()
+		e.log.stopping.Store(true)
 		err = e.hub.Shutdown(below)
 	}
 	_ = e.conn.Close()
@@ -137,8 +148,12 @@ func ignore(err, harmless error) error {
 }
 
 // engineLog has durabletask log as the kit does. What it calls information is of
-// interest only to those who mend it; its errors are all tried again.
-type engineLog struct{ log *slog.Logger }
+// interest only to those who mend it; its errors are all tried again. At the end it
+// complains of each work item that is given up.
+type engineLog struct {
+	log      *slog.Logger
+	stopping *atomic.Bool
+}
 
 func (l engineLog) Debug(v ...any)                 { l.say(slog.LevelDebug, v...) }
 func (l engineLog) Debugf(format string, v ...any) { l.sayf(slog.LevelDebug, format, v...) }
@@ -150,6 +165,9 @@ func (l engineLog) Error(v ...any)                 { l.say(slog.LevelWarn, v...)
 func (l engineLog) Errorf(format string, v ...any) { l.sayf(slog.LevelWarn, format, v...) }
 
 func (l engineLog) say(level slog.Level, v ...any) {
+	if l.stopping.Load() {
+		level = slog.LevelDebug
+	}
 	if l.log.Enabled(context.Background(), level) {
 		l.log.Log(context.Background(), level, "workflow engine", "detail", fmt.Sprint(v...))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -106,7 +107,7 @@ func start(t *testing.T, pool *pgxpool.Pool, runs *runs) *process {
 		t.Fatal(err)
 	}
 	stopEngine := servicetest.Run(t, e.Run)
-	client := workflow.NewClientWithLogger(e.Conn(), engineLog{log})
+	client := workflow.NewClientWithLogger(e.Conn(), engineLog{log, new(atomic.Bool)})
 	ctx, cancel := context.WithCancel(t.Context())
 	if err := client.StartWorker(ctx, runs.registry(t)); err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"quadrille.internal/events/order"
 	inventoryv1 "quadrille.internal/events/proto/inventory/v1"
 	"quadrille.internal/platform/service"
+	"quadrille.internal/platform/workflowengine"
 )
 
 //go:embed migrations/*.sql
@@ -41,7 +42,7 @@ func Service() service.Spec {
 		Calls: []string{
 			inventoryv1.Allocations_Allocate_FullMethodName, inventoryv1.Allocations_Release_FullMethodName,
 		},
-		Workflows: true,
+		Workflows: workflowengine.Open,
 		Partners:  []service.Partner{erpPartner},
 		Build: func(kit *service.Kit) service.App {
 			conn := kit.Workflows()
