@@ -52,7 +52,7 @@ func allocate(ctx context.Context, req *wrapperspb.StringValue) (*wrapperspb.Str
 // What the caller does not declare is denied.
 func calls(t *testing.T, h Harness) {
 	w := newWorld(t, h)
-	p := w.start(map[string]*subscriber{"b2b": newSubscriber(nil), "payment": newSubscriber(nil), "inventory": newSubscriber(nil)})
+	p := w.start(map[string]*subscriber{"b2b": w.subscriber(nil), "payment": w.subscriber(nil), "inventory": w.subscriber(nil)})
 	for _, c := range []struct {
 		from, method, say string
 		want              codes.Code

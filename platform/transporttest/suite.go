@@ -16,8 +16,8 @@ import (
 // Every event reaches all that hear its topic, and leaves the outbox.
 func everySubscriberGetsEveryEvent(t *testing.T, h Harness) {
 	w := newWorld(t, h)
-	order, inventory := newSubscriber(nil), newSubscriber(nil)
-	p := w.start(map[string]*subscriber{"payment": newSubscriber(nil), "order": order, "inventory": inventory})
+	order, inventory := w.subscriber(nil), w.subscriber(nil)
+	p := w.start(map[string]*subscriber{"payment": w.subscriber(nil), "order": order, "inventory": inventory})
 	for range 20 {
 		p.publish("payment", failures(25)...)
 	}
@@ -36,14 +36,14 @@ func whatIsNotHandledComesAgain(t *testing.T, h Harness) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, h)
-			order := newSubscriber(func(_ uuid.UUID, times int) inbox.Verdict {
+			order := w.subscriber(func(_ uuid.UUID, times int) inbox.Verdict {
 				if times < 3 {
 					return first()
 				}
 				return inbox.Done
 			})
-			inventory := newSubscriber(nil)
-			p := w.start(map[string]*subscriber{"payment": newSubscriber(nil), "order": order, "inventory": inventory})
+			inventory := w.subscriber(nil)
+			p := w.start(map[string]*subscriber{"payment": w.subscriber(nil), "order": order, "inventory": inventory})
 			p.publish("payment", failures(1)...)
 			w.await(3*h.again(), "it came three times", func() bool {
 				order.mu.Lock()
@@ -79,13 +79,13 @@ func whatAProcessLeavesUnansweredComesAgain(t *testing.T, h Harness) {
 	w := newWorld(t, h)
 	entered, release := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	stuck := newSubscriber(func(uuid.UUID, int) inbox.Verdict {
+	stuck := w.subscriber(func(uuid.UUID, int) inbox.Verdict {
 		once.Do(func() { close(entered) })
 		<-release
 		return inbox.Done
 	})
 	t.Cleanup(sync.OnceFunc(func() { close(release) })) // after the processes' end
-	first := w.start(map[string]*subscriber{"payment": newSubscriber(nil), "order": stuck, "inventory": newSubscriber(nil)})
+	first := w.start(map[string]*subscriber{"payment": w.subscriber(nil), "order": stuck, "inventory": w.subscriber(nil)})
 	first.publish("payment", failures(3)...)
 	select {
 	case <-entered:
@@ -94,8 +94,8 @@ func whatAProcessLeavesUnansweredComesAgain(t *testing.T, h Harness) {
 	}
 	first.kill()
 	t.Cleanup(first.closed)
-	next := newSubscriber(nil)
-	w.start(map[string]*subscriber{"payment": newSubscriber(nil), "order": next, "inventory": newSubscriber(nil)})
+	next := w.subscriber(nil)
+	w.start(map[string]*subscriber{"payment": w.subscriber(nil), "order": next, "inventory": w.subscriber(nil)})
 	w.await(2*h.again(), "the next process has all three", func() bool { return next.distinct() == 3 })
 	w.emptied("payment")
 }
@@ -104,13 +104,13 @@ func whatAProcessLeavesUnansweredComesAgain(t *testing.T, h Harness) {
 // one that comes back.
 func whatOneSubscriberMissedWaitsForIt(t *testing.T, h Harness) {
 	w := newWorld(t, h)
-	order := newSubscriber(nil)
-	first := w.start(map[string]*subscriber{"payment": newSubscriber(nil), "order": order})
+	order := w.subscriber(nil)
+	first := w.start(map[string]*subscriber{"payment": w.subscriber(nil), "order": order})
 	first.publish("payment", failures(100)...)
 	w.await(h.again(), "the one that is there has all", func() bool { return order.distinct() == 100 })
 	first.stop()
-	inventory := newSubscriber(nil)
-	second := w.start(map[string]*subscriber{"payment": newSubscriber(nil), "order": order, "inventory": inventory})
+	inventory := w.subscriber(nil)
+	second := w.start(map[string]*subscriber{"payment": w.subscriber(nil), "order": order, "inventory": inventory})
 	second.publish("payment", failures(1)...)
 	w.await(2*h.again(), "the one that was away has all", func() bool { return inventory.distinct() == 101 })
 	w.emptied("payment")
@@ -127,15 +127,15 @@ func aSlowEventHoldsUpNoOthers(t *testing.T, h Harness) {
 	free := sync.OnceFunc(func() { close(release) })
 	t.Cleanup(free)
 	var slow atomic.Pointer[uuid.UUID]
-	order := newSubscriber(func(id uuid.UUID, _ int) inbox.Verdict {
+	order := w.subscriber(func(id uuid.UUID, _ int) inbox.Verdict {
 		slow.CompareAndSwap(nil, &id)
 		if id == *slow.Load() {
 			<-release
 		}
 		return inbox.Done
 	})
-	inventory := newSubscriber(nil)
-	p := w.start(map[string]*subscriber{"payment": newSubscriber(nil), "order": order, "inventory": inventory})
+	inventory := w.subscriber(nil)
+	p := w.start(map[string]*subscriber{"payment": w.subscriber(nil), "order": order, "inventory": inventory})
 	p.publish("payment", failures(1)...)
 	w.await(h.again(), "the slow one has begun", func() bool { return slow.Load() != nil })
 	for range 10 {
@@ -149,7 +149,7 @@ func aSlowEventHoldsUpNoOthers(t *testing.T, h Harness) {
 // Events that nobody hears leave the outbox too.
 func aTopicWithoutSubscribers(t *testing.T, h Harness) {
 	w := newWorld(t, h)
-	p := w.start(map[string]*subscriber{"b2b": newSubscriber(nil)})
+	p := w.start(map[string]*subscriber{"b2b": w.subscriber(nil)})
 	p.publish("b2b", b2b.OrderRejected{
 		OfOrder: events.OfOrder{OrderID: uuid.Must(uuid.NewV7())}, CompanyID: "acme", Reason: events.Reason{Code: "approval_rejected", Message: "No."},
 	})
