@@ -1,21 +1,19 @@
 package payment
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"quadrille.internal/platform/config"
+	"quadrille.internal/platform/idempotency"
+	"quadrille.internal/platform/partner"
 )
 
 const (
@@ -28,20 +26,15 @@ const (
 // charge and refund bears an idempotency key made of the order's id, so that
 // however often it is repeated, a customer is charged once and refunded once.
 type provider struct {
-	url    string
-	key    config.Secret
-	client *http.Client
+	client *partner.Client
 	*breaker
 	count callCounts
 }
 
 func newProvider(url string, key config.Secret, log *slog.Logger) *provider {
 	return &provider{
-		url: url, key: key, breaker: newBreaker(log),
-		client: &http.Client{
-			Timeout:   callTimeout,
-			Transport: &http.Transport{MaxIdleConnsPerHost: callSlots, MaxConnsPerHost: callSlots, IdleConnTimeout: time.Minute},
-		},
+		breaker: newBreaker(log),
+		client:  partner.New(partner.Config{URL: url, Key: key, Timeout: callTimeout, MaxConns: callSlots, MaxAnswer: maxAnswer}),
 	}
 }
 
@@ -164,14 +157,7 @@ type request struct {
 
 // call makes one call if the breaker lets it, and counts how it went.
 func (p *provider) call(ctx context.Context, pay *Payment, r request) ([]byte, error) {
-	var payload []byte
-	if r.body != nil {
-		var err error
-		if payload, err = json.Marshal(r.body); err != nil {
-			return nil, fmt.Errorf("encode request: %w", err)
-		}
-	}
-	answer, err := p.guard(pay.Attempts > 0, func() ([]byte, error) { return p.send(ctx, r, payload) })
+	answer, err := p.guard(pay.Attempts > 0, func() ([]byte, error) { return p.send(ctx, r) })
 	p.count.note(err)
 	if err == nil {
 		return answer, nil
@@ -180,37 +166,20 @@ func (p *provider) call(ctx context.Context, pay *Payment, r request) ([]byte, e
 }
 
 // send makes one call.
-func (p *provider) send(ctx context.Context, r request, payload []byte) ([]byte, error) {
-	// Nothing is written before there is a connection, and net/http tells of it first.
-	var connected atomic.Bool
-	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
-	req, err := http.NewRequestWithContext(traced, r.method, p.url+r.path, bytes.NewReader(payload))
-	if err != nil {
-		return nil, &unsentError{cause: err, tried: true}
+func (p *provider) send(ctx context.Context, r request) ([]byte, error) {
+	answer, err := p.client.Do(ctx, partner.Request{
+		Method: r.method, Path: r.path, Body: r.body, Header: map[string]string{idempotency.Header: r.idempotencyKey},
+	})
+	if unsent, ok := errors.AsType[*partner.UnsentError](err); ok {
+		return nil, &unsentError{cause: unsent.Cause, tried: true}
 	}
-	req.Header.Set("Authorization", "Bearer "+p.key.Reveal())
-	if payload != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	if r.idempotencyKey != "" {
-		req.Header.Set("Idempotency-Key", r.idempotencyKey)
-	}
-	res, err := p.client.Do(req)
-	switch {
-	case err != nil && !connected.Load():
-		return nil, &unsentError{cause: err, tried: true}
-	case err != nil:
-		return nil, err
-	}
-	defer res.Body.Close() //nolint:errcheck // read to its end or given up
-	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
 		return nil, err
 	}
-	if res.StatusCode == http.StatusOK {
-		return answer, nil
+	if answer.Status == http.StatusOK {
+		return answer.Body, nil
 	}
-	return nil, refusal(res.StatusCode, res.Header, answer)
+	return nil, refusal(answer.Status, answer.Header, answer.Body)
 }
 
 // withoutToken keeps the token out of what is logged and recorded: providers like

@@ -1,18 +1,17 @@
 package b2b
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"time"
 
 	"quadrille.internal/platform/config"
 	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/partner"
 	"quadrille.internal/platform/telemetry"
 )
 
@@ -24,14 +23,10 @@ const (
 // erp is the port to the company's ERP. It knows no idempotency keys, but creates
 // conditionally: If-None-Match refuses a second order with our id and names the
 // first. So an order is there once, however often a lost reply makes us ask.
-type erp struct {
-	url    string
-	key    config.Secret
-	client *http.Client
-}
+type erp struct{ client *partner.Client }
 
 func newERP(url string, key config.Secret) *erp {
-	return &erp{url: url, key: key, client: &http.Client{Timeout: erpTimeout}}
+	return &erp{partner.New(partner.Config{URL: url, Key: key, Timeout: erpTimeout, MaxAnswer: maxAnswer})}
 }
 
 // rejectedError is the ERP's final no.
@@ -132,33 +127,16 @@ func pin(o *Order) *Order {
 
 // call sends a request and decodes the answer, whatever its status.
 func (e *erp) call(ctx context.Context, method, path string, body, answer any) (int, error) {
-	payload, err := json.Marshal(body)
-	if err != nil {
-		return 0, fmt.Errorf("encode ERP request: %w", err)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, e.url+path, bytes.NewReader(payload))
-	if err != nil {
-		return 0, fmt.Errorf("ERP: %w", err)
-	}
-	req.Header.Set("Authorization", "Bearer "+e.key.Reveal())
-	req.Header.Set("Content-Type", "application/json")
-	if trace := telemetry.TraceParent(ctx); trace != "" {
-		req.Header.Set("traceparent", trace)
-	}
+	header := map[string]string{"traceparent": telemetry.TraceParent(ctx)}
 	if method == http.MethodPost {
-		req.Header.Set("If-None-Match", "*")
+		header["If-None-Match"] = "*"
 	}
-	res, err := e.client.Do(req)
+	got, err := e.client.Do(ctx, partner.Request{Method: method, Path: path, Body: body, Header: header})
 	if err != nil {
 		return 0, erpFault(codeERPAway, fmt.Errorf("ERP: %w", err))
 	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-	if err != nil {
-		return 0, erpFault(codeERPAway, fmt.Errorf("ERP: read answer: %w", err))
+	if json.Unmarshal(got.Body, answer) != nil && got.Status < http.StatusInternalServerError {
+		return 0, erpFault(codeERPFailed, fmt.Errorf("ERP: status %d with an answer that is no JSON", got.Status))
 	}
-	if json.Unmarshal(b, answer) != nil && res.StatusCode < http.StatusInternalServerError {
-		return 0, erpFault(codeERPFailed, fmt.Errorf("ERP: status %d with an answer that is no JSON", res.StatusCode))
-	}
-	return res.StatusCode, nil
+	return got.Status, nil
 }

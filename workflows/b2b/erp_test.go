@@ -32,6 +32,21 @@ func TestERPCallCarriesTheTrace(t *testing.T) {
 	}
 }
 
+// A redirect is trouble at the ERP: the order and our key go nowhere else.
+func TestRedirectsOfTheERPAreNotFollowed(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/orders" {
+			t.Errorf("followed to %s", r.URL.Path)
+		}
+		w.Header().Set("Location", "/elsewhere")
+		w.WriteHeader(http.StatusTemporaryRedirect)
+	}))
+	defer server.Close()
+	if id, err := newERP(server.URL, "key").create(t.Context(), &Order{Row: aggregate.Row{ID: uuid.New()}}); err == nil || codeOf(err) != codeERPFailed {
+		t.Errorf("created %q, %v, want %s", id, err, codeERPFailed)
+	}
+}
+
 func TestShipmentsGroupAllocationsByWarehouse(t *testing.T) {
 	o := &Order{Allocations: []events.Allocation{
 		{SKU: "a", Warehouse: "york", Quantity: 1}, {SKU: "a", Warehouse: "leeds", Quantity: 2}, {SKU: "b", Warehouse: "york", Quantity: 3},
