@@ -333,7 +333,13 @@ func TestDecisionsWhileNobodyWorks(t *testing.T) {
 // A workflow that is gone is started again, and ends as the first would have.
 func TestALostWorkflowIsStartedAgain(t *testing.T) {
 	w := newWorld(t)
-	b := w.in(t, "", board())
+	for told, name := range []string{"not told of its decision yet", "told once"} {
+		t.Run(name, func(t *testing.T) { w.in(t, "", board()).startsAgain(told) })
+	}
+}
+
+func (b *branch) startsAgain(told int) {
+	t, w := b.T, b.world
 	b.submit(2, 1_000, "")
 	b.await(AwaitingApproval)
 	if err := w.engine.client.TerminateWorkflow(t.Context(), b.id.String()); err != nil {
@@ -347,7 +353,7 @@ func TestALostWorkflowIsStartedAgain(t *testing.T) {
 	}
 	b.vote(yes("bob"), http.StatusOK)
 	b.exec(`update gates set decided_at = decided_at - interval '1 minute', version = version + 1 where id = $1`, b.id)
-	b.exec(`update orders set told_count = 1, next_check_at = now() where id = $1`, b.id)
+	b.exec(`update orders set told_count = $2, next_check_at = now() where id = $1`, b.id, told)
 	b.ends(Completed, "")
 	b.expectEmitted(b.id, b2b.TypeOrderSubmitted, b2b.TypeApprovalRequested, b2b.TypeOrderApproved,
 		b2b.TypeOrderAllocated, b2b.TypeOrderCompleted)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -168,10 +169,20 @@ func alreadyRuns(err error) bool {
 	return errors.Is(err, api.ErrDuplicateInstance) || status.Code(err) == codes.AlreadyExists
 }
 
+// gone reports whether there is no workflow to tell. Dapr says so in words only.
+func gone(err error) bool {
+	return status.Code(err) == codes.NotFound || err != nil && strings.Contains(err.Error(), api.ErrInstanceNotFound.Error())
+}
+
 // tellAgain tells a workflow all there is to tell, and notes when to look again.
 func (r *relay) tellAgain(ctx context.Context, d dueOrder) {
 	for _, t := range d.news() {
-		if err := r.tell(ctx, t); err != nil {
+		err := r.tell(ctx, t)
+		if gone(err) {
+			// Lost, or begun on another engine. Started again, it looks for itself.
+			err = r.tell(ctx, news{order: d.id, trace: d.trace})
+		}
+		if err != nil {
 			if ctx.Err() == nil {
 				r.log.WarnContext(ctx, "workflow not told, will try again", "order_id", d.id, "event", t.event, "told_count", d.told, "err", err)
 			}
