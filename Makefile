@@ -10,10 +10,13 @@ QUAD_FLAGS ?=
 #   QUADRILLE_SOAK=1 go -C local/e2e test -race -timeout=2h -v -run RandomKills .
 SOAK ?= RandomKills|ERPThatIsDown|Rule1|Rule3|Rule5|Replicas
 
-.PHONY: help build generate up down demo test soak bench lint clean quad
+.PHONY: help try build generate up down demo test soak bench lint clean quad
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+try: quad ## all services in one process, without Dapr: place orders, prove the books (under 2 min)
+	@$(quad) demo --one-process $(QUAD_FLAGS)
 
 build: quad ## build the services, quad and, when its version changed, Dapr
 	@$(quad) build $(QUAD_FLAGS)
@@ -27,7 +30,7 @@ up: quad ## build and start everything that is not running
 down: quad ## stop everything
 	@$(quad) down $(QUAD_FLAGS)
 
-demo: quad ## set everything up, place orders, watch them settle, prove the books
+demo: quad ## the same, then on Dapr (built the first time, about 10 min): both end alike
 	@$(quad) demo $(QUAD_FLAGS)
 
 test: quad ## run every test of every module against real servers

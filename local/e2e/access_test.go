@@ -251,8 +251,11 @@ func TestAccess_NothingListensBeyondThisMachine(t *testing.T) {
 
 // shift is what this stack's ports are raised by.
 func (s *system) shift() int {
-	if onKafka {
+	switch {
+	case onKafka:
 		return kafkaPortShift
+	case inOneProcess:
+		return onePortShift
 	}
 	return portShift
 }

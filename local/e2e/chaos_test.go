@@ -17,9 +17,16 @@ import (
 // killable are the parts that a saga needs, with how often each is killed beside the
 // others. The scheduler is spared most: it comes back only once its predecessor's
 // lease of 20 s is over.
-var killable = map[string]float64{
-	b2b: 10, stack.Sidecar(b2b): 10, "placement": 4, "scheduler": 2, "sentry": 2,
-	"inventory": 2, stack.Sidecar("inventory"): 2, "erp": 2, "redis": 1, "postgres": 1,
+var killable = killableParts()
+
+func killableParts() map[string]float64 {
+	if inOneProcess { // b2b is in it, as all services are
+		return map[string]float64{b2b: 10, "erp": 2, "psp": 2, "postgres": 1}
+	}
+	return map[string]float64{
+		b2b: 10, stack.Sidecar(b2b): 10, "placement": 4, "scheduler": 2, "sentry": 2,
+		"inventory": 2, stack.Sidecar("inventory"): 2, "erp": 2, "redis": 1, "postgres": 1,
+	}
 }
 
 const (

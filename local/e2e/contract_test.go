@@ -167,13 +167,17 @@ func TestHTTP_OrdersOfACustomerArePaged(t *testing.T) {
 
 func TestAdmin_EveryServiceShowsHowItIsDoing(t *testing.T) {
 	for _, app := range sys.Apps() {
+		program := app
+		if inOneProcess {
+			program = "quadrille"
+		}
 		for path, want := range map[string]struct {
 			status int
 			holds  string
 		}{
 			"/debug/pprof/":               {200, "goroutine"},
 			"/debug/pprof/heap?debug=1":   {200, "heap profile"},
-			"/debug/pprof/cmdline":        {200, app},
+			"/debug/pprof/cmdline":        {200, program},
 			"/debug/flight":               {503, "flight_off"},
 			"/parked/" + uuid.NewString(): {404, "not_parked"},
 			"/parked/1":                   {400, "not_a_uuid"},

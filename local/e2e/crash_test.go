@@ -18,6 +18,9 @@ func TestRule3_NothingIsLostWhenAProcessIsKilled(t *testing.T) {
 	for _, app := range sys.subscribers() { // b2b has kills of its own
 		victims = append(victims, app, stack.Sidecar(app))
 	}
+	if inOneProcess {
+		victims = victims[:1]
+	}
 	for _, victim := range victims {
 		t.Run(victim, func(t *testing.T) {
 			l := sys.underLoad(t, crowd(), func() {
@@ -75,8 +78,11 @@ func TestRule7_OrdersWaitForAProviderThatIsDown(t *testing.T) {
 }
 
 func TestStop_SIGTERMUnderLoadExits0AndLosesNothing(t *testing.T) {
-	s := sys
-	for _, app := range s.Apps() {
+	s, apps := sys, sys.Apps()
+	if inOneProcess {
+		apps = apps[:1]
+	}
+	for _, app := range apps {
 		t.Run(app, func(t *testing.T) {
 			// Started by the test itself, which alone learns the exit status.
 			service := s.twin(t, app, 0)

@@ -26,6 +26,7 @@ const (
 	// portShift keeps clear of the stack in daily use and of `quad test`.
 	portShift      = 11_000
 	kafkaPortShift = 13_000
+	onePortShift   = 12_000
 	startTimeout   = 3 * time.Minute
 	stopTimeout    = 2 * time.Minute
 )
@@ -37,10 +38,18 @@ var sys *system
 // own, so that it may run beside the other.
 var onKafka = os.Getenv("QUADRILLE_TEST_BROKER") == stack.Kafka
 
+// inOneProcess says that the same is to run with all services in one process.
+var inOneProcess = os.Getenv("QUADRILLE_TEST_BROKER") == stack.OneProcess
+
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if only := flag.Lookup("test.run"); onKafka && only.Value.String() == "" {
-		_ = only.Value.Set(kafkaTests) // any text will do
+	if only := flag.Lookup("test.run"); only.Value.String() == "" {
+		switch { // any text will do
+		case onKafka:
+			_ = only.Value.Set(kafkaTests)
+		case inOneProcess:
+			_ = only.Value.Set(oneProcessTests)
+		}
 	}
 	os.Exit(run(m))
 }
@@ -128,6 +137,12 @@ func newSystem() (*system, error) {
 	if onKafka {
 		opts.Dir, opts.PortShift, opts.Broker = opts.Dir+"-kafka", kafkaPortShift, stack.Kafka
 	}
+	if inOneProcess {
+		opts.Dir, opts.PortShift, opts.Broker = opts.Dir+"-one-process", onePortShift, stack.OneProcess
+		if raceEnabled {
+			opts.Program = filepath.Join(opts.Dir, "bin", "quadrille")
+		}
+	}
 	claimed, err := claim(opts.Dir)
 	if err != nil {
 		return nil, err
@@ -159,19 +174,29 @@ func (s *system) build(ctx context.Context) error {
 	if err := s.Build(ctx); err != nil || !raceEnabled {
 		return err
 	}
+	if inOneProcess {
+		return s.buildWithRace(ctx, "quadrille", filepath.Join(s.Root, "services", "cmd", "quadrille"))
+	}
 	for _, app := range s.Apps() {
-		binary := filepath.Join(s.Dir, "bin", app)
-		cmd := exec.CommandContext(ctx, "go", "build", "-race", "-o", binary, ".")
 		source, err := filepath.Glob(filepath.Join(s.Root, "*", app, "cmd", app, "main.go")) // in services or workflows
 		if err != nil || len(source) != 1 {
 			return fmt.Errorf("find the source of %s: %v %w", app, source, err)
 		}
-		cmd.Dir = filepath.Dir(source[0])
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("build %s: %w\n%s", app, err, out)
+		if err := s.buildWithRace(ctx, app, filepath.Dir(source[0])); err != nil {
+			return err
 		}
-		s.App(app).Command = []string{binary}
+		s.App(app).Command = []string{s.raceBinary(app)}
+	}
+	return nil
+}
+
+func (s *system) raceBinary(name string) string { return filepath.Join(s.Dir, "bin", name) }
+
+func (s *system) buildWithRace(ctx context.Context, name, source string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-race", "-o", s.raceBinary(name), ".")
+	cmd.Dir, cmd.Env = source, append(os.Environ(), "CGO_ENABLED=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", name, err, out)
 	}
 	return nil
 }

@@ -112,7 +112,7 @@ func (s *system) restartWith(t *testing.T, app, name, value string) {
 }
 
 // appPorts matches the shifted ports of the services and their sidecars.
-var appPorts = regexp.MustCompile(`\b(?:29|31)[1-5][01]\d\b`)
+var appPorts = regexp.MustCompile(`\b(?:29|30|31)[1-5][01]\d\b`)
 
 // twin returns a command that starts the same as a running part, with its own
 // ports raised, so that both can run side by side. The stack's marker is in the

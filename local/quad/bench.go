@@ -23,6 +23,7 @@ type benchFlags struct {
 	overrides bench.Overrides
 	seed      uint64
 	noChain   bool
+	together  bool // all services in one process
 	compare   bool
 }
 
@@ -90,6 +91,7 @@ func (f *benchFlags) add(cmd *cobra.Command) {
 	flags.IntVar(&f.overrides.InFlight, "in-flight", 0, "closed loop: orders placed and not settled (default: the scenario's)")
 	flags.IntVar(&f.overrides.WarmUp, "warm-up", -1, "orders before those that count (default: by scenario)")
 	flags.IntVar(&f.overrides.Connections, "connections", 0, "requests under way at most (default: the scenario's)")
+	flags.BoolVar(&f.together, "one-process", false, "with all services in one process, without Dapr; there is no bare chain then")
 	flags.Uint64Var(&f.seed, "seed", 1, "the same seed places the same orders")
 }
 
@@ -110,7 +112,11 @@ func (f *benchFlags) run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return usageError{err}
 	}
-	return whileUp(ctx, g, func(s *stack.Stack) error { return f.measure(ctx, g, s, chosen) })
+	broker := ""
+	if f.together {
+		broker = stack.OneProcess
+	}
+	return whileUp(ctx, g, broker, func(s *stack.Stack) error { return f.measure(ctx, g, s, chosen) })
 }
 
 func (f *benchFlags) measure(ctx context.Context, g *globals, s *stack.Stack, chosen []bench.Scenario) error {
@@ -154,9 +160,9 @@ func explainBench(err error) error {
 	}
 }
 
-// whileUp does work on a stack that is up, and leaves it as it was.
-func whileUp(ctx context.Context, g *globals, work func(*stack.Stack) error) (err error) {
-	s, err := g.open(newProgress(os.Stderr, g.json).report)
+// whileUp does work on a stack with the given broker that is up, and leaves it as it was.
+func whileUp(ctx context.Context, g *globals, broker string, work func(*stack.Stack) error) (err error) {
+	s, err := g.openOn(broker, newProgress(os.Stderr, g.json).report)
 	if err != nil {
 		return err
 	}

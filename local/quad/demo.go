@@ -19,35 +19,67 @@ import (
 )
 
 func newDemo(g *globals) *cobra.Command {
-	var keep bool
+	var keep, oneProcess bool
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Start everything, place orders of every kind, watch them settle, prove the books",
-		Long: `demo starts what is not running, places orders that are confirmed, declined, short of
-stock and cancelled, and a company's orders that are approved, rejected, escalated,
-expired and undone, prints what happens to each as it happens, shows the stock that
-is left, proves that the books balance, and stops everything if it was demo that
-started it. It uses new SKUs each time and may be run on a stack in use.`,
-		Example: "  quad demo --keep",
+		Long: `demo places orders that are confirmed, declined, short of stock and cancelled, and a
+company's orders that are approved, rejected, escalated, expired and undone, prints what
+happens to each as it happens, shows the stock that is left and proves that the books
+balance.
+
+It does so twice: first with all services in one process, which is ready soon, then on
+Dapr, which takes minutes to build the first time, and shows that both end alike. Stop
+it in between if you like (Ctrl-C); what is built stays built. On a stack that is running
+it plays once. It uses new SKUs each time.`,
+		Example: "  quad demo --one-process\n  quad demo --keep",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if g.json {
 				return usageError{errors.New("demo is for people; use quad order place, order show and verify with --json")}
 			}
-			return demonstrate(cmd.Context(), g, keep)
+			return demonstrate(cmd.Context(), g, oneProcess, keep)
 		},
 	}
 	cmd.Flags().BoolVar(&keep, "keep", false, "leave everything running")
+	cmd.Flags().BoolVar(&oneProcess, "one-process", false, "only with all services in one process, without Dapr")
 	return cmd
 }
 
-func demonstrate(ctx context.Context, g *globals, keep bool) (err error) {
-	s, err := g.open(newProgress(os.Stdout, false).report)
+func demonstrate(ctx context.Context, g *globals, oneProcess, keep bool) error {
+	s, err := g.open(nil)
 	if err != nil {
 		return err
 	}
-	if !anyRunning(ctx, s) && !keep {
-		// Also when something fails or the user has seen enough, nothing is left running.
+	if anyRunning(ctx, s) {
+		if oneProcess && !s.OneProcess() {
+			return &stack.EnvironmentError{Problem: "the stack that is running has a process for each service", Remedy: "stop it (quad down), or leave --one-process out"}
+		}
+		_, err := act(ctx, g, "", true)
+		return err
+	}
+	heading("All services in one process, without Dapr")
+	first, err := act(ctx, g, stack.OneProcess, keep && oneProcess)
+	if err != nil || oneProcess {
+		return err
+	}
+	heading("Now each service by itself, on Dapr")
+	second, err := act(ctx, g, stack.Redis, keep)
+	if err != nil {
+		return err
+	}
+	return compareEnds(first, second)
+}
+
+// act plays the scenes on one kind of stack, and returns how they ended. Unless the
+// stack stays, nothing is left running, also when something fails or the user has seen
+// enough.
+func act(ctx context.Context, g *globals, broker string, stay bool) (ends []ending, err error) {
+	s, err := g.openOn(broker, newProgress(os.Stdout, false).report)
+	if err != nil {
+		return nil, err
+	}
+	if !stay {
 		defer func() {
 			heading("Stopping what was started")
 			err = errors.Join(err, s.Down(context.WithoutCancel(ctx)))
@@ -56,15 +88,33 @@ func demonstrate(ctx context.Context, g *globals, keep bool) (err error) {
 	heading("Starting what is not running")
 	for _, step := range []func(context.Context) error{s.BuildToolchain, s.Build, s.Up} {
 		if err := step(ctx); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	r, err := g.connect(ctx, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer r.close()
 	return perform(ctx, g, r)
+}
+
+// ending is how a scene ended.
+type ending struct{ scene, status, reason string }
+
+// compareEnds shows how the scenes ended in the two acts, and fails if not alike.
+func compareEnds(first, second []ending) (err error) {
+	heading("How both ended")
+	t := newTable("ORDER", "IN ONE PROCESS", "ON DAPR")
+	for i, a := range first {
+		b := second[i]
+		t.add(a.scene, paintStatus(a.status)+" "+a.reason, paintStatus(b.status)+" "+b.reason)
+		if a != b {
+			err = errors.Join(err, fmt.Errorf("%s ended otherwise on Dapr than in one process", a.scene))
+		}
+	}
+	t.print(os.Stdout)
+	return err
 }
 
 func anyRunning(ctx context.Context, s *stack.Stack) bool {
@@ -81,31 +131,32 @@ func heading(text string) { fmt.Printf("\n%s\n\n", paint(os.Stdout, bold, text))
 const bold = "\x1b[1m"
 
 // perform plays the scenes and proves the books.
-func perform(ctx context.Context, g *globals, r *running) error {
+func perform(ctx context.Context, g *globals, r *running) (ends []ending, err error) {
 	p := newPlay()
 	heading("Placing orders")
 	if err := p.stock(ctx, r.client); err != nil {
-		return fmt.Errorf("stock the shelves: %w", err)
+		return nil, fmt.Errorf("stock the shelves: %w", err)
 	}
 	if err := p.place(ctx, r.client); err != nil {
-		return fmt.Errorf("place the orders: %w", err)
+		return nil, fmt.Errorf("place the orders: %w", err)
 	}
 	heading("What happens to them, as it happens")
 	if err := p.watch(ctx, r); err != nil {
-		return err
+		return nil, err
 	}
 	heading("How they ended")
 	ended := p.printEnds()
 	heading("The stock that is left")
 	if err := p.printStock(ctx, g, r.client); err != nil {
-		return err
+		return nil, err
 	}
-	if err := performB2B(ctx, r); err != nil {
+	company, err := performB2B(ctx, r)
+	if err != nil {
 		ended = errors.Join(ended, err)
 	}
 	heading("The books")
 	const settle = 10 * time.Second
-	return errors.Join(ended, proveBooks(ctx, g, r, settle))
+	return append(p.ends(), company...), errors.Join(ended, proveBooks(ctx, g, r, settle))
 }
 
 // scene is one order of the demonstration.
@@ -268,6 +319,22 @@ func (s *scene) look(ctx context.Context, r *running) ([]happening, error) {
 		}
 	}
 	return fresh, nil
+}
+
+func (p *play) ends() []ending {
+	ends := make([]ending, len(p.scenes))
+	for i, s := range p.scenes {
+		ends[i] = endOf(s.name, s.last.Status, s.last.Reason)
+	}
+	return ends
+}
+
+func endOf(scene, status string, reason *events.Reason) ending {
+	e := ending{scene: scene, status: status}
+	if reason != nil {
+		e.reason = reason.Code
+	}
+	return e
 }
 
 // printEnds returns an error if an order did not end as it has to.

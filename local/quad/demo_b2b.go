@@ -34,18 +34,18 @@ type deal struct {
 	last      wire.Order
 }
 
-// fair is the demonstration of companies' orders.
-type fair struct {
+// companyPlay is the demonstration of companies' orders.
+type companyPlay struct {
 	sku   string
 	deals []*deal
 	began time.Time
 }
 
-func newFair() *fair {
+func newCompanyPlay() *companyPlay {
 	run := strings.ToLower(uuid.NewString()[:4])
 	company, refused := "demo-"+run, "erp-reject-demo-"+run // whose orders the ERP's stand-in refuses
 	alice := wire.Vote{Approver: "alice", Decision: "approve", Reason: "as agreed"}
-	f := &fair{sku: "DESK-" + strings.ToUpper(run), deals: []*deal{
+	p := &companyPlay{sku: "DESK-" + strings.ToUpper(run), deals: []*deal{
 		{name: "small", about: "below what the policy wants approved", company: company, quantity: 1, ends: "completed"},
 		{name: "approved", about: "alice approves; two warehouses ship", company: company, quantity: 25, vote: alice, ends: "completed"},
 		{name: "rejected", about: "alice says no; its credit is free again", company: company, quantity: 5,
@@ -56,32 +56,40 @@ func newFair() *fair {
 		{name: "expired", about: "nobody decides", company: company, quantity: 2, ends: "rejected"},
 	}}
 	palette := []string{"\x1b[36m", "\x1b[34m", "\x1b[35m", "\x1b[33m", "\x1b[95m", "\x1b[96m"}
-	for i, d := range f.deals {
+	for i, d := range p.deals {
 		d.colour, d.told = palette[i%len(palette)], make(map[string]bool)
 	}
-	return f
+	return p
 }
 
 // performB2B plays the scenes of companies' orders.
-func performB2B(ctx context.Context, r *running) error {
-	f := newFair()
+func performB2B(ctx context.Context, r *running) ([]ending, error) {
+	p := newCompanyPlay()
 	heading("Orders of a company")
-	if err := f.prepare(ctx, r.client); err != nil {
-		return fmt.Errorf("prepare the company: %w", err)
+	if err := p.prepare(ctx, r.client); err != nil {
+		return nil, fmt.Errorf("prepare the company: %w", err)
 	}
-	if err := f.submit(ctx, r.client); err != nil {
-		return fmt.Errorf("submit the orders: %w", err)
+	if err := p.submit(ctx, r.client); err != nil {
+		return nil, fmt.Errorf("submit the orders: %w", err)
 	}
 	heading("What happens to them, as it happens")
-	if err := f.watch(ctx, r); err != nil {
-		return err
+	if err := p.watch(ctx, r); err != nil {
+		return nil, err
 	}
 	heading("How they ended")
-	return f.printEnds()
+	return p.ends(), p.printEnds()
 }
 
-func (f *fair) prepare(ctx context.Context, client *api.Client) error {
-	_, err := client.ForceStock(ctx, f.sku, []api.Count{{Warehouse: "leeds", OnHand: 20}, {Warehouse: "bristol", OnHand: 20}})
+func (p *companyPlay) ends() []ending {
+	ends := make([]ending, len(p.deals))
+	for i, d := range p.deals {
+		ends[i] = endOf(d.name, d.last.Status, d.last.Reason)
+	}
+	return ends
+}
+
+func (p *companyPlay) prepare(ctx context.Context, client *api.Client) error {
+	_, err := client.ForceStock(ctx, p.sku, []api.Count{{Warehouse: "leeds", OnHand: 20}, {Warehouse: "bristol", OnHand: 20}})
 	if err != nil {
 		return err
 	}
@@ -97,7 +105,7 @@ func (f *fair) prepare(ctx context.Context, client *api.Client) error {
 			RemindAfter: wire.Duration(time.Second), EscalateAfter: wire.Duration(2 * time.Second), ExpireAfter: wire.Duration(5 * time.Second),
 		},
 	}
-	for _, d := range f.deals {
+	for _, d := range p.deals {
 		if _, err := client.SetCompany(ctx, d.company, terms); err != nil {
 			return err
 		}
@@ -105,12 +113,12 @@ func (f *fair) prepare(ctx context.Context, client *api.Client) error {
 	return nil
 }
 
-func (f *fair) submit(ctx context.Context, client *api.Client) error {
+func (p *companyPlay) submit(ctx context.Context, client *api.Client) error {
 	t := newTable("ORDER", "TOTAL", "").alignRight(1)
-	for _, d := range f.deals {
+	for _, d := range p.deals {
 		receipt, err := client.Submit(ctx, uuid.NewString(), wire.NewOrder{
 			CompanyID: d.company, OrderedBy: "carl",
-			Lines: []events.Line{{SKU: f.sku, Quantity: d.quantity, UnitPrice: 14_900}},
+			Lines: []events.Line{{SKU: p.sku, Quantity: d.quantity, UnitPrice: 14_900}},
 		})
 		if err != nil {
 			return err
@@ -124,11 +132,11 @@ func (f *fair) submit(ctx context.Context, client *api.Client) error {
 
 // watch prints the moments of all orders as they happen, and has the approvers
 // decide, until all have ended.
-func (f *fair) watch(ctx context.Context, r *running) error {
+func (p *companyPlay) watch(ctx context.Context, r *running) error {
 	ctx, cancel := context.WithTimeout(ctx, playTime)
 	defer cancel()
 	for {
-		left, err := f.step(ctx, r)
+		left, err := p.step(ctx, r)
 		if err != nil || left == "" {
 			return err
 		}
@@ -141,13 +149,13 @@ func (f *fair) watch(ctx context.Context, r *running) error {
 }
 
 // step looks at each order once, and returns the name of one that has not ended.
-func (f *fair) step(ctx context.Context, r *running) (left string, err error) {
+func (p *companyPlay) step(ctx context.Context, r *running) (left string, err error) {
 	type news struct {
 		*deal
 		sagaMoment
 	}
 	var fresh []news
-	for _, d := range f.deals {
+	for _, d := range p.deals {
 		if d.last.EndedAt != nil {
 			continue
 		}
@@ -169,17 +177,17 @@ func (f *fair) step(ctx context.Context, r *running) (left string, err error) {
 	}
 	slices.SortStableFunc(fresh, func(a, b news) int { return a.at.Compare(b.at) })
 	for _, n := range fresh {
-		if f.began.IsZero() {
-			f.began = n.at
+		if p.began.IsZero() {
+			p.began = n.at
 		}
-		f.tell(n.deal, n.sagaMoment)
+		p.tell(n.deal, n.sagaMoment)
 	}
 	return left, nil
 }
 
-func (f *fair) tell(d *deal, m sagaMoment) {
+func (p *companyPlay) tell(d *deal, m sagaMoment) {
 	const column = 14
-	fmt.Printf("%7.3f s  %s  %s%s  %s\n", m.at.Sub(f.began).Seconds(), paint(os.Stdout, d.colour, fmt.Sprintf("%-10s", d.name)),
+	fmt.Printf("%7.3f s  %s  %s%s  %s\n", m.at.Sub(p.began).Seconds(), paint(os.Stdout, d.colour, fmt.Sprintf("%-10s", d.name)),
 		m.what, strings.Repeat(" ", max(column-width(m.what), 0)), paint(os.Stdout, faint, m.detail))
 }
 
@@ -215,9 +223,9 @@ func (d *deal) decide(ctx context.Context, client *api.Client) error {
 }
 
 // printEnds returns an error if an order did not end as it has to.
-func (f *fair) printEnds() (err error) {
+func (p *companyPlay) printEnds() (err error) {
 	t := newTable("ORDER", "ENDED", "WHY", "ID")
-	for _, d := range f.deals {
+	for _, d := range p.deals {
 		why := "The ERP has it as " + d.last.ERPOrderID + "."
 		if d.last.Reason != nil {
 			why = d.last.Reason.Message

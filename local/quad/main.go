@@ -103,5 +103,10 @@ func noArgs(cmd *cobra.Command, args []string) error {
 
 // open prepares the stack the flags ask for, whose progress goes to report.
 func (g *globals) open(report func(stack.Event)) (*stack.Stack, error) {
-	return stack.New(stack.Options{Dir: g.dir, Report: report})
+	return g.openOn("", report)
+}
+
+// openOn is open for a stack with the given broker; "" is the one in use.
+func (g *globals) openOn(broker string, report func(stack.Event)) (*stack.Stack, error) {
+	return stack.New(stack.Options{Dir: g.dir, Broker: broker, Report: report})
 }

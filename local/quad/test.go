@@ -116,7 +116,7 @@ func testLanes(ctx context.Context, s *stack.Stack) ([2][]goTest, error) {
 		if err != nil {
 			return lanes, err
 		}
-		lanes[1] = append(lanes[1], again...)
+		lanes[1] = append(append(lanes[1], inOneProcess(test)), again...)
 	}
 	return lanes, nil
 }
@@ -135,6 +135,13 @@ func onKafka(test goTest) ([]goTest, error) {
 	}
 	fmt.Printf("%s is not run on Kafka (QUADRILLE_TEST_KAFKA=1 makes this a failure): %v\n", test.name, err)
 	return nil, nil
+}
+
+// inOneProcess is a test with all services in one process.
+func inOneProcess(test goTest) goTest {
+	test.name += " in one process"
+	test.env = append(slices.Clone(test.env), "QUADRILLE_TEST_BROKER="+stack.OneProcess)
+	return test
 }
 
 // runLane runs tests one after the other and returns those that failed. The output

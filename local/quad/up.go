@@ -12,8 +12,8 @@ import (
 
 func newUp(g *globals) *cobra.Command {
 	var (
-		skipBuild bool
-		broker    string
+		skipBuild, oneProcess bool
+		broker                string
 	)
 	cmd := &cobra.Command{
 		Use:   "up",
@@ -21,11 +21,16 @@ func newUp(g *globals) *cobra.Command {
 		Long: `up builds what changed, starts PostgreSQL, Redis, Dapr's control plane, the payment
 provider's stand-in and the services with their sidecars, and returns when all are
 ready. It may be repeated: it starts only what is missing, a single service that was
-killed, for example.`,
+killed, for example.
+
+With --one-process all services run in one process, on PostgreSQL alone: no Dapr, no
+broker. Databases and addresses are the same.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			report := newProgress(os.Stdout, g.json).report
-			s, err := stack.New(stack.Options{Dir: g.dir, Broker: broker, Report: report})
+			if oneProcess {
+				broker = stack.OneProcess
+			}
+			s, err := g.openOn(broker, newProgress(os.Stdout, g.json).report)
 			if err != nil {
 				return err
 			}
@@ -46,6 +51,8 @@ killed, for example.`,
 	}
 	cmd.Flags().StringVar(&broker, "broker", "", `"local" (Redis) or "kafka" (a broker of its own on Java 17, fetched with Maven, or
 the cluster named by QUADRILLE_KAFKA_BROKERS); default: the one in use, else local`)
+	cmd.Flags().BoolVar(&oneProcess, "one-process", false, "all services in one process, without Dapr and broker")
+	cmd.MarkFlagsMutuallyExclusive("one-process", "broker")
 	cmd.Flags().BoolVar(&skipBuild, "skip-build", false, "start the binaries as they are")
 	return cmd
 }

@@ -20,6 +20,9 @@ const generator = "load generator"
 func partsOf(s *stack.Stack) (map[string]int, error) {
 	pids := map[string]int{generator: os.Getpid()}
 	parts := []string{postgres, "redis", "sentry", "placement", "scheduler", "psp", "erp"}
+	if s.OneProcess() {
+		parts = []string{postgres, "psp", "erp"}
+	}
 	parts = append(parts, ownParts(s)...)
 	for _, part := range parts {
 		p := s.Process(part)
@@ -35,6 +38,9 @@ func partsOf(s *stack.Stack) (map[string]int, error) {
 
 // ownParts are the services and their sidecars.
 func ownParts(s *stack.Stack) (parts []string) {
+	if s.OneProcess() {
+		return []string{"quadrille"}
+	}
 	for _, app := range s.Apps() {
 		parts = append(parts, app, stack.Sidecar(app))
 	}
@@ -63,7 +69,9 @@ func (t *trial) look(ctx context.Context) (s sight, err error) {
 	if s.wal, err = t.books.walPosition(ctx); err != nil {
 		return s, err
 	}
-	s.traffic, err = t.broker.traffic()
+	if t.broker != nil {
+		s.traffic, err = t.broker.traffic()
+	}
 	return s, err
 }
 

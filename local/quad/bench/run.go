@@ -86,7 +86,7 @@ func chainKeyOf(s Scenario) chainKey { return chainKey{s.InFlight, s.eventBytes(
 // them all: its processes are gone by the time that orders come in.
 func (cfg *Config) measureChains(ctx context.Context) (chains map[chainKey]*Chain, err error) {
 	chains = map[chainKey]*Chain{}
-	if !cfg.Chain || !slices.ContainsFunc(cfg.Scenarios, func(s Scenario) bool { return !s.trade.approvals }) {
+	if !cfg.Chain || cfg.Stack.OneProcess() || !slices.ContainsFunc(cfg.Scenarios, func(s Scenario) bool { return !s.trade.approvals }) {
 		return chains, nil
 	}
 	cfg.Live("bare Dapr chain: starting")
@@ -123,7 +123,7 @@ type trial struct {
 	scenario Scenario
 	runID    string
 	books    *books
-	broker   *broker
+	broker   *broker // nil in one process
 	census   *census
 	load     *load
 }
@@ -135,10 +135,12 @@ func (cfg *Config) runOne(ctx context.Context, s Scenario, r *Result) error {
 		return err
 	}
 	defer t.books.close(context.WithoutCancel(ctx))
-	if t.broker, err = openBroker(ctx, cfg.Stack.RedisAddr(), cfg.Stack.RedisPassword()); err != nil {
-		return err
+	if !cfg.Stack.OneProcess() {
+		if t.broker, err = openBroker(ctx, cfg.Stack.RedisAddr(), cfg.Stack.RedisPassword()); err != nil {
+			return err
+		}
+		defer t.broker.close()
 	}
-	defer t.broker.close()
 	t.Live(s.Name + ": stocking up")
 	if err := stockUp(ctx, t.books, s, t.runID, t.admin("inventory")); err != nil {
 		return err
@@ -312,9 +314,10 @@ func (t *trial) settle(ctx context.Context) error {
 
 // remaining counts events first, which is cheap, and rows once there are none.
 func (t *trial) remaining(ctx context.Context) (int64, error) {
-	events, err := t.broker.undelivered()
-	if err != nil || events > 0 {
-		return events, err
+	if t.broker != nil {
+		if events, err := t.broker.undelivered(); err != nil || events > 0 {
+			return events, err
+		}
 	}
 	rows, err := t.books.underWay(ctx)
 	return int64(rows), err

@@ -8,10 +8,12 @@ import (
 	"strings"
 )
 
-// The brokers, each a folder below components.
+// The brokers: two that are a folder below components each, and none, which has all
+// services run in one process that carries the events by itself, without Dapr.
 const (
-	Redis = "local"
-	Kafka = "kafka"
+	Redis      = "local"
+	Kafka      = "kafka"
+	OneProcess = "one-process"
 )
 
 // BrokerPart is the part that carries the events: "redis" or "kafka".
@@ -23,10 +25,14 @@ func (s *Stack) BrokerPart() string {
 }
 
 func (s *Stack) startBroker(ctx context.Context) error {
-	if s.opts.Broker == Kafka {
+	switch s.opts.Broker {
+	case OneProcess:
+		return nil
+	case Kafka:
 		return s.startKafka(ctx)
+	default:
+		return s.startRedis(ctx)
 	}
-	return s.startRedis(ctx)
 }
 
 // brokerEnv is what the pub/sub component takes from the environment: no secrets.
@@ -59,6 +65,8 @@ func (s *Stack) brokerCheck() partCheck {
 // brokerFound names the broker that would be used, or what is missing.
 func (s *Stack) brokerFound() (string, error) {
 	switch {
+	case s.OneProcess():
+		return "no broker, all in one process", nil
 	case s.opts.Broker == Kafka && s.kafka.external:
 		return "Kafka named by QUADRILLE_KAFKA_BROKERS", nil
 	case s.opts.Broker == Kafka:

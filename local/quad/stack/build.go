@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -37,6 +38,9 @@ var toolchain = []tool{
 // BuildToolchain builds the pinned Dapr runtime and CLI into .local/dapr/bin,
 // unless they are there already for the present sources.
 func (s *Stack) BuildToolchain(ctx context.Context) error {
+	if s.OneProcess() {
+		return nil // which needs none of it
+	}
 	runtimePath := s.run.Common.RuntimePath
 	if err := os.MkdirAll(filepath.Join(runtimePath, "bin"), 0o755); err != nil {
 		return err
@@ -132,7 +136,11 @@ func (s *Stack) Build(ctx context.Context) error {
 		{"local/psp/main.go", false},
 		{"local/erp/main.go", false},
 		{"local/quad/main.go", false},
+		{"services/cmd/*/main.go", true},
 	} {
+		if s.OneProcess() && (strings.HasPrefix(c.commands, "services/*") || strings.HasPrefix(c.commands, "workflows/")) {
+			continue // it has them all in one program
+		}
 		mains, err := filepath.Glob(filepath.Join(s.Root, c.commands))
 		if err != nil {
 			return err

@@ -36,6 +36,9 @@ func (s *Stack) createDatabases(ctx context.Context) error {
 			return err
 		}
 	}
+	if s.OneProcess() {
+		return nil // b2b's database has the workflows
+	}
 	return s.createStateStore(ctx, conn)
 }
 

@@ -174,7 +174,12 @@ func (s *Stack) writePID(p *Process) error {
 // Process returns the running part of that name, or nil: "postgres", "redis", "kafka",
 // "sentry", "placement", "scheduler", "psp", "dapr" (the CLI), a service such as "order",
 // or its sidecar, "order-daprd".
+//
+// Where all services run in one process, each of them is that process.
 func (s *Stack) Process(name string) *Process {
+	if s.OneProcess() && slices.Contains(s.Apps(), name) {
+		name = together
+	}
 	if p := s.recorded(name); p != nil {
 		return p
 	}

@@ -17,6 +17,9 @@ const cli = "dapr"
 // startServices leaves the choice between `dapr run -f` and single processes to
 // what is there: the CLI can only start all of them.
 func (s *Stack) startServices(ctx context.Context) error {
+	if s.OneProcess() {
+		return s.startTogether(ctx)
+	}
 	if slices.ContainsFunc(s.serviceParts(), func(part string) bool { return s.Process(part) != nil }) {
 		for _, app := range s.Apps() {
 			if err := errors.Join(s.StartSidecar(ctx, app), s.StartApp(ctx, app)); err != nil {
@@ -35,6 +38,9 @@ func (s *Stack) startServices(ctx context.Context) error {
 
 // serviceParts are the services and their sidecars.
 func (s *Stack) serviceParts() []string {
+	if s.OneProcess() {
+		return s.Apps()
+	}
 	var parts []string
 	for _, app := range s.Apps() {
 		parts = append(parts, app, Sidecar(app))
@@ -116,6 +122,9 @@ func (s *Stack) daprEnv() ([]string, error) {
 // StartApp starts the service alone, without its sidecar and without waiting until
 // it is ready; a running one is left alone.
 func (s *Stack) StartApp(_ context.Context, app string) error {
+	if s.OneProcess() {
+		return s.spawnTogether()
+	}
 	a := s.App(app)
 	env, err := s.daprEnv()
 	if err != nil {
@@ -128,6 +137,9 @@ func (s *Stack) StartApp(_ context.Context, app string) error {
 
 // StartSidecar starts the app's daprd alone; a running one is left alone.
 func (s *Stack) StartSidecar(_ context.Context, app string) error {
+	if s.OneProcess() {
+		return nil // there are none
+	}
 	a := s.App(app)
 	env, err := s.daprEnv()
 	if err != nil {
@@ -165,7 +177,11 @@ func (s *Stack) listens(part string) string {
 // AwaitReady waits until the service and its sidecar are ready for work, and says
 // what is missing when ctx ends first or one of the two dies.
 func (s *Stack) AwaitReady(ctx context.Context, app string) error {
-	for _, part := range []string{app, Sidecar(app)} {
+	parts := []string{app, Sidecar(app)}
+	if s.OneProcess() {
+		parts = parts[:1]
+	}
+	for _, part := range parts {
 		p := s.Process(part)
 		if p == nil {
 			return fmt.Errorf("%s is not running%s", part, s.logTail(part))

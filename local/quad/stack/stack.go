@@ -49,7 +49,8 @@ type Options struct {
 	Root      string            // the repository; default: found from the working folder upwards
 	Dir       string            // data, logs, secrets; default: Root/.local
 	PortShift int               // added to every port
-	Broker    string            // folder below components, Redis or Kafka; default: the one in use, else Redis
+	Broker    string            // Redis, Kafka or OneProcess; default: the one in use, else Redis
+	Program   string            // of the one process; default: the one that is built
 	Env       map[string]string // set for every service, over what local/dapr.yaml says
 	Report    func(Event)       // told what happens; default: nobody
 }
@@ -185,7 +186,7 @@ func (s *Stack) readRun() (err error) {
 	if s.run, err = readRunFile(s.runFilePath(), s.Dir, s.opts.PortShift); err != nil {
 		return err
 	}
-	if components := filepath.Join(s.Root, "components", s.opts.Broker); s.opts.Broker != Redis {
+	if components := filepath.Join(s.Root, "components", s.opts.Broker); s.opts.Broker != Redis && !s.OneProcess() {
 		if _, err := os.Stat(components); err != nil {
 			return fmt.Errorf("there are no components for the broker %q: %w", s.opts.Broker, err)
 		}

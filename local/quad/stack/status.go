@@ -38,15 +38,17 @@ type partCheck struct {
 }
 
 func (s *Stack) partChecks() []partCheck {
-	checks := []partCheck{
-		{"postgres", s.postgres.host, s.postgres.external, s.postgresReady},
-		s.brokerCheck(),
-		{"sentry", s.addr(sentryPort), false, httpOK("http://" + s.addr(sentryHealthPort) + "/healthz")},
-		{"placement", s.addr(placementPort), false, httpOK("http://" + s.addr(placementHealthPort) + "/healthz")},
-		{"scheduler", s.addr(schedulerPort), false, httpOK("http://" + s.addr(schedulerHealthPort) + "/healthz")},
+	checks := []partCheck{{"postgres", s.postgres.host, s.postgres.external, s.postgresReady}}
+	if !s.OneProcess() {
+		checks = append(checks, s.brokerCheck(),
+			partCheck{"sentry", s.addr(sentryPort), false, httpOK("http://" + s.addr(sentryHealthPort) + "/healthz")},
+			partCheck{"placement", s.addr(placementPort), false, httpOK("http://" + s.addr(placementHealthPort) + "/healthz")},
+			partCheck{"scheduler", s.addr(schedulerPort), false, httpOK("http://" + s.addr(schedulerHealthPort) + "/healthz")})
+	}
+	checks = append(checks, []partCheck{
 		{"psp", s.addr(pspPort), false, listening(s.addr(pspPort))},
 		{"erp", s.addr(erpPort), false, listening(s.addr(erpPort))},
-	}
+	}...)
 	for _, part := range s.serviceParts() {
 		addr := strings.TrimPrefix(s.listens(part), "http://")
 		checks = append(checks, partCheck{part, addr, false, func(ctx context.Context) error { return s.ready(ctx, part) }})
@@ -95,6 +97,12 @@ func (s *Stack) FreeDisk() (int64, error) {
 
 // Unbuilt names the services whose binary is missing.
 func (s *Stack) Unbuilt() []string {
+	if s.OneProcess() {
+		if _, err := os.Stat(s.togetherProgram()); err != nil {
+			return []string{together}
+		}
+		return nil
+	}
 	var missing []string
 	for _, app := range s.run.Apps {
 		if _, err := os.Stat(app.Command[0]); err != nil {

@@ -98,12 +98,13 @@ func (s *Stack) startServers(ctx context.Context) error {
 }
 
 func (s *Stack) startInfra(ctx context.Context) error {
-	if err := s.writeSidecarSecrets(); err != nil {
+	steps := []func(context.Context) error{s.startServers, s.startSentry, s.startPlacement, s.startScheduler, s.startPSP, s.startERP, s.migrate}
+	if s.OneProcess() {
+		steps = []func(context.Context) error{s.startServers, s.startPSP, s.startERP, s.migrateTogether}
+	} else if err := s.writeSidecarSecrets(); err != nil {
 		return err
 	}
-	for _, start := range []func(context.Context) error{
-		s.startServers, s.startSentry, s.startPlacement, s.startScheduler, s.startPSP, s.startERP, s.migrate,
-	} {
+	for _, start := range steps {
 		if err := start(ctx); err != nil {
 			return err
 		}
@@ -164,8 +165,12 @@ func (s *Stack) Down(ctx context.Context) error {
 	for _, app := range s.Apps() {
 		sidecars = append(sidecars, Sidecar(app))
 	}
+	services := s.Apps()
+	if s.OneProcess() {
+		services = []string{together}
+	}
 	err = errors.Join(
-		s.stopAll(ctx, serviceGrace, s.Apps()...),
+		s.stopAll(ctx, serviceGrace, services...),
 		s.stopAll(ctx, sidecarGrace, sidecars...),
 		// It has nothing left to do, and while it still starts services it would not
 		// listen to anything gentler.
