@@ -8,7 +8,7 @@ import (
 )
 
 // A module left out would pass for ever.
-func TestLanesHoldEveryModuleOnceAndKafka(t *testing.T) {
+func TestLanesHoldEveryModuleAndEveryTransport(t *testing.T) {
 	s, err := stack.New(stack.Options{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
@@ -17,6 +17,7 @@ func TestLanesHoldEveryModuleOnceAndKafka(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	want = append(want, endToEnd+" in one process")
 	if _, err := stack.KafkaFound(); err == nil {
 		want = append(want, endToEnd+" on Kafka")
 	}
