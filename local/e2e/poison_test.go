@@ -13,6 +13,8 @@ import (
 
 	"quadrille.internal/events"
 	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/inventory"
+	"quadrille.internal/events/order"
 	"quadrille.internal/events/payment"
 )
 
@@ -184,19 +186,29 @@ func TestRule3_DeadLettersAreParkedUnderTheirOwnTopic(t *testing.T) {
 	s.setStock(t, "dead-lettered", map[string]int64{"leeds": 10})
 	id := s.mustPlace(t, basketOf("dead-lettered", 1, "tok_success"))
 	s.expect(t, id, confirmed(250))
-	created := s.published(t, id)[0]
+	heard := map[string]string{ // a topic of each
+		"checkout": order.TypeConfirmed, "inventory": checkout.TypeOrderCreated,
+		"payment": inventory.TypeReserved, "order": payment.TypeCompleted,
+	}
+	given := map[string]message{}
 	for _, app := range s.subscribers() {
-		if err := publish(t.Context(), client, app+".deadletter", created.payload); err != nil {
+		for _, m := range s.published(t, id) {
+			if m.topic == heard[app] {
+				given[app] = m
+			}
+		}
+		if err := publish(t.Context(), client, app+".deadletter", given[app].payload); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, app := range s.subscribers() {
-		p := s.awaitParked(t, app, withID(created.ID))
-		if p.Topic != checkout.TypeOrderCreated || string(p.Payload) != created.payload {
+		m := given[app]
+		p := s.awaitParked(t, app, withID(m.ID))
+		if p.Topic != m.topic || string(p.Payload) != m.payload {
 			t.Errorf("%s parked topic %s and payload %s", app, p.Topic, p.Payload)
 		}
 		// It had its effect already: a replay does nothing more and takes it away.
-		if a := s.replay(t, app, created.ID); a.status != http.StatusOK {
+		if a := s.replay(t, app, m.ID); a.status != http.StatusOK {
 			t.Errorf("replay by %s answers %d %s", app, a.status, a.body)
 		}
 	}
