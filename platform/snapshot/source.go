@@ -33,7 +33,7 @@ const (
 //	create table NAME (key text primary key, version bigint not null, deleted boolean not null, value jsonb);
 //	create table NAME_changes (id bigint generated always as identity primary key, key text not null);
 //
-// A trigger, or whoever changes a state, adds the key to the second in the same
+// A trigger, or the code that changes a state, adds the key to the second in the same
 // transaction. That is all that a change costs; the sweep publishes the newest state of
 // each key, so many changes in a short time are one event. Rows are never deleted: one
 // of a deleted key is its tombstone.
