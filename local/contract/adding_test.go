@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"quadrille.internal/local/release"
 )
 
 // A step of docs/adding-a-service.md: a block of code, and what to do with it.
@@ -86,7 +88,7 @@ func command(t *testing.T, dir, name string, args ...string) string {
 // copyRepository copies the files that git knows, or would add, as they are now.
 func copyRepository(t *testing.T) string {
 	t.Helper()
-	from, err := findRoot()
+	from, err := release.Root()
 	if err != nil {
 		t.Fatal(err)
 	}

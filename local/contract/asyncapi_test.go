@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	"quadrille.internal/local/release"
 )
 
 // asyncAPI opens the document. Its schemas are an extension of draft 7.
@@ -118,7 +119,7 @@ func golden(t *testing.T, eventType string) any {
 
 func goldenOf(t *testing.T, eventType, version string) any {
 	t.Helper()
-	root, err := findRoot()
+	root, err := release.Root()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
+
+	"quadrille.internal/local/release"
 )
 
 // Who may call what is generated; it counts only where all else is denied.
@@ -45,7 +47,7 @@ func TestNobodyElseCommandsWorkflows(t *testing.T) {
 // Credentials are in the secret store, which no service may ask.
 func TestComponentsTakeCredentialsFromTheSecretStore(t *testing.T) {
 	secret := regexp.MustCompile("(?i)password|username|connectionString|clientKey|clientCert|token|secretKey$")
-	root, err := findRoot()
+	root, err := release.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +86,7 @@ func TestComponentsTakeCredentialsFromTheSecretStore(t *testing.T) {
 
 func component(t *testing.T, path string) node {
 	t.Helper()
-	root, err := findRoot()
+	root, err := release.Root()
 	if err != nil {
 		t.Fatal(err)
 	}

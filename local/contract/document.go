@@ -3,7 +3,6 @@ package contract
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v3"
+	"quadrille.internal/local/release"
 )
 
 // node is a value within a document; nil as its value means there is none.
@@ -32,7 +32,7 @@ type document struct {
 // open reads a YAML document, given by its path in the repository. draft is the
 // JSON Schema its schemas are written in.
 func open(path string, draft *jsonschema.Draft) (node, error) {
-	root, err := findRoot()
+	root, err := release.Root()
 	if err != nil {
 		return node{}, err
 	}
@@ -48,21 +48,6 @@ func open(path string, draft *jsonschema.Draft) (node, error) {
 		return node{}, fmt.Errorf("%s: %w", d.name, err)
 	}
 	return node{doc: d, value: value}, nil
-}
-
-// findRoot returns the repository that the working folder is in.
-func findRoot() (string, error) {
-	dir, err := os.Getwd()
-	for err == nil {
-		if _, missing := os.Stat(filepath.Join(dir, "go.work")); missing == nil {
-			return dir, nil
-		}
-		if filepath.Dir(dir) == dir {
-			err = errors.New("no go.work in the working folder or above")
-		}
-		dir = filepath.Dir(dir)
-	}
-	return "", err
 }
 
 // readYAML returns a document as JSON has it: without dates, all keys strings.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"golang.org/x/mod/modfile"
+	"quadrille.internal/local/release"
 )
 
 const ours = "quadrille.internal/"
@@ -15,7 +16,7 @@ const ours = "quadrille.internal/"
 // modules returns the modules of the repository by their folder.
 func modules(t *testing.T) map[string]*modfile.File {
 	t.Helper()
-	root, err := findRoot()
+	root, err := release.Root()
 	if err != nil {
 		t.Fatal(err)
 	}

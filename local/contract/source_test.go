@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"quadrille.internal/local/release"
 )
 
 // What the services answer is read from their source: asking them would take a
@@ -18,7 +20,7 @@ import (
 // parse returns the files that patterns, relative to the repository, match.
 func parse(t *testing.T, patterns ...string) []*ast.File {
 	t.Helper()
-	root, err := findRoot()
+	root, err := release.Root()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -116,7 +116,7 @@ func testLanes(ctx context.Context, s *stack.Stack) ([2][]goTest, error) {
 		if err != nil {
 			return lanes, err
 		}
-		lanes[1] = append(append(lanes[1], inOneProcess(test)), again...)
+		lanes[1] = append(append(lanes[1], test.with(" in one process", stack.OneProcess)), again...)
 	}
 	return lanes, nil
 }
@@ -127,9 +127,7 @@ func onKafka(test goTest) ([]goTest, error) {
 	_, err := stack.KafkaFound()
 	switch {
 	case err == nil:
-		test.name += " on Kafka"
-		test.env = append(slices.Clone(test.env), "QUADRILLE_TEST_BROKER="+stack.Kafka)
-		return []goTest{test}, nil
+		return []goTest{test.with(" on Kafka", stack.Kafka)}, nil
 	case os.Getenv("QUADRILLE_TEST_KAFKA") == "1":
 		return nil, err
 	}
@@ -137,11 +135,11 @@ func onKafka(test goTest) ([]goTest, error) {
 	return nil, nil
 }
 
-// inOneProcess is a test with all services in one process.
-func inOneProcess(test goTest) goTest {
-	test.name += " in one process"
-	test.env = append(slices.Clone(test.env), "QUADRILLE_TEST_BROKER="+stack.OneProcess)
-	return test
+// with is a test on another broker, as its name then says.
+func (t goTest) with(suffix, broker string) goTest {
+	t.name += suffix
+	t.env = append(slices.Clone(t.env), "QUADRILLE_TEST_BROKER="+broker)
+	return t
 }
 
 // runLane runs tests one after the other and returns those that failed. The output

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -72,10 +73,15 @@ func (s *Stack) migrateApp(ctx context.Context, app string) error {
 	}
 	defer log.Close()
 	a := s.App(app)
-	cmd := exec.CommandContext(ctx, a.Command[0], append(a.Command[1:len(a.Command):len(a.Command)], "migrate")...)
+	args := append(slices.Clone(a.Command[1:]), "migrate")
+	if s.OneProcess() {
+		args = append(args, app) // of all that the program has
+	}
+	cmd := exec.CommandContext(ctx, a.Command[0], args...)
 	cmd.Dir = a.Dir
-	cmd.Env = append(inheritable(os.Environ()), "QUADRILLE_MIGRATE_DATABASE_URL_FILE="+s.secretFile(app+"-owner.url"),
-		"QUADRILLE_DATABASE_ROLE="+app, marker+"="+s.Dir)
+	cmd.Env = append(inheritable(os.Environ()),
+		s.setting(app, "QUADRILLE_MIGRATE_DATABASE_URL_FILE")+"="+s.secretFile(app+"-owner.url"),
+		s.setting(app, "QUADRILLE_DATABASE_ROLE")+"="+app, marker+"="+s.Dir)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = migrateGrace

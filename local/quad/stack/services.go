@@ -38,14 +38,19 @@ func (s *Stack) startServices(ctx context.Context) error {
 
 // serviceParts are the services and their sidecars.
 func (s *Stack) serviceParts() []string {
-	if s.OneProcess() {
-		return s.Apps()
-	}
 	var parts []string
 	for _, app := range s.Apps() {
-		parts = append(parts, app, Sidecar(app))
+		parts = append(parts, s.partsOf(app)...)
 	}
 	return parts
+}
+
+// partsOf are a service and its sidecar, if it has one.
+func (s *Stack) partsOf(app string) []string {
+	if s.OneProcess() {
+		return []string{app}
+	}
+	return []string{app, Sidecar(app)}
 }
 
 // daprRun starts every service and sidecar with `dapr run -f`.
@@ -76,10 +81,15 @@ func (s *Stack) daprRun(ctx context.Context) error {
 	if linkErr := s.linkLogs(); err != nil || linkErr != nil {
 		return errors.Join(err, linkErr)
 	}
+	s.reportServices(began)
+	return nil
+}
+
+// reportServices says that all services were started, which began then.
+func (s *Stack) reportServices(began time.Time) {
 	for _, part := range s.serviceParts() {
 		s.reportEvent(Event{Part: part, State: Started, Detail: s.listens(part), Took: time.Since(began)})
 	}
-	return nil
 }
 
 // servicesCanStart finds the faults that would otherwise hide in the CLI's log.
@@ -177,11 +187,7 @@ func (s *Stack) listens(part string) string {
 // AwaitReady waits until the service and its sidecar are ready for work, and says
 // what is missing when ctx ends first or one of the two dies.
 func (s *Stack) AwaitReady(ctx context.Context, app string) error {
-	parts := []string{app, Sidecar(app)}
-	if s.OneProcess() {
-		parts = parts[:1]
-	}
-	for _, part := range parts {
+	for _, part := range s.partsOf(app) {
 		p := s.Process(part)
 		if p == nil {
 			return fmt.Errorf("%s is not running%s", part, s.logTail(part))

@@ -193,6 +193,9 @@ func (s *Stack) readRun() (err error) {
 		s.run.Common.ResourcesPaths = []string{components}
 		s.run.Common.ConfigFilePath = filepath.Join(components, "config.yaml")
 	}
+	if s.OneProcess() {
+		s.joinApps()
+	}
 	for _, app := range s.run.Apps {
 		for key, value := range s.opts.Env {
 			app.Env[key] = value

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -95,18 +97,13 @@ func (s *Stack) FreeDisk() (int64, error) {
 	return int64(fs.Bavail) * fs.Bsize, nil //nolint:gosec // no disk has 2^63 blocks
 }
 
-// Unbuilt names the services whose binary is missing.
+// Unbuilt names the programs of services that are missing.
 func (s *Stack) Unbuilt() []string {
-	if s.OneProcess() {
-		if _, err := os.Stat(s.togetherProgram()); err != nil {
-			return []string{together}
-		}
-		return nil
-	}
 	var missing []string
 	for _, app := range s.run.Apps {
-		if _, err := os.Stat(app.Command[0]); err != nil {
-			missing = append(missing, app.ID)
+		program := filepath.Base(app.Command[0])
+		if _, err := os.Stat(app.Command[0]); err != nil && !slices.Contains(missing, program) {
+			missing = append(missing, program)
 		}
 	}
 	return missing

@@ -100,7 +100,7 @@ func (s *Stack) startServers(ctx context.Context) error {
 func (s *Stack) startInfra(ctx context.Context) error {
 	steps := []func(context.Context) error{s.startServers, s.startSentry, s.startPlacement, s.startScheduler, s.startPSP, s.startERP, s.migrate}
 	if s.OneProcess() {
-		steps = []func(context.Context) error{s.startServers, s.startPSP, s.startERP, s.migrateTogether}
+		steps = []func(context.Context) error{s.startServers, s.startPSP, s.startERP, s.migrate}
 	} else if err := s.writeSidecarSecrets(); err != nil {
 		return err
 	}
