@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+	"quadrille.internal/local/quad/stack"
 )
 
 func TestHTTP_BadRequestsGetAProblemWithCodeAndField(t *testing.T) {
@@ -169,7 +170,7 @@ func TestAdmin_EveryServiceShowsHowItIsDoing(t *testing.T) {
 	for _, app := range sys.Apps() {
 		program := app
 		if inOneProcess {
-			program = "quadrille"
+			program = stack.Together
 		}
 		for path, want := range map[string]struct {
 			status int

@@ -140,7 +140,7 @@ func newSystem() (*system, error) {
 	if inOneProcess {
 		opts.Dir, opts.PortShift, opts.Broker = opts.Dir+"-one-process", onePortShift, stack.OneProcess
 		if raceEnabled {
-			opts.Program = filepath.Join(opts.Dir, "bin", "quadrille")
+			opts.Program = filepath.Join(opts.Dir, "bin", stack.Together)
 		}
 	}
 	claimed, err := claim(opts.Dir)
@@ -175,7 +175,7 @@ func (s *system) build(ctx context.Context) error {
 		return err
 	}
 	if inOneProcess {
-		return s.buildWithRace(ctx, "quadrille", filepath.Join(s.Root, "services", "cmd", "quadrille"))
+		return s.buildWithRace(ctx, stack.Together, filepath.Join(s.Root, "services", "cmd", stack.Together))
 	}
 	for _, app := range s.Apps() {
 		source, err := filepath.Glob(filepath.Join(s.Root, "*", app, "cmd", app, "main.go")) // in services or workflows

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/google/uuid"
+
 	"quadrille.internal/events"
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/inbox"

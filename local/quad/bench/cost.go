@@ -23,7 +23,7 @@ func partsOf(s *stack.Stack) (map[string]int, error) {
 	if s.OneProcess() {
 		parts = []string{postgres, "psp", "erp"}
 	}
-	parts = append(parts, ownParts(s)...)
+	parts = append(parts, s.ServiceProcesses()...)
 	for _, part := range parts {
 		p := s.Process(part)
 		switch {
@@ -34,17 +34,6 @@ func partsOf(s *stack.Stack) (map[string]int, error) {
 		}
 	}
 	return pids, nil
-}
-
-// ownParts are the services and their sidecars.
-func ownParts(s *stack.Stack) (parts []string) {
-	if s.OneProcess() {
-		return []string{"quadrille"}
-	}
-	for _, app := range s.Apps() {
-		parts = append(parts, app, stack.Sidecar(app))
-	}
-	return parts
 }
 
 // sight is what a run's costs are the difference of.

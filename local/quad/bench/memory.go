@@ -40,7 +40,7 @@ func medianMB(samples []int64) float64 {
 // their books in memory, and the load generator its orders.
 func (t *trial) growth() map[string]Growth {
 	all := make(map[string]Growth)
-	for _, part := range ownParts(t.Stack) {
+	for _, part := range t.Stack.ServiceProcesses() {
 		all[part] = growthOf(t.census.samples[part])
 	}
 	return all

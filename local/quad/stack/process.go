@@ -178,7 +178,7 @@ func (s *Stack) writePID(p *Process) error {
 // Where all services run in one process, each of them is that process.
 func (s *Stack) Process(name string) *Process {
 	if s.OneProcess() && slices.Contains(s.Apps(), name) {
-		name = together
+		name = Together
 	}
 	if p := s.recorded(name); p != nil {
 		return p

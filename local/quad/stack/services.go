@@ -45,6 +45,14 @@ func (s *Stack) serviceParts() []string {
 	return parts
 }
 
+// ServiceProcesses are the processes of the services and their sidecars.
+func (s *Stack) ServiceProcesses() []string {
+	if s.OneProcess() {
+		return []string{Together}
+	}
+	return s.serviceParts()
+}
+
 // partsOf are a service and its sidecar, if it has one.
 func (s *Stack) partsOf(app string) []string {
 	if s.OneProcess() {

@@ -10,8 +10,8 @@ import (
 	"quadrille.internal/platform/config"
 )
 
-// together is the program, and the part, that runs all services in one process.
-const together = "quadrille"
+// Together is the program, and the part, that runs all services in one process.
+const Together = "quadrille"
 
 // OneProcess reports whether all services run in one process, without Dapr and broker.
 func (s *Stack) OneProcess() bool { return s.opts.Broker == OneProcess }
@@ -19,13 +19,13 @@ func (s *Stack) OneProcess() bool { return s.opts.Broker == OneProcess }
 // joinApps makes the one program that of every app.
 func (s *Stack) joinApps() {
 	for i := range s.run.Apps {
-		s.run.Apps[i].Command = []string{cmp.Or(s.opts.Program, s.bin(together))}
+		s.run.Apps[i].Command = []string{cmp.Or(s.opts.Program, s.bin(Together))}
 	}
 }
 
 // startTogether starts the one process, and waits until all services in it are ready.
 func (s *Stack) startTogether(ctx context.Context) error {
-	began, ran := time.Now(), s.Process(together) != nil
+	began, ran := time.Now(), s.Process(Together) != nil
 	if !ran {
 		if err := s.servicesCanStart(); err != nil {
 			return err
@@ -43,10 +43,10 @@ func (s *Stack) startTogether(ctx context.Context) error {
 
 // spawnTogether starts the one process, unless it runs.
 func (s *Stack) spawnTogether() error {
-	if s.alreadyRunning(together, strings.Join(s.Apps(), ", ")) {
+	if s.alreadyRunning(Together, strings.Join(s.Apps(), ", ")) {
 		return nil
 	}
-	_, err := s.spawn(command{name: together, args: s.run.Apps[0].Command, dir: s.Dir, env: s.togetherEnv()})
+	_, err := s.spawn(command{name: Together, args: s.run.Apps[0].Command, dir: s.Dir, env: s.togetherEnv()})
 	return err
 }
 

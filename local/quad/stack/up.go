@@ -167,7 +167,7 @@ func (s *Stack) Down(ctx context.Context) error {
 	}
 	services := s.Apps()
 	if s.OneProcess() {
-		services = []string{together}
+		services = []string{Together}
 	}
 	err = errors.Join(
 		s.stopAll(ctx, serviceGrace, services...),
