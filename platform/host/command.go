@@ -109,7 +109,7 @@ func Command(
 	case "help":
 		fmt.Fprint(stdout, c.usage())
 	case "migrate":
-		err = c.migrateAll(ctx, lookup, stderr)
+		err = c.migrateAll(ctx, lookup, &sharedWriter{w: stderr})
 	default:
 		err = run(ctx, c.program, lookup, stderr)
 	}

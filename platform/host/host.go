@@ -139,6 +139,7 @@ func run(ctx context.Context, p program, lookup func(string) (string, bool), w i
 			return err
 		}
 	}
+	w = &sharedWriter{w: w}
 	reader := config.NewReader(lookup)
 	h := &process{program: p, set: readSettings(reader), log: telemetry.NewLog(w, slog.LevelInfo, p.name())}
 	defer h.close() //nolint:contextcheck // it must happen after ctx has ended
@@ -293,4 +294,17 @@ func (p *process) close() {
 	for i := len(p.closers) - 1; i >= 0; i-- {
 		p.closers[i]()
 	}
+}
+
+// sharedWriter takes one write at a time: each service has a logger of its own, and all of
+// them write to the same stream.
+type sharedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (s *sharedWriter) Write(line []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.w.Write(line)
 }
