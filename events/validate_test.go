@@ -217,3 +217,27 @@ func wantError(t *testing.T, err error, part string) {
 		t.Errorf("error %q does not say %q", err, part)
 	}
 }
+
+func TestStockChangedValidate(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*inventory.StockChanged)
+		want   string
+	}{
+		{"no SKUs", func(e *inventory.StockChanged) { e.SKUs = nil }, "0 SKUs, want 1 to 100"},
+		{"too many SKUs", func(e *inventory.StockChanged) { e.SKUs = slices.Repeat(e.SKUs, 51) }, "102 SKUs, want 1 to 100"},
+		{"a SKU twice", func(e *inventory.StockChanged) { e.SKUs[1] = e.SKUs[0] }, `SKU 1: "22423" is not behind "22423"`},
+		{"no name", func(e *inventory.StockChanged) { e.SKUs[0].SKU = "" }, "SKU 0: sku"},
+		{"no version", func(e *inventory.StockChanged) { e.SKUs[1].Version = 0 }, "SKU 1: sku, version"},
+		{"no warehouse", func(e *inventory.StockChanged) { e.SKUs[1].Warehouses = nil }, "SKU 1: sku, version and warehouses"},
+		{"a warehouse without name", func(e *inventory.StockChanged) { e.SKUs[1].Warehouses[1].Warehouse = "" }, "SKU 1: warehouse 1"},
+		{"less than nothing", func(e *inventory.StockChanged) { e.SKUs[0].Warehouses[0].Available = -1 }, "SKU 0: warehouse 0"},
+		{"a wrong sum", func(e *inventory.StockChanged) { e.SKUs[1].Available++ }, "SKU 1: available is 13, the sum of the warehouses 12"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := sample[inventory.StockChanged]()
+			c.change(&e)
+			wantError(t, e.Validate(), c.want)
+		})
+	}
+}

@@ -23,8 +23,14 @@ var Events = events.Register("inventory", events.KindOrder,
 
 // StockEvents are those about SKUs.
 var StockEvents = events.Register("inventory", KindSKU,
-	StockChanged{
-		OfSKU: OfSKU{SKU: "85123A"}, Version: 7,
-		StockLevel: StockLevel{Available: 12, Warehouses: []WarehouseLevel{{Warehouse: "leeds", Available: 2}, {Warehouse: "london", Available: 10}}},
-	},
+	StockChanged{SKUs: []ChangedSKU{
+		{
+			SKU: "22423", Version: 1,
+			StockLevel: StockLevel{Available: 0, Warehouses: []WarehouseLevel{{Warehouse: "leeds", Available: 0}}},
+		},
+		{
+			SKU: "85123A", Version: 7,
+			StockLevel: StockLevel{Available: 12, Warehouses: []WarehouseLevel{{Warehouse: "leeds", Available: 2}, {Warehouse: "london", Available: 10}}},
+		},
+	}},
 )

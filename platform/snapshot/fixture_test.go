@@ -69,7 +69,8 @@ func newShop(t testing.TB) *shop {
 	t.Helper()
 	pool := pgtest.Open(t, fstest.MapFS{"migrations/00001_shop.sql": {Data: []byte(tables)}})
 	return &shop{
-		Source: &snapshot.Source[price]{Table: "prices", Read: readPrices, Event: func(s snapshot.State[price]) events.Event {
+		Source: &snapshot.Source[price]{Table: "prices", Read: readPrices, Event: func(states []snapshot.State[price]) events.Event {
+			s := states[0]
 			return &priced{Article: s.Key, Version: s.Version, Gone: s.Deleted, price: s.Value}
 		}},
 		pool: pool, seen: snapshot.NewView[price]("seen"),

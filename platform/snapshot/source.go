@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -42,8 +43,12 @@ type Source[T any] struct {
 	Table string
 	// Read returns the present state of keys. A key that it leaves out is deleted.
 	Read func(ctx context.Context, db aggregate.Querier, keys []string) (map[string]T, error)
-	// Event tells a state.
-	Event func(State[T]) events.Event
+	// PerEvent is how many states one event tells at most; 0 means one. Where keys
+	// change often and states are small, many in one cost a fraction: the outbox, the
+	// sidecar and the broker work by the event.
+	PerEvent int
+	// Event tells states: of different keys, by key, one at least.
+	Event func([]State[T]) events.Event
 }
 
 // Run publishes until ctx ends. Replicas share the work.
@@ -92,17 +97,8 @@ func (s *Source[T]) take(ctx context.Context, tx *outbox.Tx) ([]string, error) {
 // rows are locked before the states are read. Otherwise another replica, which read
 // earlier, could publish the older state as the newer version.
 func (s *Source[T]) publish(ctx context.Context, tx *outbox.Tx, keys []string) error {
-	if _, err := tx.Exec(ctx, fmt.Sprintf(`
-		insert into %s (key, version, deleted)
-		select key, 0, true from unnest($1::text[]) key order by key on conflict do nothing`, s.Table), keys); err != nil {
-		return fmt.Errorf("add keys: %w", err)
-	}
-	locked, err := tx.Query(ctx, fmt.Sprintf(`select key from %s where key = any($1) order by key for update`, s.Table), keys)
-	if err != nil {
-		return fmt.Errorf("lock keys: %w", err)
-	}
-	if _, err := pgtx.Collect(locked, pgx.RowTo[string]); err != nil {
-		return fmt.Errorf("lock keys: %w", err)
+	if err := s.lock(ctx, tx, keys); err != nil {
+		return err
 	}
 	values, err := s.Read(ctx, tx, keys)
 	if err != nil {
@@ -117,12 +113,35 @@ func (s *Source[T]) publish(ctx context.Context, tx *outbox.Tx, keys []string) e
 	if err != nil {
 		return err
 	}
-	for _, state := range changed {
-		if err := tx.Emit("", s.Event(state)); err != nil {
+	slices.SortFunc(changed, func(a, b State[T]) int { return strings.Compare(a.Key, b.Key) })
+	for states := range slices.Chunk(changed, max(s.PerEvent, 1)) {
+		if err := tx.Emit("", s.Event(states)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// lock locks the rows of keys, and adds those that are not there.
+func (s *Source[T]) lock(ctx context.Context, tx *outbox.Tx, keys []string) error {
+	for {
+		rows, err := tx.Query(ctx, fmt.Sprintf(`select key from %s where key = any($1) order by key for update`, s.Table), keys)
+		if err != nil {
+			return fmt.Errorf("lock keys: %w", err)
+		}
+		locked, err := pgtx.Collect(rows, pgx.RowTo[string])
+		if err != nil {
+			return fmt.Errorf("lock keys: %w", err)
+		}
+		if len(locked) == len(keys) {
+			return nil
+		}
+		if _, err := tx.Exec(ctx, fmt.Sprintf(`
+			insert into %s (key, version, deleted)
+			select key, 0, true from unnest($1::text[]) key order by key on conflict do nothing`, s.Table), keys); err != nil {
+			return fmt.Errorf("add keys: %w", err)
+		}
+	}
 }
 
 // save writes the states that differ from what is published, and returns these with

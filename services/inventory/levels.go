@@ -17,10 +17,15 @@ import (
 
 // levels publishes what orders may have of each SKU.
 var levels = &snapshot.Source[inventory.StockLevel]{
-	Table: "stock_levels",
-	Read:  readLevels,
-	Event: func(s snapshot.State[inventory.StockLevel]) events.Event {
-		return &inventory.StockChanged{OfSKU: inventory.OfSKU{SKU: s.Key}, Version: s.Version, StockLevel: s.Value}
+	Table:    "stock_levels",
+	Read:     readLevels,
+	PerEvent: inventory.MaxChangedSKUs,
+	Event: func(states []snapshot.State[inventory.StockLevel]) events.Event {
+		changed := make([]inventory.ChangedSKU, len(states))
+		for i, s := range states {
+			changed[i] = inventory.ChangedSKU{SKU: s.Key, Version: s.Version, StockLevel: s.Value}
+		}
+		return &inventory.StockChanged{SKUs: changed}
 	},
 }
 
