@@ -1,6 +1,7 @@
 package inbox_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -178,14 +179,17 @@ func TestASlowEventHoldsUpItselfAlone(t *testing.T) {
 					ids, raw = append(ids, id), append(raw, payload)
 				}
 				*bad = ids[41]
-				batch := messages(raw...)
-				if err := w.inbox.Handle(t.Context(), batch); err != nil {
-					t.Fatal(err)
-				}
-				for i, m := range batch {
-					if (m.Verdict == inbox.Again) != (i == 41) {
-						t.Errorf("event %d: verdict %v", i, m.Verdict)
+				// Where the machine is busy, a healthy event may be out of time as well: it
+				// comes again.
+				waits := raw
+				for try := 0; len(waits) > 1; try++ {
+					if try == 3 {
+						t.Fatalf("%d events were not handled in %d tries", len(waits), try)
 					}
+					waits = w.again(t, waits)
+				}
+				if len(waits) != 1 || !bytes.Equal(waits[0], raw[41]) {
+					t.Errorf("%d events wait, want the slow one", len(waits))
 				}
 				handled = append(append(handled, ids[:41]...), ids[42:]...)
 				w.wantEffects(handled...)
@@ -195,6 +199,21 @@ func TestASlowEventHoldsUpItselfAlone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// again handles a batch and returns the events that will come again.
+func (w *world) again(t *testing.T, raw [][]byte) (waits [][]byte) {
+	t.Helper()
+	batch := messages(raw...)
+	if err := w.inbox.Handle(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	for i, m := range batch {
+		if m.Verdict == inbox.Again {
+			waits = append(waits, raw[i])
+		}
+	}
+	return waits
 }
 
 // A suspect that needs longer than a short try has it in the end.
