@@ -17,7 +17,8 @@ const TypeStockChanged = "inventory.stock.changed"
 const MaxChangedSKUs = 100
 
 // StockChanged: new orders may have more or less of some SKUs. It tells the newest
-// states, not each change, and comes a second or so after them. Of each SKU keep the state
+// states, not each change, and comes a second or so after them; large numbers are rounded
+// down, so that what is plentiful says nothing (PublishedLevel). Of each SKU keep the state
 // with the highest version: events with states of one SKU may come in any order.
 // StockSnapshot in events/proto has those of all SKUs.
 type StockChanged struct {
@@ -35,7 +36,7 @@ type ChangedSKU struct {
 
 // StockLevel is what new orders may have of a SKU.
 type StockLevel struct {
-	// Available is the sum over the warehouses.
+	// Available is the sum of what is published of the warehouses.
 	Available  int64            `json:"available"`
 	Warehouses []WarehouseLevel `json:"warehouses"`
 }
@@ -43,7 +44,18 @@ type StockLevel struct {
 // WarehouseLevel is what new orders may have from one warehouse.
 type WarehouseLevel struct {
 	Warehouse string `json:"warehouse"`
-	Available int64  `json:"available"`
+	// Available is exact below 100; see PublishedLevel.
+	Available int64 `json:"available"`
+}
+
+// PublishedLevel is what is published of what orders may have in a warehouse, 0 or more:
+// the exact number below 100, and above it the number rounded down to two digits.
+func PublishedLevel(available int64) int64 {
+	unit := int64(1)
+	for available/unit >= 100 {
+		unit *= 10
+	}
+	return available - available%unit
 }
 
 // Type is inventory.stock.changed.

@@ -15,7 +15,8 @@ import (
 	"quadrille.internal/platform/snapshot"
 )
 
-// levels publishes what orders may have of each SKU.
+// levels publishes what orders may have of each SKU. A trigger marks the SKUs of which that
+// changed, as PublishedLevel has it (migration 00004).
 var levels = &snapshot.Source[inventory.StockLevel]{
 	Table:    "stock_levels",
 	Read:     readLevels,
@@ -39,8 +40,9 @@ func readLevels(ctx context.Context, db aggregate.Querier, skus []string) (map[s
 	for sku, stocks := range shelf {
 		level := inventory.StockLevel{Warehouses: make([]inventory.WarehouseLevel, len(stocks))}
 		for i, st := range stocks {
-			level.Available += st.Available()
-			level.Warehouses[i] = inventory.WarehouseLevel{Warehouse: st.Warehouse, Available: st.Available()}
+			published := inventory.PublishedLevel(st.Available())
+			level.Available += published
+			level.Warehouses[i] = inventory.WarehouseLevel{Warehouse: st.Warehouse, Available: published}
 		}
 		found[sku] = level
 	}

@@ -143,6 +143,10 @@ func TestStockLevelsFollowTheStock(t *testing.T) {
 				t.Error(err)
 			}
 		}, 5},
+		{"counted, plenty", func() { f.put(t, Stock{SKU: "a", Warehouse: "hull", OnHand: 5_057}) }, 5_005},
+		{"reserved of plenty", func() {
+			in.Deliver(servicetest.Message(t, created(uuid.New(), events.Line{SKU: "a", Quantity: 6}), epoch))
+		}, -1},
 	} {
 		before := f.told(t)
 		step.do()
@@ -156,6 +160,20 @@ func TestStockLevelsFollowTheStock(t *testing.T) {
 		}
 	}
 	f.checkLevels(t)
+}
+
+// The trigger must mark exactly what readLevels would publish.
+func TestPublishedLevelIsTheSameInSQL(t *testing.T) {
+	f := newFixture(t)
+	for _, n := range []int64{0, 1, 9, 10, 99, 100, 101, 109, 110, 999, 1_000, 1_099, 1_100, 98_765, 1<<53 - 1, 1<<53 + 1, 999_999_999_999_999_999} {
+		var got int64
+		if err := f.kit.Pool.QueryRow(t.Context(), `select published_level($1)`, n).Scan(&got); err != nil {
+			t.Fatal(err)
+		}
+		if want := inventory.PublishedLevel(n); got != want {
+			t.Errorf("published_level(%d) is %d, PublishedLevel %d", n, got, want)
+		}
+	}
 }
 
 // What lay there before this release is published too.

@@ -134,7 +134,7 @@ type StockItem struct {
 	Sku   string                 `protobuf:"bytes,1,opt,name=sku,proto3" json:"sku,omitempty"`
 	// Grows with each state of the SKU that is published.
 	Version int64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
-	// What new orders may have, in all warehouses.
+	// The sum of the warehouses.
 	Available     int64             `protobuf:"varint,3,opt,name=available,proto3" json:"available,omitempty"`
 	Warehouses    []*WarehouseStock `protobuf:"bytes,4,rep,name=warehouses,proto3" json:"warehouses,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -200,9 +200,10 @@ func (x *StockItem) GetWarehouses() []*WarehouseStock {
 }
 
 type WarehouseStock struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Warehouse     string                 `protobuf:"bytes,1,opt,name=warehouse,proto3" json:"warehouse,omitempty"`
-	Available     int64                  `protobuf:"varint,2,opt,name=available,proto3" json:"available,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Warehouse string                 `protobuf:"bytes,1,opt,name=warehouse,proto3" json:"warehouse,omitempty"`
+	// What new orders may have: exact below 100, rounded down to two digits above.
+	Available     int64 `protobuf:"varint,2,opt,name=available,proto3" json:"available,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
