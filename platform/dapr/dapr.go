@@ -69,6 +69,9 @@ type Transport struct {
 // load and brokers that keep an order may.
 func (t *Transport) Parallel() int { return 1 }
 
+// Heard implements transport.Transport: the broker keeps events for outside systems too.
+func (t *Transport) Heard(string) bool { return true }
+
 // Calls implements transport.Transport.
 func (t *Transport) Calls(service string) grpc.ClientConnInterface { return t.To(service) }
 

@@ -101,6 +101,10 @@ type member struct {
 // Parallel implements transport.Transport.
 func (m *member) Parallel() int { return parallel }
 
+// Heard implements transport.Transport. There is no broker that outside systems could
+// subscribe to.
+func (m *member) Heard(topic string) bool { return len(m.bus.cfg.Hears[topic]) > 0 }
+
 // Listen implements transport.Transport.
 func (m *member) Listen(_ context.Context, s transport.Service) error {
 	m.handler = s.Handler

@@ -58,7 +58,10 @@ type Config struct {
 	// Source is the CloudEvents source: the service's name.
 	Source string
 	// Emits are the types that the service may emit.
-	Emits     []string
+	Emits []string
+	// Heard reports whether anyone may hear a type. An event that nobody can hear is not
+	// kept. nil means that all are.
+	Heard     func(eventType string) bool
 	Pool      *pgxpool.Pool
 	Publisher Publisher
 	Log       *slog.Logger
@@ -127,6 +130,7 @@ type Tx struct {
 
 	source  string
 	emits   []string
+	heard   func(string) bool
 	pending []Message
 	after   []func()
 }
@@ -142,6 +146,9 @@ func (tx *Tx) Emit(traceParent string, e events.Event) error {
 	if !slices.Contains(tx.emits, e.Type()) {
 		return &pgtx.ProgramError{Err: fmt.Errorf("%s emits %s, which is not among Emits of its service.Spec: add it there and run quad generate",
 			tx.source, e.Type())}
+	}
+	if tx.heard != nil && !tx.heard(e.Type()) {
+		return e.Validate()
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -165,7 +172,7 @@ func (o *Outbox) InTx(ctx context.Context, fn func(context.Context, *Tx) error) 
 func (o *Outbox) InTxWithin(ctx context.Context, limits pgtx.Limits, fn func(context.Context, *Tx) error) error {
 	var done *Tx
 	err := pgtx.RunWithin(ctx, o.cfg.Pool, limits, func(ctx context.Context, tx *pgtx.Tx) error {
-		t := &Tx{Tx: tx, Now: time.Now().UTC().Truncate(time.Microsecond), source: o.cfg.Source, emits: o.cfg.Emits}
+		t := &Tx{Tx: tx, Now: time.Now().UTC().Truncate(time.Microsecond), source: o.cfg.Source, emits: o.cfg.Emits, heard: o.cfg.Heard}
 		if err := fn(ctx, t); err != nil {
 			return err
 		}

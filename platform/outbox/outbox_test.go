@@ -336,3 +336,29 @@ func TestUndeclaredTypesAreNotEmitted(t *testing.T) {
 		t.Error("it is in the table")
 	}
 }
+
+// What nobody can hear is not kept, and is checked all the same.
+func TestUnheardTypesAreNotKept(t *testing.T) {
+	pool, b := openPool(t), newBroker()
+	cfg := config(pool, b)
+	cfg.Emits = append(cfg.Emits, payment.TypeFailed)
+	cfg.Heard = func(eventType string) bool { return eventType != payment.TypeCompleted }
+	o := outbox.New(cfg)
+	order := events.OfOrder{OrderID: uuid.New()}
+	unheard := payment.Completed{OfOrder: order, ChargeID: "ch_1", Amount: events.Money{Amount: 1, Currency: "GBP"}}
+	heard := payment.Failed{OfOrder: order, Reason: events.Reason{Code: "c", Message: "m"}}
+	err := o.InTx(t.Context(), func(_ context.Context, tx *outbox.Tx) error {
+		return errors.Join(tx.Emit("", unheard), tx.Emit("", heard))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var topics []string
+	if err := pool.QueryRow(t.Context(), `select array_agg(topic) from outbox`).Scan(&topics); err != nil || !slices.Equal(topics, []string{payment.TypeFailed}) {
+		t.Errorf("the table has %v, %v", topics, err)
+	}
+	unheard.ChargeID = ""
+	if err := o.InTx(t.Context(), func(_ context.Context, tx *outbox.Tx) error { return tx.Emit("", unheard) }); err == nil {
+		t.Error("an event that breaks its contract was emitted")
+	}
+}

@@ -54,6 +54,9 @@ type Transport interface {
 	outbox.Publisher
 	// Parallel is how many calls of Publish for one topic are worth making at a time.
 	Parallel() int
+	// Heard reports whether anyone may hear the events of a topic. Those that nobody can
+	// hear need not be kept.
+	Heard(topic string) bool
 	// Calls returns a connection to the gRPC services of another service.
 	Calls(service string) grpc.ClientConnInterface
 	// Workflows returns a connection to the workflow engine.
