@@ -178,15 +178,21 @@ func TestStockLevelsArePublished(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		var newest inventory.StockChanged
+		var newest inventory.ChangedSKU
 		for _, entry := range entries {
 			payload, _ := entry.Values[payloadField].(string)
 			_, event, err := events.Decode([]byte(payload))
 			if err != nil {
 				return err
 			}
-			if c, ok := event.(*inventory.StockChanged); ok && c.SKU == sku && c.Version > newest.Version {
-				newest = *c
+			c, ok := event.(*inventory.StockChanged)
+			if !ok {
+				return fmt.Errorf("%T on the topic", event)
+			}
+			for _, state := range c.SKUs {
+				if state.SKU == sku && state.Version > newest.Version {
+					newest = state
+				}
 			}
 		}
 		if newest.Available != 3 {
