@@ -12,7 +12,10 @@ require (
 	quadrille.internal/services v0.0.0
 )
 
-require github.com/google/uuid v1.6.0 // indirect
+require (
+	github.com/google/uuid v1.6.0 // indirect
+	golang.org/x/exp v0.0.0-20250408133849-7e4ce0ab07d0 // indirect
+)
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect

@@ -24,7 +24,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	inventoryv1 "quadrille.internal/events/proto/inventory/v1"
-	"quadrille.internal/local/quad/stack"
+	"quadrille.internal/local/stack"
 )
 
 // dial connects to a port of this machine without a certificate.

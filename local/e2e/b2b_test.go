@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"quadrille.internal/local/quad/stack"
+	"quadrille.internal/local/stack"
 )
 
 // Orders are at every step, and some wait for approval, when parts are killed.

@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"quadrille.internal/local/quad/provider"
-	"quadrille.internal/local/quad/verify"
+	"quadrille.internal/quad/provider"
+	"quadrille.internal/quad/verify"
 )
 
 // books are the services' databases, read as the auditor, and the provider's ledger.

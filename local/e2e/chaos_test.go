@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"quadrille.internal/local/quad/stack"
+	"quadrille.internal/local/stack"
 )
 
 // killable are the parts that a saga needs, with how often each is killed beside the

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
-	"quadrille.internal/local/quad/stack"
+	"quadrille.internal/local/stack"
 )
 
 func TestHTTP_BadRequestsGetAProblemWithCodeAndField(t *testing.T) {

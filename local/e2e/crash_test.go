@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"quadrille.internal/local/quad/stack"
+	"quadrille.internal/local/stack"
 )
 
 // crowd is the size of a load that something breaks under.

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"quadrille.internal/local/quad/stack"
+	"quadrille.internal/local/stack"
 )
 
 // A person who reads a service's environment, or its sidecar's, or asks the sidecar, gets

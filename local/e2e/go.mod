@@ -13,8 +13,9 @@ require (
 	google.golang.org/protobuf v1.36.12
 	quadrille.internal/events v0.0.0
 	quadrille.internal/events/proto v0.0.0
-	quadrille.internal/local/quad v0.0.0
+	quadrille.internal/local v0.0.0
 	quadrille.internal/local/release v0.0.0
+	quadrille.internal/quad v0.0.0
 )
 
 require (
@@ -37,8 +38,9 @@ require (
 replace (
 	quadrille.internal/events => ../../events
 	quadrille.internal/events/proto => ../../events/proto
-	quadrille.internal/local/quad => ../quad
+	quadrille.internal/local => ..
 	quadrille.internal/local/release => ../release
 	quadrille.internal/platform => ../../platform
+	quadrille.internal/quad => ../../quad
 	quadrille.internal/workflows/b2b => ../../workflows/b2b
 )

@@ -19,7 +19,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"quadrille.internal/local/quad/stack"
+	"quadrille.internal/local/stack"
 )
 
 const (

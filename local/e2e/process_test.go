@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"quadrille.internal/local/quad/stack"
+	"quadrille.internal/local/stack"
 )
 
 const (

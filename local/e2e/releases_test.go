@@ -15,8 +15,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"quadrille.internal/local/quad/stack"
 	recorded "quadrille.internal/local/release"
+	"quadrille.internal/local/stack"
 )
 
 // The release before runs on one stack with today's services, on today's schema, while

@@ -8,6 +8,8 @@ require (
 	quadrille.internal/services v0.0.0
 )
 
+require golang.org/x/exp v0.0.0-20250408133849-7e4ce0ab07d0 // indirect
+
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cenkalti/backoff/v4 v4.3.0 // indirect

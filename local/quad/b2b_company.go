@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"quadrille.internal/events"
-	"quadrille.internal/local/quad/timeline"
+	"quadrille.internal/quad/timeline"
 	"quadrille.internal/workflows/b2b/wire"
 )
 

@@ -11,8 +11,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
-	"quadrille.internal/local/quad/api"
-	"quadrille.internal/local/quad/timeline"
+	"quadrille.internal/quad/api"
+	"quadrille.internal/quad/timeline"
 	"quadrille.internal/workflows/b2b/chain"
 	"quadrille.internal/workflows/b2b/wire"
 )

@@ -13,9 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"quadrille.internal/local/quad/bench"
-	"quadrille.internal/local/quad/stack"
-	"quadrille.internal/local/quad/verify"
+	"quadrille.internal/local/bench"
+	"quadrille.internal/local/stack"
+	"quadrille.internal/quad/verify"
 )
 
 type benchFlags struct {

@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"quadrille.internal/local/quad/bench"
-	"quadrille.internal/local/quad/stack"
+	"quadrille.internal/local/bench"
+	"quadrille.internal/local/stack"
 )
 
 func newBenchHistory(g *globals) *cobra.Command {

@@ -13,9 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"quadrille.internal/events"
-	"quadrille.internal/local/quad/api"
-	"quadrille.internal/local/quad/stack"
-	"quadrille.internal/local/quad/timeline"
+	"quadrille.internal/local/stack"
+	"quadrille.internal/quad/api"
+	"quadrille.internal/quad/timeline"
 )
 
 func newDemo(g *globals) *cobra.Command {

@@ -12,8 +12,8 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
-	"quadrille.internal/local/quad/api"
-	"quadrille.internal/local/quad/timeline"
+	"quadrille.internal/quad/api"
+	"quadrille.internal/quad/timeline"
 	"quadrille.internal/workflows/b2b/wire"
 )
 

@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"quadrille.internal/local/quad/intake"
-	"quadrille.internal/local/quad/retail"
+	"quadrille.internal/quad/intake"
+	"quadrille.internal/quad/retail"
 )
 
 // importPatience is how long a call is repeated while its service is overloaded or

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"time"
 
-	"quadrille.internal/local/quad/intake"
-	"quadrille.internal/local/quad/retail"
+	"quadrille.internal/quad/intake"
+	"quadrille.internal/quad/retail"
 )
 
 // imported is what came of an import.

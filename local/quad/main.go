@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"quadrille.internal/local/quad/stack"
+	"quadrille.internal/local/stack"
 )
 
 // Exit codes; the help of the root command explains them.

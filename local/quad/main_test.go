@@ -6,7 +6,7 @@ import (
 	"io"
 	"testing"
 
-	"quadrille.internal/local/quad/stack"
+	"quadrille.internal/local/stack"
 )
 
 func TestExitCodes(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
-	"quadrille.internal/local/quad/api"
-	"quadrille.internal/local/quad/timeline"
+	"quadrille.internal/quad/api"
+	"quadrille.internal/quad/timeline"
 )
 
 func newOrder(g *globals) *cobra.Command {

@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"quadrille.internal/events"
-	"quadrille.internal/local/quad/api"
-	"quadrille.internal/local/quad/timeline"
+	"quadrille.internal/quad/api"
+	"quadrille.internal/quad/timeline"
 )
 
 func newOrderPlace(g *globals) *cobra.Command {

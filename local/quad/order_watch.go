@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
-	"quadrille.internal/local/quad/timeline"
+	"quadrille.internal/quad/timeline"
 )
 
 const (

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"quadrille.internal/local/quad/api"
+	"quadrille.internal/quad/api"
 )
 
 func newParkedDiscard(g *globals) *cobra.Command {

@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"quadrille.internal/events"
-	"quadrille.internal/local/quad/api"
-	"quadrille.internal/local/quad/timeline"
+	"quadrille.internal/quad/api"
+	"quadrille.internal/quad/timeline"
 )
 
 func newPayment(g *globals) *cobra.Command {

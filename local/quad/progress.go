@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"quadrille.internal/local/quad/stack"
+	"quadrille.internal/local/stack"
 )
 
 // onTerminal reports whether a file is a terminal, which may show colours and

@@ -13,11 +13,11 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
-	"quadrille.internal/local/quad/api"
-	"quadrille.internal/local/quad/provider"
-	"quadrille.internal/local/quad/stack"
-	"quadrille.internal/local/quad/timeline"
-	"quadrille.internal/local/quad/verify"
+	"quadrille.internal/local/stack"
+	"quadrille.internal/quad/api"
+	"quadrille.internal/quad/provider"
+	"quadrille.internal/quad/timeline"
+	"quadrille.internal/quad/verify"
 )
 
 // running is a stack that is up, as commands use it.

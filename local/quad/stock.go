@@ -12,7 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
-	"quadrille.internal/local/quad/api"
+	"quadrille.internal/quad/api"
 )
 
 func newStock(g *globals) *cobra.Command {

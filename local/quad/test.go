@@ -14,7 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"quadrille.internal/local/quad/stack"
+	"quadrille.internal/local/stack"
 )
 
 func newTest(g *globals) *cobra.Command {

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"quadrille.internal/local/quad/stack"
+	"quadrille.internal/local/stack"
 )
 
 // A module left out would pass for ever.

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"quadrille.internal/local/quad/stack"
+	"quadrille.internal/local/stack"
 )
 
 func newUp(g *globals) *cobra.Command {

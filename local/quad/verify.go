@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"quadrille.internal/local/quad/verify"
+	"quadrille.internal/quad/verify"
 )
 
 func newVerify(g *globals) *cobra.Command {

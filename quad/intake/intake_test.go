@@ -16,9 +16,9 @@ import (
 	"go.uber.org/goleak"
 
 	"quadrille.internal/events"
-	"quadrille.internal/local/quad/api"
-	"quadrille.internal/local/quad/retail"
 	"quadrille.internal/platform/pgtest"
+	"quadrille.internal/quad/api"
+	"quadrille.internal/quad/retail"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -121,7 +121,7 @@ func TestRestockLeavesWhatIsHeldAside(t *testing.T) {
 }
 
 func TestAwait(t *testing.T) {
-	pool := pgtest.Open(t, os.DirFS("../../../services/order"))
+	pool := pgtest.Open(t, os.DirFS("../../services/order"))
 	confirmed, cancelled, waiting, unheard := uuid.New(), uuid.New(), uuid.New(), uuid.New()
 	insert := func(id uuid.UUID, status string, reason any) {
 		t.Helper()

@@ -7,9 +7,9 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"quadrille.internal/local/quad/provider"
-	"quadrille.internal/local/quad/verify"
 	"quadrille.internal/platform/pgtest"
+	"quadrille.internal/quad/provider"
+	"quadrille.internal/quad/verify"
 )
 
 // chargedNobody is a payment provider's ledger.
@@ -22,7 +22,7 @@ func (chargedNobody) Refunds(context.Context, string) ([]provider.Refund, error)
 func TestHistoryBalances(t *testing.T) {
 	pools := map[string]*pgxpool.Pool{}
 	for service := range histories {
-		pools[service] = pgtest.Owner(t, pgtest.Open(t, os.DirFS("../../../services/"+service)))
+		pools[service] = pgtest.Owner(t, pgtest.Open(t, os.DirFS("../../services/"+service)))
 	}
 	const n = historyChunk + 3
 	told := 0

@@ -1,4 +1,4 @@
-module quadrille.internal/local/quad
+module quadrille.internal/local
 
 go 1.26.5
 
@@ -9,13 +9,10 @@ require (
 	go.uber.org/goleak v1.3.0
 	go.yaml.in/yaml/v3 v3.0.5
 	golang.org/x/sync v0.24.0
-	quadrille.internal/events v0.0.0
-	quadrille.internal/platform v0.0.0
 )
 
 require (
 	github.com/go-chi/chi/v5 v5.5.0 // indirect
-	github.com/stretchr/testify v1.12.1 // indirect
 	github.com/vgarvardt/pgx-google-uuid/v5 v5.6.0 // indirect
 )
 
@@ -37,13 +34,20 @@ require (
 	go.opentelemetry.io/otel/metric v1.43.0 // indirect
 	go.opentelemetry.io/otel/trace v1.43.0 // indirect
 	go.uber.org/multierr v1.11.0 // indirect
+	golang.org/x/exp v0.0.0-20250408133849-7e4ce0ab07d0 // indirect
 	golang.org/x/text v0.42.0 // indirect
+)
+
+require (
+	quadrille.internal/events v0.0.0
+	quadrille.internal/platform v0.0.0
+	quadrille.internal/quad v0.0.0
 	quadrille.internal/workflows/b2b v0.0.0
 )
 
 replace (
-	quadrille.internal/events => ../../events
-	quadrille.internal/platform => ../../platform
+	quadrille.internal/events => ../events
+	quadrille.internal/platform => ../platform
+	quadrille.internal/quad => ../quad
+	quadrille.internal/workflows/b2b => ../workflows/b2b
 )
-
-replace quadrille.internal/workflows/b2b => ../../workflows/b2b

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"quadrille.internal/local/quad/stack"
+	"quadrille.internal/local/stack"
 )
 
 // generator is this process, among the parts.

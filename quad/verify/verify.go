@@ -19,8 +19,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"quadrille.internal/local/quad/provider"
 	serviceaudit "quadrille.internal/platform/audit"
+	"quadrille.internal/quad/provider"
 )
 
 // Sources are the books: each service's database, to be read only, and the

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"quadrille.internal/local/quad/stack"
+	"quadrille.internal/local/stack"
 )
 
 // Config of a benchmark.

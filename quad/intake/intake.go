@@ -14,8 +14,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
-	"quadrille.internal/local/quad/api"
-	"quadrille.internal/local/quad/retail"
+	"quadrille.internal/quad/api"
+	"quadrille.internal/quad/retail"
 )
 
 // Currency of the Online Retail format.

@@ -12,8 +12,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"quadrille.internal/local/quad/provider"
 	"quadrille.internal/platform/pgtest"
+	"quadrille.internal/quad/provider"
 	"quadrille.internal/workflows/b2b/chain"
 )
 
@@ -52,7 +52,7 @@ func (e *erpOrders) add(id string, order uuid.UUID, total int64, status string) 
 }
 
 func newOffice(t *testing.T) *office {
-	o := &office{world: newWorld(t), b2b: pgtest.Owner(t, pgtest.Open(t, os.DirFS("../../../workflows/b2b")))}
+	o := &office{world: newWorld(t), b2b: pgtest.Owner(t, pgtest.Open(t, os.DirFS("../../workflows/b2b")))}
 	// What these tests do, only the owner can.
 	o.exec(o.b2b, `alter table decisions disable trigger decisions_append_only`)
 	o.exec(o.b2b, `alter table orders disable trigger orders_frozen`)

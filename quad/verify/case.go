@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"quadrille.internal/local/quad/provider"
+	"quadrille.internal/quad/provider"
 )
 
 // The rows of one order, as far as they are needed here.

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-const realRunFile = "../../dapr.yaml"
+const realRunFile = "../dapr.yaml"
 
 func TestRunFileGivesEveryAppPortsOfItsOwn(t *testing.T) {
 	run, err := readRunFile(realRunFile, "/somewhere", 0)

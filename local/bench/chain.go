@@ -18,7 +18,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"quadrille.internal/local/quad/stack"
+	"quadrille.internal/local/stack"
 )
 
 // Chain is what the same sidecars and broker do without services' logic and

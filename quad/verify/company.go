@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quadrille.internal/events"
-	"quadrille.internal/local/quad/provider"
+	"quadrille.internal/quad/provider"
 	"quadrille.internal/workflows/b2b/chain"
 )
 

@@ -19,8 +19,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/goleak"
 
-	"quadrille.internal/local/quad/provider"
 	"quadrille.internal/platform/pgtest"
+	"quadrille.internal/quad/provider"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -47,7 +47,7 @@ var (
 )
 
 func newWorld(t *testing.T) *world {
-	open := func(service string) *pgxpool.Pool { return pgtest.Open(t, os.DirFS("../../../services/"+service)) }
+	open := func(service string) *pgxpool.Pool { return pgtest.Open(t, os.DirFS("../../services/"+service)) }
 	return &world{
 		t: t, checkout: open("checkout"), inventory: open("inventory"), payment: open("payment"), order: open("order"),
 		provider: newShop(t), queued: make(map[*pgxpool.Pool]*pgx.Batch),

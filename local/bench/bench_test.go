@@ -363,7 +363,7 @@ func TestArchiveKeepsTheNewestOfEachScenario(t *testing.T) {
 }
 
 func TestChainComponentDiffersInTopicsOnly(t *testing.T) {
-	original, err := os.ReadFile(filepath.Join("..", "..", "..", "components", "local", "pubsub.yaml"))
+	original, err := os.ReadFile(filepath.Join("..", "..", "components", "local", "pubsub.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ func exec(t *testing.T, pool *pgxpool.Pool, sql string, args ...any) {
 }
 
 func TestRead(t *testing.T) {
-	open := func(service string) *pgxpool.Pool { return pgtest.Open(t, os.DirFS("../../../services/"+service)) }
+	open := func(service string) *pgxpool.Pool { return pgtest.Open(t, os.DirFS("../../services/"+service)) }
 	src := Sources{Checkout: open("checkout"), Inventory: open("inventory"), Payment: open("payment"), Order: open("order")}
 	id, began := uuid.New(), time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	at := func(ms int) time.Time { return began.Add(time.Duration(ms) * time.Millisecond) }
@@ -70,7 +70,7 @@ func TestRead(t *testing.T) {
 
 // A service that quad does not know tells of the order in a view of its own.
 func TestOthersTellOfAnOrder(t *testing.T) {
-	open := func(service string) *pgxpool.Pool { return pgtest.Open(t, os.DirFS("../../../services/"+service)) }
+	open := func(service string) *pgxpool.Pool { return pgtest.Open(t, os.DirFS("../../services/"+service)) }
 	loyalty := pgtest.Open(t, fstest.MapFS{"migrations/00001_audit.sql": {Data: []byte(`-- +goose Up
 create view audit_moments as
 	select '00000000-0000-7000-8000-000000000001'::uuid as order_id, timestamptz '2026-01-02Z' as at, 'points earned' as what, '' as detail, false as bad;

@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"quadrille.internal/local/quad/provider"
+	"quadrille.internal/quad/provider"
 )
 
 // Each book is read in the order of ids, so that they can be merged without being

@@ -1,0 +1,43 @@
+module quadrille.internal/quad
+
+go 1.26.5
+
+require (
+	quadrille.internal/events v0.0.0
+	quadrille.internal/platform v0.0.0
+	quadrille.internal/workflows/b2b v0.0.0
+)
+
+require golang.org/x/exp v0.0.0-20250408133849-7e4ce0ab07d0 // indirect
+
+require (
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/exaring/otelpgx v0.10.0 // indirect
+	github.com/go-chi/chi/v5 v5.5.0 // indirect
+	github.com/go-logr/logr v1.4.3 // indirect
+	github.com/go-logr/stdr v1.2.2 // indirect
+	github.com/google/uuid v1.6.0
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/jackc/pgx/v5 v5.12.0
+	github.com/jackc/puddle/v2 v2.2.3 // indirect
+	github.com/mfridman/interpolate v0.0.2 // indirect
+	github.com/pressly/goose/v3 v3.24.2 // indirect
+	github.com/sethvargo/go-retry v0.3.0 // indirect
+	github.com/stretchr/testify v1.12.1 // indirect
+	github.com/vgarvardt/pgx-google-uuid/v5 v5.6.0 // indirect
+	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
+	go.opentelemetry.io/otel v1.43.0 // indirect
+	go.opentelemetry.io/otel/metric v1.43.0 // indirect
+	go.opentelemetry.io/otel/trace v1.43.0 // indirect
+	go.uber.org/goleak v1.3.0
+	go.uber.org/multierr v1.11.0 // indirect
+	golang.org/x/sync v0.24.0
+	golang.org/x/text v0.42.0 // indirect
+)
+
+replace (
+	quadrille.internal/events => ../events
+	quadrille.internal/platform => ../platform
+	quadrille.internal/workflows/b2b => ../workflows/b2b
+)
