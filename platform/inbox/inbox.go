@@ -80,6 +80,7 @@ type Message struct {
 	Verdict Verdict
 
 	delivery Delivery
+	arrived  time.Time
 	span     trace.Span
 	attempts int
 }
@@ -93,7 +94,28 @@ type Config struct {
 	Handler  Handler
 	Log      *slog.Logger
 	// Group sets how deliveries are batched.
-	Group group.Config
+	Group   group.Config
+	Timings Timings
+}
+
+// Timings say by topic where the time of events goes; those that are nil are not kept.
+type Timings struct {
+	// Arrival is from an event's time, the start of its transaction at the sender, to
+	// its arrival here.
+	Arrival *telemetry.Durations
+	// Wait is from its arrival to the start of the transaction that handled it.
+	Wait *telemetry.Durations
+	// Transaction is that one.
+	Transaction *telemetry.Durations
+}
+
+// NewTimings exposes timings.
+func NewTimings(m *telemetry.Metrics) Timings {
+	return Timings{
+		Arrival:     m.Durations("inbox_arrival_seconds", "topic", "From an event's time, the start of its transaction at the sender, to its arrival."),
+		Wait:        m.Durations("inbox_wait_seconds", "topic", "From an event's arrival to the start of the transaction that handled it."),
+		Transaction: m.Durations("inbox_transaction_seconds", "topic", "The transaction that handled an event, to its commit."),
+	}
 }
 
 // Inbox is one service's inbox.
@@ -136,7 +158,9 @@ func (in *Inbox) Run(ctx context.Context) error {
 // none: all of them must be delivered again.
 func (in *Inbox) Handle(ctx context.Context, batch []*Message) error {
 	fit := make([]*Message, 0, len(batch))
+	arrived := time.Now()
 	for _, m := range batch {
+		m.arrived = arrived
 		if err := in.open(ctx, m); err != nil {
 			// It may be rubbish, or an event of a version newer than ours.
 			in.giveUp(ctx, m, err)
@@ -176,6 +200,7 @@ func (in *Inbox) open(ctx context.Context, m *Message) error {
 	if err != nil {
 		return err
 	}
+	in.cfg.Timings.Arrival.Observe(m.Topic, m.arrived.Sub(env.Time))
 	m.span, m.delivery.Trace = telemetry.StartSpan(ctx, env.TraceParent,
 		in.cfg.Consumer+" handle "+env.Type, trace.SpanKindConsumer,
 		attribute.String("messaging.destination.name", env.Type),
@@ -207,7 +232,9 @@ func (in *Inbox) settle(batch []*Message, v Verdict) {
 // one of them is there already, the transaction runs again, and asks.
 func (in *Inbox) apply(ctx context.Context, batch []*Message, ask bool, limits pgtx.Limits) error {
 	var fresh []Delivery
+	var began time.Time
 	err := in.cfg.Outbox.InTxWithin(ctx, limits, func(ctx context.Context, tx *outbox.Tx) (err error) {
+		began = tx.Now
 		fresh, err = in.effect(ctx, tx, batch, ask)
 		ask = true
 		return err
@@ -218,8 +245,18 @@ func (in *Inbox) apply(ctx context.Context, batch []*Message, ask bool, limits p
 		in.asking.Store(duplicates > 0)
 		in.breaker.succeeded(ctx, fresh, time.Now())
 		in.suspects.clear(batch)
+		in.observe(batch, began)
 	}
 	return err
+}
+
+// observe notes how long events waited for a transaction that began then, and how long it took.
+func (in *Inbox) observe(batch []*Message, began time.Time) {
+	took := time.Since(began)
+	for _, m := range batch {
+		in.cfg.Timings.Wait.Observe(m.Topic, began.Sub(m.arrived))
+		in.cfg.Timings.Transaction.Observe(m.Topic, took)
+	}
 }
 
 // effect runs the handler on those of a batch that have had no effect yet, and

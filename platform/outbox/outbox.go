@@ -23,6 +23,7 @@ import (
 
 	"quadrille.internal/events"
 	"quadrille.internal/platform/pgtx"
+	"quadrille.internal/platform/telemetry"
 )
 
 // Message is one outbox row.
@@ -36,8 +37,9 @@ type Message struct {
 	// Payload is the CloudEvent, in JSON, as it is published.
 	Payload []byte
 
-	xid     int64
-	refused int16 // as in the table
+	xid       int64
+	refused   int16     // as in the table
+	committed time.Time // zero where it comes from the table
 }
 
 // alone reports whether the broker refused the message while it took others of its
@@ -65,6 +67,7 @@ type Config struct {
 	Pool      *pgxpool.Pool
 	Publisher Publisher
 	Log       *slog.Logger
+	Timings   Timings
 	// Lease is how long a row belongs to the process that wrote or claimed it. Longer than
 	// a publish call may take. Default 5 s.
 	Lease time.Duration
@@ -81,6 +84,26 @@ type Config struct {
 	Parallel int
 	// Drain bounds the publishing of what is committed, at the end. Default 4 s.
 	Drain time.Duration
+}
+
+// Timings say by topic where the time of events goes; those that are nil are not kept.
+// Events that come from the table are not among them.
+type Timings struct {
+	// Commit is from an event's time, the start of its transaction, to the commit.
+	Commit *telemetry.Durations
+	// Queue is from the commit to the publish call.
+	Queue *telemetry.Durations
+	// Publish is the publish call.
+	Publish *telemetry.Durations
+}
+
+// NewTimings exposes timings.
+func NewTimings(m *telemetry.Metrics) Timings {
+	return Timings{
+		Commit:  m.Durations("outbox_commit_seconds", "topic", "From an event's time, the start of its transaction, to the commit."),
+		Queue:   m.Durations("outbox_queue_seconds", "topic", "From an event's commit to the publish call."),
+		Publish: m.Durations("outbox_publish_seconds", "topic", "The publish call that an event was in."),
+	}
 }
 
 func (c Config) withDefaults() Config {
@@ -182,6 +205,12 @@ func (o *Outbox) InTxWithin(ctx context.Context, limits pgtx.Limits, fn func(con
 	})
 	if err != nil {
 		return err
+	}
+	committed := time.Now()
+	for i := range done.pending {
+		m := &done.pending[i]
+		m.committed = committed
+		o.cfg.Timings.Commit.Observe(m.Topic, committed.Sub(done.Now))
 	}
 	o.offer(done.pending)
 	for _, f := range done.after {

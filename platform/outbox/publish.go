@@ -131,8 +131,12 @@ func (o *Outbox) halve(ctx context.Context, batch []Message, calls *int, out *ou
 func (o *Outbox) call(ctx context.Context, batch []Message) (taken, left []Message, err error) {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
+	began := time.Now()
 	failed, err := o.cfg.Publisher.Publish(ctx, batch[0].Topic, batch)
 	o.count.calls.Add(1)
+	if err == nil {
+		o.observe(batch, began)
+	}
 	if err != nil && len(failed) == 0 {
 		return nil, batch, err
 	}
@@ -142,6 +146,17 @@ func (o *Outbox) call(ctx context.Context, batch []Message) (taken, left []Messa
 		left = without(batch, idsOf(taken))
 	}
 	return taken, left, err
+}
+
+// observe notes how long events of a topic waited for a call that began then, and how long it took.
+func (o *Outbox) observe(batch []Message, began time.Time) {
+	topic, took := batch[0].Topic, time.Since(began)
+	for _, m := range batch {
+		if !m.committed.IsZero() {
+			o.cfg.Timings.Queue.Observe(topic, began.Sub(m.committed))
+			o.cfg.Timings.Publish.Observe(topic, took)
+		}
+	}
 }
 
 // report logs what an operator should know of a topic, each kind once a while.

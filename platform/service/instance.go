@@ -118,13 +118,13 @@ func Open(ctx context.Context, spec Spec, host Host) (*Instance, error) {
 		return s, fmt.Errorf("%s: %w", spec.Name, err)
 	}
 	s.onClose(s.transport.Close)
-	s.outbox = outbox.New(outbox.Config{Source: spec.Name, Emits: spec.Emits, Pool: s.pool, Publisher: s.transport, Log: s.log, Parallel: s.transport.Parallel(), Heard: s.transport.Heard})
+	s.outbox = outbox.New(outbox.Config{Source: spec.Name, Emits: spec.Emits, Pool: s.pool, Publisher: s.transport, Log: s.log, Parallel: s.transport.Parallel(), Heard: s.transport.Heard, Timings: outbox.NewTimings(s.metrics)})
 	s.app = spec.Build(&Kit{
 		Config: host.Config, Pool: s.pool, Outbox: s.outbox, Calls: s.transport.Calls, Workflows: s.transport.Workflows,
 		Log: s.log, Metrics: s.metrics, API: rest.API{Log: s.log},
 	})
 	s.inbox = inbox.New(inbox.Config{
-		Consumer: spec.Name, Pool: s.pool, Outbox: s.outbox, Handler: s.app.Handle, Log: s.log, Group: s.set.group,
+		Consumer: spec.Name, Pool: s.pool, Outbox: s.outbox, Handler: s.app.Handle, Log: s.log, Group: s.set.group, Timings: inbox.NewTimings(s.metrics),
 	})
 	s.intake = s.publicHandler()
 	s.expose()

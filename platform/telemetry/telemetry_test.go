@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/trace"
@@ -123,6 +124,29 @@ func TestMetricsAreReadAtTheScrape(t *testing.T) {
 	for _, want := range []string{`quadrille_things_total{service="order"} 42`, `quadrille_level{service="order"} -42`, `quadrille_by_topic{service="order",topic="a.b"} 42`, "go_goroutines", "process_cpu_seconds_total"} {
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("no %q among the metrics", want)
+		}
+	}
+}
+
+// What is observed is told by name, service and label; without a label there is one
+// histogram, and nil takes anything.
+func TestDurations(t *testing.T) {
+	m := telemetry.NewMetrics("order")
+	by, one := m.Durations("step_seconds", "step", "Steps."), m.Durations("whole_seconds", "", "All of it.")
+	by.Observe("first", 3*time.Millisecond)
+	by.Observe("first", 2*time.Second)
+	by.Observe("second", time.Millisecond)
+	one.Observe("", 500*time.Millisecond)
+	(*telemetry.Durations)(nil).Observe("first", time.Second)
+	answer := httptest.NewRecorder()
+	m.Handler().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody))
+	for _, want := range []string{
+		`quadrille_step_seconds_sum{service="order",step="first"} 2.003`, `quadrille_step_seconds_count{service="order",step="first"} 2`,
+		`quadrille_step_seconds_count{service="order",step="second"} 1`, `quadrille_whole_seconds_sum{service="order"} 0.5`,
+		`quadrille_step_seconds_bucket{service="order",step="first",le="30`,
+	} {
+		if !strings.Contains(answer.Body.String(), want) {
+			t.Errorf("the metrics lack %q", want)
 		}
 	}
 }

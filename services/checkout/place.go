@@ -14,6 +14,7 @@ import (
 	"quadrille.internal/platform/group"
 	"quadrille.internal/platform/idempotency"
 	"quadrille.internal/platform/outbox"
+	"quadrille.internal/platform/telemetry"
 )
 
 const placeTimeout = 5 * time.Second // of a batch
@@ -29,6 +30,7 @@ func keyOf(c *Checkout) orderKey { return orderKey{c.CustomerID, c.IdempotencyKe
 type placement struct {
 	checkout     *Checkout
 	paymentToken string
+	asked        time.Time
 
 	// placed is the checkout that bears the idempotency key: this one, or the
 	// earlier one that this repeats.
@@ -40,6 +42,7 @@ type placement struct {
 type placer struct {
 	outbox *outbox.Outbox
 	group  *group.Group[*placement]
+	waited *telemetry.Durations
 }
 
 func newPlacer(o *outbox.Outbox) *placer {
@@ -54,6 +57,7 @@ func (p *placer) run(ctx context.Context) error { return p.group.Run(ctx) }
 // requests with the same key at once the first is placed; the others wait for it, in
 // its batch or a later one, or on its row.
 func (p *placer) place(ctx context.Context, pl *placement) (*Checkout, error) {
+	pl.asked = time.Now()
 	if err := p.group.Do(ctx, pl); err != nil {
 		return nil, &fault.Fault{Kind: fault.Unavailable, Code: "not_placed", Cause: err,
 			Message: "The order may not have been placed; send it again with the same Idempotency-Key."}
@@ -71,11 +75,16 @@ func (p *placer) place(ctx context.Context, pl *placement) (*Checkout, error) {
 func (p *placer) placeAll(ctx context.Context, batch []*placement) {
 	ctx, cancel := context.WithTimeout(ctx, placeTimeout)
 	defer cancel()
+	var began time.Time
 	err := p.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
+		began = tx.Now
 		return insertAll(ctx, tx, batch)
 	})
 	for _, pl := range batch {
 		pl.err = err
+		if err == nil {
+			p.waited.Observe("", began.Sub(pl.asked))
+		}
 	}
 }
 

@@ -28,6 +28,7 @@ func Service() service.Spec {
 		},
 		Build: func(kit *service.Kit) service.App {
 			p := newPlacer(kit.Outbox)
+			p.waited = kit.Metrics.Durations("placing_wait_seconds", "", "From a request to the start of the transaction that takes its order in.")
 			s := &server{pool: kit.Pool, placer: p, api: kit.API}
 			return service.App{Handle: handle, Routes: s.routes, Work: []service.Work{{Name: "placing", Run: p.run}}}
 		},

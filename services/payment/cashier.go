@@ -42,6 +42,7 @@ type cashier struct {
 	outcomes *group.Group[*outcome]
 	due      *sweep.Sweep
 	books    *books
+	steps    *telemetry.Durations // where the time of first attempts goes
 }
 
 func newCashier(kit *service.Kit, p *provider) *cashier {
@@ -60,8 +61,10 @@ func newCashier(kit *service.Kit, p *provider) *cashier {
 type note func(p *Payment, now time.Time) events.Event
 
 type outcome struct {
-	id   uuid.UUID
-	note note
+	id       uuid.UUID
+	note     note
+	first    bool // attempt
+	answered time.Time
 }
 
 // room returns how many new intentions can be taken up at once. While the
@@ -130,14 +133,22 @@ func (c *cashier) attend(ctx context.Context, p *Payment) {
 	defer span.End()
 	ctx = trace.ContextWithSpan(ctx, span)
 	var told note
+	first, began := p.Attempts == 0 && !p.Cancelled, time.Now()
+	if first {
+		c.steps.Observe("slot", began.Sub(*p.RequestedAt))
+	}
 	if time.Until(*p.DueAt) < callTimeout {
 		told = c.unclear(ctx, p, &unsentError{cause: errWaitedTooLong})
 	} else {
 		told = c.attempt(ctx, p)
 	}
+	answered := time.Now()
+	if first {
+		c.steps.Observe("provider", answered.Sub(began))
+	}
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
-	o := &outcome{id: p.ID, note: func(p *Payment, now time.Time) events.Event {
+	o := &outcome{id: p.ID, first: first, answered: answered, note: func(p *Payment, now time.Time) events.Event {
 		p.TraceParent = traceParent
 		return told(p, now)
 	}}
@@ -217,7 +228,9 @@ func (c *cashier) unclear(ctx context.Context, p *Payment, err error) note {
 func (c *cashier) record(ctx context.Context, batch []*outcome) {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
+	var began time.Time
 	err := c.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
+		began = tx.Now
 		ids := make([]uuid.UUID, len(batch))
 		for i, o := range batch {
 			ids[i] = o.id
@@ -246,5 +259,11 @@ func (c *cashier) record(ctx context.Context, batch []*outcome) {
 	})
 	if err != nil {
 		c.log.WarnContext(ctx, "outcomes not recorded, will ask the provider again", "payments", len(batch), "err", err)
+		return
+	}
+	for _, o := range batch {
+		if o.first {
+			c.steps.Observe("outcome", began.Sub(o.answered))
+		}
 	}
 }

@@ -9,6 +9,8 @@ import (
 // expose registers the service's own metrics.
 func (c *cashier) expose(m *telemetry.Metrics) {
 	b, p := c.books, c.provider
+	c.steps = m.Durations("payment_step_seconds", "step", "Of first attempts to charge. "+
+		"slot: from the payment's transaction to the call; provider: the call; outcome: from its answer to the transaction that records it.")
 	m.Gauge("payments_charging", "Payments whose charge has no outcome yet, counted every ten seconds.", b.charging.Load)
 	m.Gauge("payments_refunding", "Payments whose refund has no outcome yet, counted every ten seconds.", b.refunding.Load)
 	m.Gauge("payments_refused", "Payments that wait for an operator, counted every ten seconds.", b.refused.Load)
