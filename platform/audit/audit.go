@@ -13,39 +13,16 @@ package audit
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Moment is what happened to an order at a time.
-type Moment struct {
-	At     time.Time
-	What   string
-	Detail string
-	Bad    bool
-}
-
-// Check is a rule, how much was held against it, and what breaks it.
-type Check struct {
-	Name    string
-	Unit    string
-	Checked int
-	Faults  []Fault
-}
-
-// Fault is what breaks a rule, by its id.
-type Fault struct {
-	ID      string
-	Problem string
-}
-
 // Moments returns what a service tells of an order, oldest first.
 func Moments(ctx context.Context, pool *pgxpool.Pool, order uuid.UUID) ([]Moment, error) {
 	return read[Moment](ctx, pool, "audit_moments",
-		`select at, what, detail, bad from audit_moments where order_id = $1 order by at, what`, order)
+		`select at, what, detail, bad, '' as by from audit_moments where order_id = $1 order by at, what`, order)
 }
 
 // Checks returns the rules of a service. The two views are read at one moment.

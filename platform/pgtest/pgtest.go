@@ -87,6 +87,18 @@ func Owner(t testing.TB, pool *pgxpool.Pool) *pgxpool.Pool {
 	return open(t, urlOf(t, serverURL(t), pool.Config().ConnConfig.Database, ownerRole))
 }
 
+// Auditor returns a pool of the role that may read the database of pool and no more, as
+// the operator's commands open it.
+func Auditor(t testing.TB, pool *pgxpool.Pool) *pgxpool.Pool {
+	t.Helper()
+	auditor, err := pgxpool.New(t.Context(), urlOf(t, serverURL(t), pool.Config().ConnConfig.Database, auditorRole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(auditor.Close)
+	return auditor
+}
+
 // Admin connects to the database of pool as superuser, until the test ends: for tests
 // that look at, or disturb, the server and other sessions.
 func Admin(t testing.TB, pool *pgxpool.Pool) *pgx.Conn {

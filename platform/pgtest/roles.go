@@ -5,8 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
+
+	"quadrille.internal/platform/audit"
 )
 
 // The roles of all test databases of a server.
@@ -14,6 +17,7 @@ const (
 	ownerRole = "quad_test_owner"
 	// RuntimeRole is who services run as in tests.
 	RuntimeRole = "quad_test_runtime"
+	auditorRole = "quad_test_auditor"
 )
 
 var roles sync.Once
@@ -33,8 +37,11 @@ func createRoles(t testing.TB, server string) {
 				perform pg_advisory_xact_lock(hashtext('quad test roles'));
 				if not exists (select from pg_roles where rolname = '`+ownerRole+`') then create role `+ownerRole+`; end if;
 				if not exists (select from pg_roles where rolname = '`+RuntimeRole+`') then create role `+RuntimeRole+`; end if;
+				if not exists (select from pg_roles where rolname = '`+auditorRole+`') then create role `+auditorRole+`; end if;
 				alter role `+ownerRole+` login password '`+secret+`';
 				alter role `+RuntimeRole+` login password '`+secret+`';
+				alter role `+auditorRole+` login password '`+secret+`';
+				`+strings.Join(audit.Rights(auditorRole), ";")+`;
 			end $$`)
 	})
 }

@@ -218,6 +218,58 @@ func CheckAudit(t testing.TB, kit *service.Kit, order uuid.UUID, happened ...str
 	return rules
 }
 
+// CheckBooks reads the service's books as the auditor: of an order what happened, in this
+// order, and no rule that is broken. It returns the names of the rules.
+func CheckBooks(t testing.TB, pool *pgxpool.Pool, books audit.Books, order uuid.UUID, happened ...string) (rules []string) {
+	t.Helper()
+	auditor := pgtest.Auditor(t, pool)
+	if _, err := books.IsBusy(t.Context(), auditor); err != nil {
+		t.Errorf("ask whether %s is busy: %v", books.Service, err)
+	}
+	var told []string
+	if story := Story(t, pool, books, order); story != nil {
+		slices.SortStableFunc(story.Moments, func(a, b audit.Moment) int { return a.At.Compare(b.At) })
+		for _, m := range story.Moments {
+			told = append(told, strings.TrimPrefix(m.By+" "+m.What, " "))
+		}
+	}
+	if !slices.Equal(told, happened) {
+		t.Errorf("%s tells %q of the order, want %q", books.Service, told, happened)
+	}
+	checks, err := books.Check(t.Context(), auditor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range checks {
+		rules = append(rules, c.Name)
+		for _, f := range c.Faults {
+			t.Errorf("%s: %s: %s", c.Name, f.ID, f.Problem)
+		}
+	}
+	return rules
+}
+
+// Story reads as the auditor what the service tells of an order; nil is nothing.
+func Story(t testing.TB, pool *pgxpool.Pool, books audit.Books, order uuid.UUID) *audit.Story {
+	t.Helper()
+	if books.Story == nil {
+		return nil
+	}
+	story, err := books.Story(t.Context(), pgtest.Auditor(t, pool), order)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return story
+}
+
+// Exec runs a statement.
+func Exec(t testing.TB, pool *pgxpool.Pool, sql string, args ...any) {
+	t.Helper()
+	if _, err := pool.Exec(t.Context(), sql, args...); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
 // Types names the types of events.
 func Types(list []events.Event) []string {
 	types := make([]string, len(list))
