@@ -1,0 +1,79 @@
+package audit_test
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.uber.org/goleak"
+
+	"quadrille.internal/events"
+	"quadrille.internal/platform/pgtest"
+	"quadrille.internal/platform/servicetest"
+	"quadrille.internal/services/checkout"
+	"quadrille.internal/services/checkout/audit"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var at = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// place adds a checkout to a new database.
+func place(t *testing.T) (*pgxpool.Pool, uuid.UUID) {
+	t.Helper()
+	spec, id := checkout.Service(), uuid.New()
+	pool := pgtest.Open(t, spec.Migrations, spec.Grants)
+	servicetest.Exec(t, pool, `insert into checkouts (id, idempotency_key, request_hash, customer_id, lines, amount, currency, traceparent, status, placed_at, version)
+		values ($1, 'k', '', 'c1', '[{"sku": "A", "quantity": 2, "unit_price": 125}]', 250, 'GBP',
+			'00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', 'placed', $2, 1)`, id, at)
+	return pool, id
+}
+
+func TestCheckouts(t *testing.T) {
+	pool, id := place(t)
+	rows, err := audit.Checkouts(t.Context(), pgtest.Auditor(t, pool), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	got := rows.Take(id)
+	if got == nil || rows.Head() != nil || rows.Err() != nil {
+		t.Fatalf("read %+v, then %v, %v", got, rows.Head(), rows.Err())
+	}
+	got.PlacedAt = got.PlacedAt.UTC()
+	if want := (audit.Checkout{ID: id, Status: "placed", Amount: 250, Currency: "GBP", PlacedAt: at}); *got != want {
+		t.Errorf("read %+v, want %+v", *got, want)
+	}
+}
+
+func TestStory(t *testing.T) {
+	pool, id := place(t)
+	servicetest.CheckBooks(t, pool, audit.Books, id, "accepted")
+	servicetest.CheckBooks(t, pool, audit.Books, uuid.New())
+	s := servicetest.Story(t, pool, audit.Books, id)
+	if s.Status != "placed" || s.Customer != "c1" || s.Total != (events.Money{Amount: 250, Currency: "GBP"}) ||
+		!reflect.DeepEqual(s.Lines, []events.Line{{SKU: "A", Quantity: 2, UnitPrice: 125}}) || s.Trace == "" {
+		t.Errorf("the story is %+v", s)
+	}
+	if d := s.Moments[0].Detail; d != "1 line for 2.50 GBP" {
+		t.Errorf("it was accepted: %q", d)
+	}
+	servicetest.Exec(t, pool, `update checkouts set status = 'cancelled', settled_at = now(), reason = '{"code": "x", "message": "No."}'`)
+	servicetest.CheckBooks(t, pool, audit.Books, id, "accepted", "told cancelled")
+	if m := servicetest.Story(t, pool, audit.Books, id).Moments[1]; m.Detail != "No." || !m.Bad {
+		t.Errorf("the customer was told %+v", m)
+	}
+}
+
+func TestBusy(t *testing.T) {
+	pool, _ := place(t)
+	auditor := pgtest.Auditor(t, pool)
+	for _, want := range []bool{true, false} {
+		if busy, err := audit.Books.IsBusy(t.Context(), auditor); err != nil || busy != want {
+			t.Errorf("busy is %v, %v, want %v", busy, err, want)
+		}
+		servicetest.Exec(t, pool, `update checkouts set status = 'confirmed'`)
+	}
+}
