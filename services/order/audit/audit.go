@@ -1,0 +1,77 @@
+// Package audit is what order lets auditors read of its books.
+package audit
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"quadrille.internal/events"
+	"quadrille.internal/platform/audit"
+)
+
+// Books are those of order.
+var Books = audit.Books{
+	Service: "order",
+	Busy:    `select exists (select from orders where status = 'pending' and placed_at is not null)`,
+	Story:   story,
+}
+
+// Order is an order and what was decided on it.
+type Order struct {
+	ID       uuid.UUID
+	Status   string
+	Amount   int64
+	Currency string
+	Units    int64
+	PlacedAt *time.Time // nil: its creation was not heard of yet
+}
+
+// Orders reads all orders, or, unless ids is nil, some.
+func Orders(ctx context.Context, db audit.DB, ids []uuid.UUID) (*audit.Rows[Order], error) {
+	return audit.Read(ctx, db, `
+		select id, status, amount, currency,
+			coalesce((select sum((l ->> 'quantity')::bigint) from jsonb_array_elements(nullif(lines, 'null')) l), 0)::bigint,
+			placed_at
+		from orders`+audit.ByID, ids, func(o *Order) uuid.UUID { return o.ID })
+}
+
+type row struct {
+	Status        string
+	Reason        *events.Reason
+	Traceparent   string
+	PlacedAt      *time.Time
+	ReservedAt    *time.Time
+	CancelAskedAt *time.Time
+	SettledAt     *time.Time
+}
+
+func story(ctx context.Context, db audit.DB, order uuid.UUID) (*audit.Story, error) {
+	o, err := audit.One[row](ctx, db, `
+		select status, reason, traceparent, placed_at, reserved_at, cancel_asked_at, settled_at
+		from orders where id = $1`, order)
+	if err != nil || o == nil {
+		return nil, err
+	}
+	s := &audit.Story{Status: o.Status, Reason: o.Reason, Trace: o.Traceparent, Waits: o.waits()}
+	if o.CancelAskedAt != nil {
+		s.Moments = append(s.Moments, audit.Moment{At: *o.CancelAskedAt, What: "asks to cancel", By: "customer"})
+	}
+	s.Tell(o.SettledAt, strings.ToUpper(o.Status), audit.Why(o.Reason), o.Status == "cancelled")
+	return s, nil
+}
+
+func (o *row) waits() audit.Wait {
+	switch {
+	case o.Status != "pending":
+		return audit.Wait{}
+	case o.PlacedAt == nil:
+		return audit.Wait{What: "the order service to hear of it"}
+	case o.ReservedAt == nil:
+		return audit.Wait{What: "stock"}
+	default:
+		return audit.Wait{What: "the payment service to hear of it", On: "payment"}
+	}
+}
