@@ -42,7 +42,7 @@ soak: quad ## 500 kills, an ERP down for a minute, ten times the load, an hour o
 	@$(quad) bench --scenario hour --no-chain $(QUAD_FLAGS)
 
 bench: quad ## measure orders settled a second in every scenario (about 5 min)
-	@$(quad) bench --scenario all $(QUAD_FLAGS)
+	@$(quad) bench --scenario all --where $(QUAD_FLAGS)
 
 lint: $(bin)/golangci-lint $(bin)/govulncheck ## check format, vet, linters and known vulnerabilities
 	@local/lint.sh $(bin)

@@ -38,20 +38,20 @@ func partsOf(s *stack.Stack) (map[string]int, error) {
 
 // sight is what a run's costs are the difference of.
 type sight struct {
-	at       time.Time
-	used     map[string]usage
-	counters map[string]counters // by service
-	wal      int64
-	traffic  int64
+	at      time.Time
+	used    map[string]usage
+	metrics map[string]metrics // by service
+	wal     int64
+	traffic int64
 }
 
 func (t *trial) look(ctx context.Context) (s sight, err error) {
-	s.at, s.counters = time.Now(), map[string]counters{}
+	s.at, s.metrics = time.Now(), map[string]metrics{}
 	if s.used, err = t.census.take(); err != nil {
 		return s, err
 	}
 	for _, app := range services {
-		if s.counters[app], err = scrape(ctx, t.Stack.HealthURL(app)); err != nil {
+		if s.metrics[app], err = scrape(ctx, t.Stack.HealthURL(app)); err != nil {
 			return s, err
 		}
 	}
@@ -86,6 +86,7 @@ func (t *trial) figures(ctx context.Context, before, after sight) (*Figures, err
 		return nil, err
 	}
 	f.fill(h)
+	f.Where = t.where(before, after, those(h.orders, func(c course) bool { return c.answered > 0 }))
 	f.Outcomes, err = t.books.outcomes(ctx)
 	return f, err
 }
@@ -105,8 +106,8 @@ func (f *Figures) enterUsage(c *census, before, after sight, orders float64) {
 
 func (f *Figures) enterGroups(before, after sight) {
 	f.EventsPerTx, f.EventsPerPublish = map[string]float64{}, map[string]float64{}
-	for app, now := range after.counters {
-		c := now.since(before.counters[app])
+	for app, now := range after.metrics {
+		c := now.counters.since(before.metrics[app].counters)
 		f.EventsPerTx[app] = per(c["inbox_handled_total"], c["inbox_transactions_total"])
 		f.EventsPerPublish[app] = per(c["outbox_published_total"], c["outbox_publish_calls_total"])
 		f.Deferred += c["outbox_deferred_total"]

@@ -1,48 +1,71 @@
 package bench
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 )
 
-// counters are a service's metrics, by name without the prefix.
+// counters are a service's counters and gauges, by name without the prefix.
 type counters map[string]float64
+
+// metrics are what a service's health port told.
+type metrics struct {
+	counters counters
+	timings  timings
+}
 
 const metricPrefix = "quadrille_"
 
 // scrape reads the metrics at the URL of a health port.
-func scrape(ctx context.Context, health string) (counters, error) {
+func scrape(ctx context.Context, health string) (m metrics, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, health+"/metrics", nil)
 	if err != nil {
-		return nil, err
+		return m, err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("read metrics: %w", err)
+		return m, fmt.Errorf("read metrics: %w", err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("read metrics: %s answers %s", health, resp.Status)
+		return m, fmt.Errorf("read metrics: %s answers %s", health, resp.Status)
 	}
-	found := counters{}
-	lines := bufio.NewScanner(resp.Body)
-	for lines.Scan() {
-		series, value, ok := strings.Cut(lines.Text(), " ")
-		if !ok || !strings.HasPrefix(series, metricPrefix) {
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(resp.Body)
+	if err != nil {
+		return m, fmt.Errorf("read metrics of %s: %w", health, err)
+	}
+	m = metrics{counters{}, timings{}}
+	for name, family := range families {
+		name, ours := strings.CutPrefix(name, metricPrefix)
+		if !ours {
 			continue
 		}
-		name, _, _ := strings.Cut(series, "{")
-		n, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			return nil, fmt.Errorf("read metrics: %q: %w", lines.Text(), err)
+		for _, series := range family.GetMetric() {
+			if h := series.GetHistogram(); h != nil {
+				m.timings[timing{name, labelOf(series)}] = histogramOf(h)
+				continue
+			}
+			m.counters[name] += series.GetCounter().GetValue() + series.GetGauge().GetValue()
 		}
-		found[strings.TrimPrefix(name, metricPrefix)] += n
 	}
-	return found, lines.Err()
+	return m, nil
+}
+
+// labelOf is the value of the one label that a histogram has beside its service, or "".
+func labelOf(series *dto.Metric) string {
+	for _, l := range series.GetLabel() {
+		if l.GetName() != "service" {
+			return l.GetValue()
+		}
+	}
+	return ""
 }
 
 // since returns how much each has grown.

@@ -81,6 +81,9 @@ type Figures struct {
 	Recovered          float64            `json:"outbox_recovered"`
 	Duplicates         float64            `json:"duplicates"`
 
+	// Where splits the settled time; nil of companies' orders.
+	Where *Where `json:"where,omitempty"`
+
 	Timeline []Point `json:"timeline"`
 }
 

@@ -1,5 +1,12 @@
 package bench
 
+import (
+	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/inventory"
+	"quadrille.internal/events/order"
+	"quadrille.internal/events/payment"
+)
+
 // A trade is one of the ways in which Quadrille sells, as the load and the books
 // need to know it.
 type trade struct {
@@ -24,6 +31,15 @@ type trade struct {
 	// approvals: one conducts the order, which waits for a decision. The load gives it
 	// as soon as it is asked for. The bare chain is no yardstick for these.
 	approvals bool
+	// way has the events on the way of an order that is confirmed, one after the other.
+	// The last ends an order at several services; the slowest of them counts.
+	way []hop
+}
+
+// hop is an event from the service that emits it to those that hear it.
+type hop struct {
+	topic, from string
+	to          []string
 }
 
 const (
@@ -35,6 +51,12 @@ const (
 // checkouts are the orders of consumers: a choreography of four services.
 var checkouts = trade{
 	shop: "checkout", path: "/v1/checkouts", desk: "order", judge: "order",
+	way: []hop{
+		{checkout.TypeOrderCreated, "checkout", []string{"inventory"}},
+		{inventory.TypeReserved, "inventory", []string{"payment"}},
+		{payment.TypeCompleted, "payment", []string{"order"}},
+		{order.TypeConfirmed, "order", []string{"checkout", "inventory"}},
+	},
 	unsettled: map[string]string{
 		"checkout":  "select count(*), coalesce(min(id::text), '') from checkouts where id >= $1 and status = 'placed'",
 		"inventory": reservationsUnsettled,

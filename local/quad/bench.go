@@ -25,6 +25,7 @@ type benchFlags struct {
 	noChain   bool
 	together  bool // all services in one process
 	compare   bool
+	where     bool
 }
 
 func newBench(g *globals) *cobra.Command {
@@ -92,6 +93,7 @@ func (f *benchFlags) add(cmd *cobra.Command) {
 	flags.IntVar(&f.overrides.WarmUp, "warm-up", -1, "orders before those that count (default: by scenario)")
 	flags.IntVar(&f.overrides.Connections, "connections", 0, "requests under way at most (default: the scenario's)")
 	flags.BoolVar(&f.together, "one-process", false, "with all services in one process, without Dapr; there is no bare chain then")
+	flags.BoolVar(&f.where, "where", false, "show where the time of orders went, part by part")
 	flags.Uint64Var(&f.seed, "seed", 1, "the same seed places the same orders")
 }
 
@@ -137,6 +139,9 @@ func (f *benchFlags) measure(ctx context.Context, g *globals, s *stack.Stack, ch
 			results[res.Scenario] = res
 			if !g.json {
 				printResult(res)
+			}
+			if f.where && !g.json && res.Figures != nil && res.Where != nil {
+				fmt.Print(res.Where)
 			}
 		},
 	})
