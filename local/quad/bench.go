@@ -15,6 +15,9 @@ import (
 
 	"quadrille.internal/local/bench"
 	"quadrille.internal/local/stack"
+	"quadrille.internal/quad/command"
+	"quadrille.internal/quad/installation"
+	"quadrille.internal/quad/output"
 	"quadrille.internal/quad/verify"
 )
 
@@ -48,9 +51,9 @@ Scenarios: all, ` + strings.Join(bench.Names(), ", "),
   quad bench --compare before.json .local/bench/latest.json`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if f.compare {
-				return exactly("file", "file")(cmd, args)
+				return command.Exactly("file", "file")(cmd, args)
 			}
-			return noArgs(cmd, args)
+			return command.NoArgs(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.compare {
@@ -78,7 +81,7 @@ func newBenchB2B(g *globals) *cobra.Command {
 		Short: "Measure companies' orders: whole sagas a second, and approval to completion",
 		Long: `b2b is bench --scenario b2b,b2b-16: companies' orders that each wait for one approval,
 which is given at once; first 64 at once, for how many a second, then 16, for how soon.`,
-		Args: noArgs,
+		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), g) },
 	}
 	f.add(cmd)
@@ -100,11 +103,11 @@ func (f *benchFlags) add(cmd *cobra.Command) {
 func compareResults(before, after string) error {
 	a, err := bench.ReadResults(before)
 	if err != nil {
-		return usageError{err}
+		return command.UsageError{Err: err}
 	}
 	b, err := bench.ReadResults(after)
 	if err != nil {
-		return usageError{err}
+		return command.UsageError{Err: err}
 	}
 	return bench.Compare(os.Stdout, a, b)
 }
@@ -112,7 +115,7 @@ func compareResults(before, after string) error {
 func (f *benchFlags) run(ctx context.Context, g *globals) error {
 	chosen, err := bench.Choose(f.scenario, f.overrides)
 	if err != nil {
-		return usageError{err}
+		return command.UsageError{Err: err}
 	}
 	broker := ""
 	if f.together {
@@ -122,11 +125,11 @@ func (f *benchFlags) run(ctx context.Context, g *globals) error {
 }
 
 func (f *benchFlags) measure(ctx context.Context, g *globals, s *stack.Stack, chosen []bench.Scenario) error {
-	r, err := g.connect(ctx, 0)
+	r, err := g.connect()
 	if err != nil {
 		return err
 	}
-	defer r.close()
+	defer r.Close()
 
 	live := newLiveLine(os.Stderr)
 	results := bench.Results{}
@@ -137,37 +140,37 @@ func (f *benchFlags) measure(ctx context.Context, g *globals, s *stack.Stack, ch
 		Done: func(res *bench.Result) {
 			live.clear()
 			results[res.Scenario] = res
-			if !g.json {
+			if !g.JSON {
 				printResult(res)
 			}
-			if f.where && !g.json && res.Figures != nil && res.Where != nil {
+			if f.where && !g.JSON && res.Figures != nil && res.Where != nil {
 				fmt.Print(res.Where)
 			}
 		},
 	})
 	live.clear()
-	if g.json && len(results) > 0 {
-		err = errors.Join(err, printJSON(os.Stdout, results))
+	if g.JSON && len(results) > 0 {
+		err = errors.Join(err, output.JSON(os.Stdout, results))
 	}
-	return explainBench(err)
+	return explainBench(r, err)
 }
 
-func explainBench(err error) error {
+func explainBench(r *installation.Installation, err error) error {
 	switch {
 	case errors.Is(err, bench.ErrUnverified), errors.Is(err, bench.ErrGrown):
-		return unwell{error: err}
+		return command.Unwell{Err: err}
 	case errors.Is(err, bench.ErrNoCommitTimes):
 		return &stack.EnvironmentError{
 			Problem: err.Error(), Remedy: "`quad down`, then again: it starts with it; a server of your own needs the setting",
 		}
 	default:
-		return explain(err)
+		return command.Explain(r, err)
 	}
 }
 
 // whileUp does work on a stack with the given broker that is up, and leaves it as it was.
 func whileUp(ctx context.Context, g *globals, broker string, work func(*stack.Stack) error) (err error) {
-	s, err := g.openOn(broker, newProgress(os.Stderr, g.json).report)
+	s, err := g.openOn(broker, newProgress(os.Stderr, g.JSON).report)
 	if err != nil {
 		return err
 	}
@@ -202,9 +205,14 @@ func bringUp(ctx context.Context, s *stack.Stack) (stop func(context.Context) er
 }
 
 // bookFaults lists what quad verify finds.
-func bookFaults(ctx context.Context, r *running) ([]string, error) {
+func bookFaults(ctx context.Context, r *installation.Installation) ([]string, error) {
 	const settle = 15 * time.Second
-	report, err := verify.Run(ctx, r.verifySources(settle))
+	books, err := command.VerifySources(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	books.Settle = settle
+	report, err := verify.Run(ctx, books)
 	if err != nil {
 		return nil, err
 	}
@@ -218,14 +226,14 @@ func bookFaults(ctx context.Context, r *running) ([]string, error) {
 }
 
 func printResult(r *bench.Result) {
-	fmt.Printf("\n%s  %s, %d orders, seed %d\n", paint(os.Stdout, green, r.Scenario), r.Mode, r.Orders, r.Seed)
+	fmt.Printf("\n%s  %s, %d orders, seed %d\n", output.Paint(os.Stdout, output.Green, r.Scenario), r.Mode, r.Orders, r.Seed)
 	if !r.Verified {
 		for _, fault := range r.Faults {
-			fmt.Printf("  %s  %s\n", paint(os.Stdout, red, "FAULT"), fault)
+			fmt.Printf("  %s  %s\n", output.Paint(os.Stdout, output.Red, "FAULT"), fault)
 		}
 		return
 	}
-	t := newTable("", "", "P50", "P95", "P99", "MAX").alignRight(1, 2, 3, 4)
+	t := output.NewTable("", "", "P50", "P95", "P99", "MAX").AlignRight(1, 2, 3, 4)
 	for _, row := range []struct {
 		name string
 		q    bench.Quantiles
@@ -233,14 +241,14 @@ func printResult(r *bench.Result) {
 		if row.q == (bench.Quantiles{}) {
 			continue // there was none
 		}
-		t.add("  "+row.name, tenths(row.q.P50), tenths(row.q.P95), tenths(row.q.P99), tenths(row.q.Max))
+		t.Add("  "+row.name, tenths(row.q.P50), tenths(row.q.P95), tenths(row.q.P99), tenths(row.q.Max))
 	}
-	fmt.Printf("  %s orders/s", paint(os.Stdout, green, fmt.Sprintf("%.0f", r.OrdersPerSecond)))
+	fmt.Printf("  %s orders/s", output.Paint(os.Stdout, output.Green, fmt.Sprintf("%.0f", r.OrdersPerSecond)))
 	if r.BareChain != nil {
 		fmt.Printf(", %.2f of the bare chain's %.0f", r.RatioToBareChain, r.BareChainPerSecond)
 	}
 	fmt.Printf("; %s; oversold %d; verified\n", outcomesOf(r), r.Oversold)
-	t.print(os.Stdout)
+	t.Print(os.Stdout)
 	printCosts(r)
 }
 
@@ -256,7 +264,7 @@ func outcomesOf(r *bench.Result) string {
 }
 
 func printCosts(r *bench.Result) {
-	t := newTable("  part", "CPU s", "early MB", "late MB", "peak MB").alignRight(1, 2, 3, 4)
+	t := output.NewTable("  part", "CPU s", "early MB", "late MB", "peak MB").AlignRight(1, 2, 3, 4)
 	for _, part := range slices.SortedFunc(maps.Keys(r.CPUSeconds), func(a, b string) int {
 		return int(1000 * (r.CPUSeconds[b] - r.CPUSeconds[a]))
 	}) {
@@ -264,9 +272,9 @@ func printCosts(r *bench.Result) {
 		if g, ok := r.GrowthMB[part]; ok {
 			early, late = tenths(g.Early), tenths(g.Late)
 		}
-		t.add("  "+part, tenths(r.CPUSeconds[part]), early, late, tenths(r.PeakResidentMB[part]))
+		t.Add("  "+part, tenths(r.CPUSeconds[part]), early, late, tenths(r.PeakResidentMB[part]))
 	}
-	t.print(os.Stdout)
+	t.Print(os.Stdout)
 	fmt.Printf("  an order: %.2f ms of CPU, %.0f bytes of WAL, %.0f bytes through the broker; %.0f %% of all cores used\n",
 		r.CPUMSPerOrder, r.WALBytesPerOrder, r.BrokerBytesPerItem, 100*r.CPUShare)
 	fmt.Printf("  events a transaction %s, a publish %s; outbox: %.0f deferred, %.0f recovered; %.0f duplicates\n",
@@ -293,7 +301,7 @@ type liveLine struct {
 func newLiveLine(out *os.File) *liveLine { return &liveLine{out: out} }
 
 func (l *liveLine) show(text string) {
-	if onTerminal(l.out) {
+	if output.OnTerminal(l.out) {
 		fmt.Fprintf(l.out, "\r\x1b[K  %s", text)
 		l.open = true
 		return

@@ -11,6 +11,8 @@ import (
 
 	"quadrille.internal/local/bench"
 	"quadrille.internal/local/stack"
+	"quadrille.internal/quad/command"
+	"quadrille.internal/quad/output"
 )
 
 func newBenchHistory(g *globals) *cobra.Command {
@@ -21,11 +23,11 @@ func newBenchHistory(g *globals) *cobra.Command {
 that bench shows what a long history costs. Ten million take about 25 GB of disk and
 seven minutes, and go with make clean.`,
 		Example: `  quad bench history 1000000`,
-		Args:    exactly("number"),
+		Args:    command.Exactly("number"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n, err := strconv.Atoi(args[0])
 			if err != nil || n < 1 {
-				return usageError{fmt.Errorf("%q is no number of orders", args[0])}
+				return command.UsageError{Err: fmt.Errorf("%q is no number of orders", args[0])}
 			}
 			return addHistory(cmd.Context(), g, n)
 		},
@@ -36,9 +38,9 @@ func addHistory(ctx context.Context, g *globals, n int) error {
 	return whileUp(ctx, g, "", func(s *stack.Stack) error {
 		live, began := newLiveLine(os.Stderr), time.Now()
 		err := bench.Fill(ctx, s.OwnerURL, n, func(orders int) {
-			live.show(fmt.Sprintf("history: %s of %s orders, %s", grouped(orders), grouped(n), seconds(time.Since(began))))
+			live.show(fmt.Sprintf("history: %s of %s orders, %s", output.Grouped(orders), output.Grouped(n), output.Seconds(time.Since(began))))
 		})
 		live.clear()
-		return explain(err)
+		return err
 	})
 }

@@ -15,6 +15,9 @@ import (
 	"quadrille.internal/events"
 	"quadrille.internal/local/stack"
 	"quadrille.internal/quad/api"
+	"quadrille.internal/quad/command"
+	"quadrille.internal/quad/installation"
+	"quadrille.internal/quad/output"
 	"quadrille.internal/quad/timeline"
 )
 
@@ -33,10 +36,10 @@ Dapr, which takes minutes to build the first time, and shows that both end alike
 it in between if you like (Ctrl-C); what is built stays built. On a stack that is running
 it plays once. It uses new SKUs each time.`,
 		Example: "  quad demo --one-process\n  quad demo --keep",
-		Args:    noArgs,
+		Args:    command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if g.json {
-				return usageError{errors.New("demo is for people; use quad order place, order show and verify with --json")}
+			if g.JSON {
+				return command.UsageError{Err: errors.New("demo is for people; use quad order place, order show and verify with --json")}
 			}
 			return demonstrate(cmd.Context(), g, oneProcess, keep)
 		},
@@ -91,11 +94,11 @@ func act(ctx context.Context, g *globals, broker string, stay bool) (ends []endi
 			return nil, err
 		}
 	}
-	r, err := g.connect(ctx, 0)
+	r, err := g.connect()
 	if err != nil {
 		return nil, err
 	}
-	defer r.close()
+	defer r.Close()
 	return perform(ctx, g, r)
 }
 
@@ -105,15 +108,15 @@ type ending struct{ scene, status, reason string }
 // compareEnds shows how the scenes ended in the two acts, and fails if not alike.
 func compareEnds(first, second []ending) (err error) {
 	heading("How both ended")
-	t := newTable("ORDER", "IN ONE PROCESS", "ON DAPR")
+	t := output.NewTable("ORDER", "IN ONE PROCESS", "ON DAPR")
 	for i, a := range first {
 		b := second[i]
-		t.add(a.scene, paintStatus(a.status)+" "+a.reason, paintStatus(b.status)+" "+b.reason)
+		t.Add(a.scene, command.PaintStatus(a.status)+" "+a.reason, command.PaintStatus(b.status)+" "+b.reason)
 		if a != b {
 			err = errors.Join(err, fmt.Errorf("%s ended otherwise on Dapr than in one process", a.scene))
 		}
 	}
-	t.print(os.Stdout)
+	t.Print(os.Stdout)
 	return err
 }
 
@@ -126,18 +129,16 @@ func anyRunning(ctx context.Context, s *stack.Stack) bool {
 	return false
 }
 
-func heading(text string) { fmt.Printf("\n%s\n\n", paint(os.Stdout, bold, text)) }
-
-const bold = "\x1b[1m"
+func heading(text string) { fmt.Printf("\n%s\n\n", output.Paint(os.Stdout, output.Bold, text)) }
 
 // perform plays the scenes and proves the books.
-func perform(ctx context.Context, g *globals, r *running) (ends []ending, err error) {
+func perform(ctx context.Context, g *globals, r *installation.Installation) (ends []ending, err error) {
 	p := newPlay()
 	heading("Placing orders")
-	if err := p.stock(ctx, r.client); err != nil {
+	if err := p.stock(ctx, r.Client); err != nil {
 		return nil, fmt.Errorf("stock the shelves: %w", err)
 	}
-	if err := p.place(ctx, r.client); err != nil {
+	if err := p.place(ctx, r.Client); err != nil {
 		return nil, fmt.Errorf("place the orders: %w", err)
 	}
 	heading("What happens to them, as it happens")
@@ -147,7 +148,7 @@ func perform(ctx context.Context, g *globals, r *running) (ends []ending, err er
 	heading("How they ended")
 	ended := p.printEnds()
 	heading("The stock that is left")
-	if err := p.printStock(ctx, g, r.client); err != nil {
+	if err := p.printStock(ctx, g, r.Client); err != nil {
 		return nil, err
 	}
 	company, err := performB2B(ctx, r)
@@ -156,7 +157,7 @@ func perform(ctx context.Context, g *globals, r *running) (ends []ending, err er
 	}
 	heading("The books")
 	const settle = 10 * time.Second
-	return append(p.ends(), company...), errors.Join(ended, proveBooks(ctx, g, r, settle))
+	return append(p.ends(), company...), errors.Join(ended, command.ProveBooks(ctx, g.Globals, r, settle))
 }
 
 // scene is one order of the demonstration.
@@ -170,7 +171,7 @@ type scene struct {
 
 	colour string
 	id     uuid.UUID
-	seen   seen
+	seen   command.Seen
 	last   *timeline.Timeline
 }
 
@@ -230,7 +231,7 @@ func (p *play) stock(ctx context.Context, client *api.Client) error {
 }
 
 func (p *play) place(ctx context.Context, client *api.Client) error {
-	t := newTable("ORDER", "TOTAL", "PAID WITH", "").alignRight(1)
+	t := output.NewTable("ORDER", "TOTAL", "PAID WITH", "").AlignRight(1)
 	for _, s := range p.scenes {
 		receipt, err := client.Place(ctx, uuid.NewString(), api.NewOrder{
 			CustomerID: "demo", Currency: "GBP", PaymentToken: s.token, Lines: s.lines,
@@ -239,17 +240,20 @@ func (p *play) place(ctx context.Context, client *api.Client) error {
 			return err
 		}
 		s.id = receipt.OrderID
-		t.add(paint(os.Stdout, s.colour, s.name), timeline.Money(receipt.Total), s.token, s.about)
+		t.Add(output.Paint(os.Stdout, s.colour, s.name), timeline.Money(receipt.Total), s.token, s.about)
 	}
-	t.print(os.Stdout)
+	t.Print(os.Stdout)
 	return nil
 }
+
+// lookEvery is how often an order is looked at.
+const lookEvery = 50 * time.Millisecond
 
 // playTime bounds the demonstration; a slow payment takes three seconds.
 const playTime = 30 * time.Second
 
 // watch prints the moments of all orders as they happen, until all have ended.
-func (p *play) watch(ctx context.Context, r *running) error {
+func (p *play) watch(ctx context.Context, r *installation.Installation) error {
 	ctx, cancel := context.WithTimeout(ctx, playTime)
 	defer cancel()
 	for {
@@ -273,7 +277,7 @@ func (p *play) watch(ctx context.Context, r *running) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("order %q had not ended after %s: quad order show tells more", left, playTime)
-		case <-time.After(watchEvery / 2):
+		case <-time.After(lookEvery / 2):
 		}
 	}
 }
@@ -291,8 +295,8 @@ func (p *play) tell(fresh []happening) {
 		if p.began.IsZero() {
 			p.began = h.At
 		}
-		fmt.Printf("%7.3f s  %s  %-9s  %s  %s\n", h.At.Sub(p.began).Seconds(), paint(os.Stdout, h.colour, fmt.Sprintf("%-10s", h.name)),
-			h.Service, paintMoment(h.Moment), paint(os.Stdout, faint, h.Detail))
+		fmt.Printf("%7.3f s  %s  %-9s  %s  %s\n", h.At.Sub(p.began).Seconds(), output.Paint(os.Stdout, h.colour, fmt.Sprintf("%-10s", h.name)),
+			h.Service, command.PaintMoment(h.Moment), output.Paint(os.Stdout, output.Faint, h.Detail))
 	}
 }
 
@@ -300,20 +304,24 @@ func (s *scene) ended() bool { return s.last != nil && (s.last.Done || s.last.Pa
 
 // look reads the order's timeline and returns what is new. It is where the customer
 // of one scene changes his mind.
-func (s *scene) look(ctx context.Context, r *running) ([]happening, error) {
-	t, err := timeline.Read(ctx, r.timelineSources(), s.id)
+func (s *scene) look(ctx context.Context, r *installation.Installation) ([]happening, error) {
+	books, err := command.TimelineSources(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	t, err := timeline.Read(ctx, books, s.id)
 	if err != nil {
 		return nil, err
 	}
 	s.last = t
 	var fresh []happening
-	for _, m := range s.seen.fresh(t.Moments) {
+	for _, m := range s.seen.Fresh(t.Moments) {
 		if now := time.Now(); m.At.After(now) {
 			m.At = now // an attempt announced is told now
 		}
 		fresh = append(fresh, happening{s, m})
 		if s.cancel && m.What == "charging" {
-			if _, err := r.client.Cancel(ctx, s.id); err != nil {
+			if _, err := r.Client.Cancel(ctx, s.id); err != nil {
 				return nil, fmt.Errorf("cancel order %s: %w", s.id, err)
 			}
 		}
@@ -339,18 +347,18 @@ func endOf(scene, status string, reason *events.Reason) ending {
 
 // printEnds returns an error if an order did not end as it has to.
 func (p *play) printEnds() (err error) {
-	t := newTable("ORDER", "ENDED", "WHAT THE CUSTOMER READS", "ID")
+	t := output.NewTable("ORDER", "ENDED", "WHAT THE CUSTOMER READS", "ID")
 	for _, s := range p.scenes {
 		reason := "Your order is on its way."
 		if s.last.Reason != nil {
 			reason = s.last.Reason.Message
 		}
-		t.add(paint(os.Stdout, s.colour, s.name), paintStatus(s.last.Status), reason, paint(os.Stdout, faint, s.id.String()))
+		t.Add(output.Paint(os.Stdout, s.colour, s.name), command.PaintStatus(s.last.Status), reason, output.Paint(os.Stdout, output.Faint, s.id.String()))
 		if s.last.Status != s.ends || s.last.Parked > 0 {
 			err = errors.Join(err, fmt.Errorf("order %q is %s, and not %s; quad order show %s", s.name, s.last.Status, s.ends, s.id))
 		}
 	}
-	t.print(os.Stdout)
+	t.Print(os.Stdout)
 	return err
 }
 
@@ -363,5 +371,5 @@ func (p *play) printStock(ctx context.Context, g *globals, client *api.Client) e
 		}
 		stocks = append(stocks, stock)
 	}
-	return printStock(g, stocks...)
+	return command.PrintStock(g.Globals, stocks...)
 }

@@ -13,6 +13,9 @@ import (
 
 	"quadrille.internal/events"
 	"quadrille.internal/quad/api"
+	"quadrille.internal/quad/command"
+	"quadrille.internal/quad/installation"
+	"quadrille.internal/quad/output"
 	"quadrille.internal/quad/timeline"
 	"quadrille.internal/workflows/b2b/wire"
 )
@@ -63,13 +66,13 @@ func newCompanyPlay() *companyPlay {
 }
 
 // performB2B plays the scenes of companies' orders.
-func performB2B(ctx context.Context, r *running) ([]ending, error) {
+func performB2B(ctx context.Context, r *installation.Installation) ([]ending, error) {
 	p := newCompanyPlay()
 	heading("Orders of a company")
-	if err := p.prepare(ctx, r.client); err != nil {
+	if err := p.prepare(ctx, r.Client); err != nil {
 		return nil, fmt.Errorf("prepare the company: %w", err)
 	}
-	if err := p.submit(ctx, r.client); err != nil {
+	if err := p.submit(ctx, r.Client); err != nil {
 		return nil, fmt.Errorf("submit the orders: %w", err)
 	}
 	heading("What happens to them, as it happens")
@@ -114,7 +117,7 @@ func (p *companyPlay) prepare(ctx context.Context, client *api.Client) error {
 }
 
 func (p *companyPlay) submit(ctx context.Context, client *api.Client) error {
-	t := newTable("ORDER", "TOTAL", "").alignRight(1)
+	t := output.NewTable("ORDER", "TOTAL", "").AlignRight(1)
 	for _, d := range p.deals {
 		receipt, err := client.Submit(ctx, uuid.NewString(), wire.NewOrder{
 			CompanyID: d.company, OrderedBy: "carl",
@@ -124,15 +127,15 @@ func (p *companyPlay) submit(ctx context.Context, client *api.Client) error {
 			return err
 		}
 		d.id = receipt.ID
-		t.add(paint(os.Stdout, d.colour, d.name), timeline.Money(receipt.Total), d.about)
+		t.Add(output.Paint(os.Stdout, d.colour, d.name), timeline.Money(receipt.Total), d.about)
 	}
-	t.print(os.Stdout)
+	t.Print(os.Stdout)
 	return nil
 }
 
 // watch prints the moments of all orders as they happen, and has the approvers
 // decide, until all have ended.
-func (p *companyPlay) watch(ctx context.Context, r *running) error {
+func (p *companyPlay) watch(ctx context.Context, r *installation.Installation) error {
 	ctx, cancel := context.WithTimeout(ctx, playTime)
 	defer cancel()
 	for {
@@ -143,16 +146,16 @@ func (p *companyPlay) watch(ctx context.Context, r *running) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("order %q had not ended after %s: quad b2b show tells more", left, playTime)
-		case <-time.After(watchEvery):
+		case <-time.After(lookEvery):
 		}
 	}
 }
 
 // step looks at each order once, and returns the name of one that has not ended.
-func (p *companyPlay) step(ctx context.Context, r *running) (left string, err error) {
+func (p *companyPlay) step(ctx context.Context, r *installation.Installation) (left string, err error) {
 	type news struct {
 		*deal
-		sagaMoment
+		command.SagaMoment
 	}
 	var fresh []news
 	for _, d := range p.deals {
@@ -160,40 +163,40 @@ func (p *companyPlay) step(ctx context.Context, r *running) (left string, err er
 			continue
 		}
 		left = d.name
-		if d.last, err = r.client.CompanyOrder(ctx, d.id); err != nil {
+		if d.last, err = r.Client.CompanyOrder(ctx, d.id); err != nil {
 			return left, err
 		}
-		for _, m := range d.fresh(sagaMoments(&d.last)) {
+		for _, m := range d.fresh(command.SagaMoments(&d.last)) {
 			fresh = append(fresh, news{d, m})
 		}
 		if escalated, err := d.noticeEscalation(ctx, r); err != nil {
 			return left, err
 		} else if escalated {
-			fresh = append(fresh, news{d, sagaMoment{at: time.Now(), what: "escalated", detail: "bob is asked, too"}})
+			fresh = append(fresh, news{d, command.SagaMoment{At: time.Now(), What: "escalated", Detail: "bob is asked, too"}})
 		}
-		if err := d.decide(ctx, r.client); err != nil {
+		if err := d.decide(ctx, r.Client); err != nil {
 			return left, err
 		}
 	}
-	slices.SortStableFunc(fresh, func(a, b news) int { return a.at.Compare(b.at) })
+	slices.SortStableFunc(fresh, func(a, b news) int { return a.At.Compare(b.At) })
 	for _, n := range fresh {
 		if p.began.IsZero() {
-			p.began = n.at
+			p.began = n.At
 		}
-		p.tell(n.deal, n.sagaMoment)
+		p.tell(n.deal, n.SagaMoment)
 	}
 	return left, nil
 }
 
-func (p *companyPlay) tell(d *deal, m sagaMoment) {
+func (p *companyPlay) tell(d *deal, m command.SagaMoment) {
 	const column = 14
-	fmt.Printf("%7.3f s  %s  %s%s  %s\n", m.at.Sub(p.began).Seconds(), paint(os.Stdout, d.colour, fmt.Sprintf("%-10s", d.name)),
-		m.what, strings.Repeat(" ", max(column-width(m.what), 0)), paint(os.Stdout, faint, m.detail))
+	fmt.Printf("%7.3f s  %s  %s%s  %s\n", m.At.Sub(p.began).Seconds(), output.Paint(os.Stdout, d.colour, fmt.Sprintf("%-10s", d.name)),
+		m.What, strings.Repeat(" ", max(column-output.Width(m.What), 0)), output.Paint(os.Stdout, output.Faint, m.Detail))
 }
 
-func (d *deal) fresh(moments []sagaMoment) []sagaMoment {
-	return slices.DeleteFunc(moments, func(m sagaMoment) bool {
-		key := m.what + m.at.String()
+func (d *deal) fresh(moments []command.SagaMoment) []command.SagaMoment {
+	return slices.DeleteFunc(moments, func(m command.SagaMoment) bool {
+		key := m.What + m.At.String()
 		told := d.told[key]
 		d.told[key] = true
 		return told
@@ -201,11 +204,14 @@ func (d *deal) fresh(moments []sagaMoment) []sagaMoment {
 }
 
 // noticeEscalation reports whether the next level of approvers was asked just now.
-func (d *deal) noticeEscalation(ctx context.Context, r *running) (bool, error) {
+func (d *deal) noticeEscalation(ctx context.Context, r *installation.Installation) (bool, error) {
 	if d.last.Status != "awaiting_approval" || d.escalated {
 		return false, nil
 	}
-	err := r.books["b2b"].QueryRow(ctx, `select level > 1 from gates where id = $1`, d.id).Scan(&d.escalated)
+	books, err := r.Database(ctx, "b2b")
+	if err == nil {
+		err = books.QueryRow(ctx, `select level > 1 from gates where id = $1`, d.id).Scan(&d.escalated)
+	}
 	if err != nil {
 		return false, fmt.Errorf("read the approval of order %s: %w", d.id, err)
 	}
@@ -224,17 +230,17 @@ func (d *deal) decide(ctx context.Context, client *api.Client) error {
 
 // printEnds returns an error if an order did not end as it has to.
 func (p *companyPlay) printEnds() (err error) {
-	t := newTable("ORDER", "ENDED", "WHY", "ID")
+	t := output.NewTable("ORDER", "ENDED", "WHY", "ID")
 	for _, d := range p.deals {
 		why := "The ERP has it as " + d.last.ERPOrderID + "."
 		if d.last.Reason != nil {
 			why = d.last.Reason.Message
 		}
-		t.add(paint(os.Stdout, d.colour, d.name), paintB2BStatus(d.last.Status), why, paint(os.Stdout, faint, d.id.String()))
+		t.Add(output.Paint(os.Stdout, d.colour, d.name), command.PaintB2BStatus(d.last.Status), why, output.Paint(os.Stdout, output.Faint, d.id.String()))
 		if d.last.Status != d.ends {
 			err = errors.Join(err, fmt.Errorf("order %q is %s, and not %s; quad b2b show %s", d.name, d.last.Status, d.ends, d.id))
 		}
 	}
-	t.print(os.Stdout)
+	t.Print(os.Stdout)
 	return err
 }

@@ -4,71 +4,44 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
-	"text/tabwriter"
-
-	"github.com/spf13/cobra"
 
 	"quadrille.internal/local/stack"
+	"quadrille.internal/quad/command"
 )
 
-// A finding is the outcome of one check.
-type finding struct {
-	Check  string `json:"check"`
-	OK     bool   `json:"ok"`
-	Detail string `json:"detail"`
-	Remedy string `json:"remedy,omitempty"`
-}
-
-func newDoctor(g *globals) *cobra.Command {
-	return &cobra.Command{
-		Use:   "doctor",
-		Short: "Check the machine and what is running, with a remedy for every fault",
-		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := g.open(nil)
-			if err != nil {
-				return err
-			}
-			findings := examine(cmd.Context(), s)
-			if g.json {
-				err = printJSON(os.Stdout, findings)
-			} else {
-				err = printFindings(findings)
-			}
-			if err != nil {
-				return err
-			}
-			for _, f := range findings {
-				if !f.OK {
-					return unwell{error: errors.New(f.Check), said: true}
-				}
-			}
-			return nil
-		},
+// examine checks the machine and the stack, for quad doctor.
+func (g *globals) examine(ctx context.Context) ([]command.Finding, error) {
+	s, err := g.open(nil)
+	if err != nil {
+		return nil, err
 	}
+	findings := []command.Finding{checkGo(ctx), checkDisk(s), checkServers(s), checkToolchain(s), checkServices(s)}
+	return append(findings, checkParts(s.Status(ctx))...), nil
 }
 
-func examine(ctx context.Context, s *stack.Stack) []finding {
-	findings := []finding{checkGo(ctx), checkDisk(s), checkServers(s), checkToolchain(s), checkServices(s)}
-	return append(findings, checkParts(s.Status(ctx))...)
+func well(check, detail string) command.Finding {
+	return command.Finding{Check: check, OK: true, Detail: detail}
 }
 
-func checkGo(ctx context.Context) finding {
+func fault(check, detail, remedy string) command.Finding {
+	return command.Finding{Check: check, Detail: detail, Remedy: remedy}
+}
+
+func checkGo(ctx context.Context) command.Finding {
 	out, err := exec.CommandContext(ctx, "go", "env", "GOVERSION").Output()
 	version := strings.TrimSpace(string(out))
 	var minor int
 	_, _ = fmt.Sscanf(version, "go1.%d", &minor) // 0 when it does not match
 	const needed = 26
 	if err != nil || minor < needed {
-		return finding{"go", false, "found " + version, fmt.Sprintf("install Go 1.%d or newer: https://go.dev/dl", needed)}
+		return fault("go", "found "+version, fmt.Sprintf("install Go 1.%d or newer: https://go.dev/dl", needed))
 	}
-	return finding{"go", true, version, ""}
+	return well("go", version)
 }
 
-func checkDisk(s *stack.Stack) finding {
+func checkDisk(s *stack.Stack) command.Finding {
 	const gib = 1 << 30
 	needed := int64(1)
 	if !s.ToolchainBuilt() {
@@ -76,78 +49,63 @@ func checkDisk(s *stack.Stack) finding {
 	}
 	free, err := s.FreeDisk()
 	if err != nil {
-		return finding{"disk", false, err.Error(), "check the folder given with --dir"}
+		return fault("disk", err.Error(), "check the folder given with --dir")
 	}
-	f := finding{"disk", free >= needed*gib, fmt.Sprintf("%d GiB free", free/gib), ""}
-	if !f.OK {
-		f.Remedy = fmt.Sprintf("free at least %d GiB", needed)
+	found := fmt.Sprintf("%d GiB free", free/gib)
+	if free < needed*gib {
+		return fault("disk", found, fmt.Sprintf("free at least %d GiB", needed))
 	}
-	return f
+	return well("disk", found)
 }
 
-func checkServers(s *stack.Stack) finding {
+func checkServers(s *stack.Stack) command.Finding {
 	postgres, broker, err := s.ServersFound()
 	if missing, ok := errors.AsType[*stack.EnvironmentError](err); ok {
-		return finding{"servers", false, missing.Problem, missing.Remedy}
+		return fault("servers", missing.Problem, missing.Remedy)
 	}
-	return finding{"servers", true, fmt.Sprintf("PostgreSQL %s, %s", postgres, broker), ""}
+	return well("servers", fmt.Sprintf("PostgreSQL %s, %s", postgres, broker))
 }
 
-func checkToolchain(s *stack.Stack) finding {
+func checkToolchain(s *stack.Stack) command.Finding {
 	if !s.ToolchainBuilt() {
-		return finding{"dapr", false, "not built for the present sources", "run `quad build` (some minutes)"}
+		return fault("dapr", "not built for the present sources", "run `quad build` (some minutes)")
 	}
-	return finding{"dapr", true, stack.DaprVersion, ""}
+	return well("dapr", stack.DaprVersion)
 }
 
-func checkServices(s *stack.Stack) finding {
+func checkServices(s *stack.Stack) command.Finding {
 	if missing := s.Unbuilt(); len(missing) > 0 {
-		return finding{"services", false, "not built: " + strings.Join(missing, ", "), "run `quad build`"}
+		return fault("services", "not built: "+strings.Join(missing, ", "), "run `quad build`")
 	}
-	return finding{"services", true, "built", ""}
+	return well("services", "built")
 }
 
 // checkParts takes a stack that is wholly down for well: then only the ports
 // matter.
-func checkParts(parts []stack.PartStatus) []finding {
+func checkParts(parts []stack.PartStatus) []command.Finding {
 	up := 0
 	for _, p := range parts {
 		if p.PID != 0 {
 			up++
 		}
 	}
-	var findings []finding
+	var findings []command.Finding
 	for _, p := range parts {
 		environment, isEnvironment := errors.AsType[*stack.EnvironmentError](p.Fault)
 		switch {
 		case isEnvironment:
-			findings = append(findings, finding{p.Part, false, environment.Problem, environment.Remedy})
+			findings = append(findings, fault(p.Part, environment.Problem, environment.Remedy))
 		case p.Fault != nil:
-			findings = append(findings, finding{p.Part, false, p.Fault.Error(), "see its log; `quad down` and `quad up` start it again"})
+			findings = append(findings, fault(p.Part, p.Fault.Error(), "see its log; `quad down` and `quad up` start it again"))
 		case p.PID != 0:
-			findings = append(findings, finding{p.Part, true, fmt.Sprintf("ready at %s, pid %d", p.Address, p.PID), ""})
+			findings = append(findings, well(p.Part, fmt.Sprintf("ready at %s, pid %d", p.Address, p.PID)))
 		case p.External:
-			findings = append(findings, finding{p.Part, true, "answers at " + p.Address, ""})
+			findings = append(findings, well(p.Part, "answers at "+p.Address))
 		case up > 0:
-			findings = append(findings, finding{p.Part, false, "not running", "`quad up` starts it"})
+			findings = append(findings, fault(p.Part, "not running", "`quad up` starts it"))
 		default:
-			findings = append(findings, finding{p.Part, true, p.Address + " is free", ""})
+			findings = append(findings, well(p.Part, p.Address+" is free"))
 		}
 	}
 	return findings
-}
-
-func printFindings(findings []finding) error {
-	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	for _, f := range findings {
-		mark := paint(os.Stdout, green, "ok")
-		if !f.OK {
-			mark = paint(os.Stdout, red, "fault")
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\n", f.Check, mark, f.Detail)
-		if f.Remedy != "" {
-			fmt.Fprintf(table, "\t\t-> %s\n", f.Remedy)
-		}
-	}
-	return table.Flush()
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"quadrille.internal/quad/command"
 )
 
 func newDown(g *globals) *cobra.Command {
@@ -13,9 +14,9 @@ func newDown(g *globals) *cobra.Command {
 		Short: "Stop everything and leave nothing running",
 		Long: `down stops the services first, so that they finish and publish what they have, then
 the sidecars and the infrastructure, and last whatever a crash left behind.`,
-		Args: noArgs,
+		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := g.open(newProgress(os.Stdout, g.json).report)
+			s, err := g.open(newProgress(os.Stdout, g.JSON).report)
 			if err != nil {
 				return err
 			}

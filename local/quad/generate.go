@@ -7,6 +7,7 @@ import (
 	"os/exec"
 
 	"github.com/spf13/cobra"
+	"quadrille.internal/quad/command"
 )
 
 func newGenerate(g *globals) *cobra.Command {
@@ -18,7 +19,7 @@ func newGenerate(g *globals) *cobra.Command {
 what each service declares (service.Spec): who publishes, hears and calls what, ports
 and settings. With --check it writes nothing, and ends with 1 and the names of the files
 that are not up to date. It compiles the services, so they must build.`,
-		Args: noArgs,
+		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := g.open(nil)
 			if err != nil {
@@ -33,7 +34,7 @@ that are not up to date. It compiles the services, so they must build.`,
 			c.Dir, c.Stdout, c.Stderr = s.Root, os.Stdout, os.Stderr
 			err = c.Run()
 			if _, ended := errors.AsType[*exec.ExitError](err); ended {
-				return unwell{error: err, said: true}
+				return command.Unwell{Err: err, Said: true}
 			}
 			if err != nil {
 				return fmt.Errorf("generate: %w", err)

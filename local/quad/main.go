@@ -1,103 +1,59 @@
 // Command quad runs Quadrille on one machine: it builds it, starts it, feeds it
-// orders, shows what became of them, and stops it.
+// orders, shows what became of them, and stops it. It has the operator's commands too.
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"quadrille.internal/local/stack"
+	"quadrille.internal/quad/command"
+	"quadrille.internal/quad/installation"
 )
 
-// Exit codes; the help of the root command explains them.
-const (
-	exitUnwell      = 1
-	exitUsage       = 2
-	exitEnvironment = 3
-)
-
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := newRoot().ExecuteContext(ctx)
-	if err == nil {
-		return
-	}
-	stop()
-	os.Exit(fail(err))
-}
-
-// fail prints the error and returns the exit code it stands for.
-func fail(err error) int {
-	if silent, ok := errors.AsType[unwell](err); ok && silent.said {
-		return exitUnwell
-	}
-	fmt.Fprintln(os.Stderr, "quad:", paintErr(err))
-	if _, ok := errors.AsType[usageError](err); ok {
-		return exitUsage
-	}
-	if _, ok := errors.AsType[*stack.EnvironmentError](err); ok {
-		return exitEnvironment
-	}
-	return exitUnwell
-}
-
-// unwell says that the thing asked about is not well, which a command that printed
-// its findings already has said.
-type unwell struct {
-	error
-	said bool
-}
-
-type usageError struct{ error }
+func main() { command.Main(newRoot()) }
 
 // globals are the flags every command understands.
 type globals struct {
-	json bool
-	dir  string
+	*command.Globals
+	dir string
 }
 
 func newRoot() *cobra.Command {
 	var g globals
-	root := &cobra.Command{
-		Use:   "quad",
-		Short: "Run Quadrille on this machine",
-		Long: `quad builds Quadrille and its pinned Dapr runtime, starts it with PostgreSQL and
-Redis of its own below .local/, and stops it again.
-
-Exit codes: 0 all well, 1 the thing asked about is not well, 2 wrong usage,
-3 the machine lacks something (the message says what to do about it).
+	root, common := command.New(command.Options{
+		Local:    g.context,
+		Examine:  g.examine,
+		Versions: map[string]string{"dapr": stack.DaprVersion},
+	})
+	g.Globals = common
+	root.Short = "Run Quadrille on this machine"
+	root.Long = `quad builds Quadrille and its pinned Dapr runtime, starts it with PostgreSQL and
+Redis of its own below .local/, and stops it again. It also operates installations
+elsewhere: see quad context --help.
 
 QUADRILLE_REDIS (host:port) and QUADRILLE_POSTGRES (a superuser's URL) name
-servers that already run; NO_COLOR turns colours off.`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          noArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
-	})
-	root.PersistentFlags().BoolVar(&g.json, "json", false, "print JSON for programs")
-	root.PersistentFlags().StringVar(&g.dir, "dir", "", "folder for data, logs and secrets (default <repository>/.local)")
+servers that already run.
+
+` + command.Environment
+	root.PersistentFlags().StringVar(&g.dir, "dir", "", "folder for data, logs and secrets of the local stack (default <repository>/.local)")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error { return g.preferDir() }
 	root.AddCommand(
-		newUp(&g), newDown(&g), newDoctor(&g), newBuild(&g), newGenerate(&g), newTest(&g), newVersion(&g),
-		newOrder(&g), newStock(&g), newB2B(&g), newPayment(&g), newParked(&g), newImport(&g), newVerify(&g), newDemo(&g), newBench(&g),
+		newUp(&g), newDown(&g), newBuild(&g), newGenerate(&g), newTest(&g), newDemo(&g), newBench(&g),
 	)
 	return root
 }
 
-// noArgs is cobra.NoArgs with the exit code of a usage error.
-func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usageError{fmt.Errorf("%s takes no argument %q (see %s --help)", cmd.CommandPath(), args[0], cmd.CommandPath())}
+// preferDir makes --dir mean the local stack, whatever the current context is.
+func (g *globals) preferDir() error {
+	switch {
+	case g.dir == "":
+		return nil
+	case g.Context != "" && g.Context != installation.Local:
+		return command.UsageError{Err: fmt.Errorf("--dir is the folder of the local stack, and --context %s is another installation", g.Context)}
 	}
+	g.Context = installation.Local
 	return nil
 }
 
@@ -109,4 +65,22 @@ func (g *globals) open(report func(stack.Event)) (*stack.Stack, error) {
 // openOn is open for a stack with the given broker; "" is the one in use.
 func (g *globals) openOn(broker string, report func(stack.Event)) (*stack.Stack, error) {
 	return stack.New(stack.Options{Dir: g.dir, Broker: broker, Report: report})
+}
+
+// context is that of the stack, for the operator's commands.
+func (g *globals) context() (installation.Context, error) {
+	s, err := g.open(nil)
+	if err != nil {
+		return installation.Context{}, err
+	}
+	return s.Context(), nil
+}
+
+// connect prepares the connections to the stack; they are made when first used.
+func (g *globals) connect() (*installation.Installation, error) {
+	c, err := g.context()
+	if err != nil {
+		return nil, err
+	}
+	return installation.Open(installation.Local, c, installation.Options{}), nil
 }

@@ -3,37 +3,12 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
 	"quadrille.internal/local/stack"
+	"quadrille.internal/quad/output"
 )
-
-// onTerminal reports whether a file is a terminal, which may show colours and
-// lines that change.
-func onTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
-}
-
-const (
-	green  = "\x1b[32m"
-	yellow = "\x1b[33m"
-	red    = "\x1b[31m"
-	faint  = "\x1b[2m"
-	plain  = "\x1b[0m"
-)
-
-// paint colours text for f, unless f is not a terminal or the user said no.
-func paint(f *os.File, colour, text string) string {
-	if os.Getenv("NO_COLOR") != "" || !onTerminal(f) {
-		return text
-	}
-	return colour + text + plain
-}
-
-func paintErr(err error) string { return paint(os.Stderr, red, err.Error()) }
 
 // A progress prints the events of a stack as they come: lines for people, or one
 // JSON object a line.
@@ -71,7 +46,7 @@ func (p *progress) report(e stack.Event) {
 }
 
 func (p *progress) building(e stack.Event) {
-	if onTerminal(p.out) {
+	if output.OnTerminal(p.out) {
 		fmt.Fprintf(p.out, "\r\x1b[K%s", p.line(e))
 		p.open = true
 		return
@@ -92,21 +67,14 @@ func (p *progress) closeLine() {
 
 func (p *progress) line(e stack.Event) string {
 	colour := map[stack.State]string{
-		stack.Running: faint, stack.Note: yellow, stack.Building: yellow,
+		stack.Running: output.Faint, stack.Note: output.Yellow, stack.Building: output.Yellow,
 	}[e.State]
 	if colour == "" {
-		colour = green
+		colour = output.Green
 	}
-	line := fmt.Sprintf("  %-16s %s  %s", e.Part, paint(p.out, colour, fmt.Sprintf("%-8s", e.State)), e.Detail)
+	line := fmt.Sprintf("  %-16s %s  %s", e.Part, output.Paint(p.out, colour, fmt.Sprintf("%-8s", e.State)), e.Detail)
 	if e.Took > 0 {
-		line += paint(p.out, faint, fmt.Sprintf("  %.1f s", e.Took.Seconds()))
+		line += output.Paint(p.out, output.Faint, fmt.Sprintf("  %.1f s", e.Took.Seconds()))
 	}
 	return line
-}
-
-// printJSON writes a command's result for programs.
-func printJSON(w io.Writer, v any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(v)
 }

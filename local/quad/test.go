@@ -15,6 +15,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"quadrille.internal/local/stack"
+	"quadrille.internal/quad/command"
+	"quadrille.internal/quad/output"
 )
 
 func newTest(g *globals) *cobra.Command {
@@ -25,9 +27,9 @@ func newTest(g *globals) *cobra.Command {
 their own, runs "go test -race" in every module of go.work with
 QUADRILLE_TEST_POSTGRES and QUADRILLE_TEST_REDIS set, and stops the servers again.
 The end-to-end tests, which start what they need themselves, run beside the others.`,
-		Args: noArgs,
+		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := testStack(newProgress(os.Stdout, g.json).report)
+			s, err := testStack(newProgress(os.Stdout, g.JSON).report)
 			if err != nil {
 				return err
 			}
@@ -79,7 +81,7 @@ func testAll(ctx context.Context, s *stack.Stack) error {
 		return ctx.Err()
 	}
 	if list := slices.Concat(failed...); len(list) > 0 {
-		return unwell{error: fmt.Errorf("tests failed in %v", list)}
+		return command.Unwell{Err: fmt.Errorf("tests failed in %v", list)}
 	}
 	return nil
 }
@@ -152,8 +154,8 @@ func runLane(ctx context.Context, lane []goTest, out *sync.Mutex) (failed []stri
 			failed = append(failed, test.name)
 		}
 		out.Lock()
-		fmt.Printf("\n%s\n%s%s\n", paint(os.Stdout, green, "test "+test.name), text,
-			paint(os.Stdout, faint, fmt.Sprintf("%s took %.0f s", test.name, time.Since(began).Seconds())))
+		fmt.Printf("\n%s\n%s%s\n", output.Paint(os.Stdout, output.Green, "test "+test.name), text,
+			output.Paint(os.Stdout, output.Faint, fmt.Sprintf("%s took %.0f s", test.name, time.Since(began).Seconds())))
 		out.Unlock()
 		if ctx.Err() != nil {
 			break

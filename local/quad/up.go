@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"quadrille.internal/local/stack"
+	"quadrille.internal/quad/command"
 )
 
 func newUp(g *globals) *cobra.Command {
@@ -25,12 +26,12 @@ killed, for example.
 
 With --one-process all services run in one process, on PostgreSQL alone: no Dapr, no
 broker. Databases and addresses are the same.`,
-		Args: noArgs,
+		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if oneProcess {
 				broker = stack.OneProcess
 			}
-			s, err := g.openOn(broker, newProgress(os.Stdout, g.json).report)
+			s, err := g.openOn(broker, newProgress(os.Stdout, g.JSON).report)
 			if err != nil {
 				return err
 			}
@@ -43,7 +44,7 @@ broker. Databases and addresses are the same.`,
 					return err
 				}
 			}
-			if !g.json {
+			if !g.JSON {
 				fmt.Printf("\nQuadrille is up. Logs are in %s; `quad down` stops it.\n", s.LogDir())
 			}
 			return nil

@@ -77,7 +77,7 @@ func (s *Stack) brokerFound() (string, error) {
 	}
 	path, found := lookRedis()
 	if !found {
-		return "", &EnvironmentError{"Redis is not installed", "quad up installs it when run by root on Debian; otherwise install redis-server"}
+		return "", &EnvironmentError{Problem: "Redis is not installed", Remedy: "quad up installs it when run by root on Debian; otherwise install redis-server"}
 	}
 	return "Redis " + path, nil
 }

@@ -58,10 +58,14 @@ func (s *Stack) createServiceDatabase(ctx context.Context, conn *pgx.Conn, app s
 	if _, err := conn.Exec(ctx, fmt.Sprintf("GRANT CONNECT ON DATABASE %s TO %[1]s", quote(app))); err != nil {
 		return fmt.Errorf("let %s connect to its database: %w", app, err)
 	}
-	if err := s.writeSecret(app+"-owner.url", s.OwnerURL(app)); err != nil {
-		return err
+	for name, url := range map[string]string{
+		app + "-owner.url": s.OwnerURL(app), app + ".url": s.DatabaseURL(app), auditorFile(app): s.AuditorURL(app),
+	} {
+		if err := s.writeSecret(name, url); err != nil {
+			return err
+		}
 	}
-	return s.writeSecret(app+".url", s.DatabaseURL(app))
+	return nil
 }
 
 // createStateStore lets one role own the workflows' checkpoints: daprd makes and

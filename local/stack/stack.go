@@ -18,6 +18,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"quadrille.internal/quad/installation"
 )
 
 // The ports that local/dapr.yaml does not know of, before the shift.
@@ -108,12 +110,7 @@ type Stack struct {
 
 // An EnvironmentError is a fault of the machine rather than of Quadrille, with
 // what to do about it.
-type EnvironmentError struct {
-	Problem string
-	Remedy  string
-}
-
-func (e *EnvironmentError) Error() string { return e.Problem + "; " + e.Remedy }
+type EnvironmentError = installation.EnvironmentError
 
 // New reads local/dapr.yaml and the stack's secrets, which it makes the first
 // time. It starts nothing.

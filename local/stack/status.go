@@ -81,7 +81,7 @@ func (s *Stack) ServersFound() (postgres, broker string, err error) {
 	if !s.postgres.external {
 		var found bool
 		if postgres, found = lookPostgres(); !found {
-			return "", "", &EnvironmentError{"PostgreSQL is not installed", "quad up installs it when run by root on Debian; otherwise install postgresql"}
+			return "", "", &EnvironmentError{Problem: "PostgreSQL is not installed", Remedy: "quad up installs it when run by root on Debian; otherwise install postgresql"}
 		}
 	}
 	broker, err = s.brokerFound()

@@ -12,18 +12,15 @@ import (
 
 // Admin calls the admin port of one service.
 type Admin struct {
-	url    string
+	access Access
 	sender sender
 }
 
-// NewAdmin returns a client; token is the operators' of that service.
-func NewAdmin(url, token string) *Admin {
-	return &Admin{url: url, sender: newSender(0, bearer(token))}
-}
+// NewAdmin returns a client; the token is the operators' of that service.
+func NewAdmin(a Access) *Admin { return &Admin{access: a, sender: newSender(0)} }
 
-func bearer(token string) map[string]string {
-	return map[string]string{"Authorization": "Bearer " + token}
-}
+// Close ends the client's idle connections.
+func (a *Admin) Close() { a.sender.http.CloseIdleConnections() }
 
 // Parked is an event a service could not handle.
 type Parked struct {
@@ -54,26 +51,25 @@ func (a *Admin) Parked(ctx context.Context, after string, limit int) (ParkedPage
 	if after != "" {
 		query.Set("after", after)
 	}
-	return call[ParkedPage](ctx, a.sender, request{method: http.MethodGet, url: a.url + "/parked?" + query.Encode()})
+	return call[ParkedPage](ctx, a.sender, a.access.request(http.MethodGet, "/parked?"+query.Encode()))
 }
 
 // ParkedEvent returns one of them.
 func (a *Admin) ParkedEvent(ctx context.Context, id uuid.UUID) (Parked, error) {
-	return call[Parked](ctx, a.sender, request{method: http.MethodGet, url: a.url + "/parked/" + id.String()})
+	return call[Parked](ctx, a.sender, a.access.request(http.MethodGet, "/parked/"+id.String()))
 }
 
 // Replay has the service handle a parked event once more.
 func (a *Admin) Replay(ctx context.Context, id uuid.UUID) error {
-	_, err := call[struct{}](ctx, a.sender, request{method: http.MethodPost, url: a.url + "/parked/" + id.String() + "/replay"})
+	_, err := call[struct{}](ctx, a.sender, a.access.request(http.MethodPost, "/parked/"+id.String()+"/replay"))
 	return err
 }
 
 // Discard gives a parked event up. It is kept with who did so and why.
 func (a *Admin) Discard(ctx context.Context, id uuid.UUID, by, reason string) error {
-	_, err := call[struct{}](ctx, a.sender, request{
-		method: http.MethodPost, url: a.url + "/parked/" + id.String() + "/discard",
-		body: map[string]string{"by": by, "reason": reason},
-	})
+	r := a.access.request(http.MethodPost, "/parked/"+id.String()+"/discard")
+	r.body = map[string]string{"by": by, "reason": reason}
+	_, err := call[struct{}](ctx, a.sender, r)
 	return err
 }
 
@@ -82,6 +78,6 @@ func (a *Admin) Discard(ctx context.Context, id uuid.UUID, by, reason string) er
 func (a *Admin) AcceptParking(ctx context.Context, limit int) (int, error) {
 	answer, err := call[struct {
 		Accepted int `json:"accepted"`
-	}](ctx, a.sender, request{method: http.MethodPost, url: a.url + "/parked/accept?limit=" + strconv.Itoa(limit)})
+	}](ctx, a.sender, a.access.request(http.MethodPost, "/parked/accept?limit="+strconv.Itoa(limit)))
 	return answer.Accepted, err
 }

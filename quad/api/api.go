@@ -4,6 +4,7 @@ package api
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -19,16 +20,30 @@ import (
 // URLs are where the services' public APIs are, and the admin ports of those that
 // have routes for operators.
 type URLs struct {
-	Checkout, Inventory, Order, B2B string
+	Checkout, Order, B2B Access // public
 
-	InventoryAdmin, OrderAdmin, B2BAdmin AdminAccess
+	InventoryAdmin, OrderAdmin, B2BAdmin Access
 }
 
-// AdminAccess is the admin port of a service and the token it wants.
-type AdminAccess struct{ URL, Token string }
+// Access is a port of a service, and the token that it wants if it is an admin port.
+type Access struct {
+	URL, Token string
+	// Err is why these are not known, or nil. Every call returns it.
+	Err error
+}
 
-func (a AdminAccess) request(method, path string) request {
-	return request{method: method, url: a.URL + path, header: bearer(a.Token)}
+func (a Access) request(method, path string) request {
+	r := request{method: method, url: a.URL + path, header: make(map[string]string), err: a.Err}
+	if a.Token != "" {
+		r.header["Authorization"] = "Bearer " + a.Token
+	}
+	return r
+}
+
+// with adds to a request's header.
+func (r request) with(header map[string]string) request {
+	maps.Copy(r.header, header)
+	return r
 }
 
 // Client calls the public APIs as the edge does: where a request is somebody's, it
@@ -43,7 +58,7 @@ type Client struct {
 // New returns a client. patience is how long a call is repeated while a service is
 // overloaded or away; 0 makes one attempt.
 func New(urls URLs, patience time.Duration) *Client {
-	return &Client{urls: urls, sender: newSender(patience, nil)}
+	return &Client{urls: urls, sender: newSender(patience)}
 }
 
 // as is a header that names the caller, with more names and values. What cannot be a
@@ -79,10 +94,9 @@ type Receipt struct {
 
 // Place places an order. The same idempotency key never places two.
 func (c *Client) Place(ctx context.Context, key string, o NewOrder) (Receipt, error) {
-	return call[Receipt](ctx, c.sender, request{
-		method: http.MethodPost, url: c.urls.Checkout + "/v1/checkouts",
-		header: as(caller.Caller{ID: o.CustomerID}, "Idempotency-Key", key), body: o,
-	})
+	r := c.urls.Checkout.request(http.MethodPost, "/v1/checkouts").with(as(caller.Caller{ID: o.CustomerID}, "Idempotency-Key", key))
+	r.body = o
+	return call[Receipt](ctx, c.sender, r)
 }
 
 // Order is an order with what has happened to it.
@@ -124,9 +138,7 @@ func (c *Client) Orders(ctx context.Context, customer string, limit int) ([]Orde
 		page, err := call[struct {
 			Orders []Order `json:"orders"`
 			Next   string  `json:"next_cursor"`
-		}](ctx, c.sender, request{
-			method: http.MethodGet, url: c.urls.Order + "/v1/orders?" + query.Encode(), header: as(caller.Caller{ID: customer}),
-		})
+		}](ctx, c.sender, c.urls.Order.request(http.MethodGet, "/v1/orders?"+query.Encode()).with(as(caller.Caller{ID: customer})))
 		if err != nil {
 			return nil, err
 		}

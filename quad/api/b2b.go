@@ -29,10 +29,9 @@ func companyPath(id string) string { return "/v1/b2b/companies/" + url.PathEscap
 // Submit submits a company's order. The same idempotency key never submits two.
 func (c *Client) Submit(ctx context.Context, key string, o wire.NewOrder) (wire.Receipt, error) {
 	by := caller.Caller{ID: o.OrderedBy, Company: o.CompanyID}
-	return call[wire.Receipt](ctx, c.sender, request{
-		method: http.MethodPost, url: c.urls.B2B + "/v1/b2b/orders",
-		header: as(by, "Idempotency-Key", key), body: o,
-	})
+	r := c.urls.B2B.request(http.MethodPost, "/v1/b2b/orders").with(as(by, "Idempotency-Key", key))
+	r.body = o
+	return call[wire.Receipt](ctx, c.sender, r)
 }
 
 // CompanyOrder returns an order.
@@ -60,10 +59,9 @@ func (c *Client) Decide(ctx context.Context, id uuid.UUID, v wire.Vote) (wire.Po
 		return wire.Poll{}, err
 	}
 	by := caller.Caller{ID: v.Approver, Company: order.CompanyID}
-	return call[wire.Poll](ctx, c.sender, request{
-		method: http.MethodPost, url: c.urls.B2B + companyOrderPath(id) + "/approval",
-		header: as(by), body: v,
-	})
+	r := c.urls.B2B.request(http.MethodPost, companyOrderPath(id)+"/approval").with(as(by))
+	r.body = v
+	return call[wire.Poll](ctx, c.sender, r)
 }
 
 // Approvals lists what waits for an approver, soonest to expire first: up to

@@ -50,29 +50,32 @@ const (
 type sender struct {
 	http     *http.Client
 	patience time.Duration
-	header   map[string]string
 }
 
-func newSender(patience time.Duration, header map[string]string) sender {
+func newSender(patience time.Duration) sender {
 	return sender{
 		http: &http.Client{
 			Timeout:   callTimeout,
 			Transport: &http.Transport{MaxIdleConnsPerHost: connections, IdleConnTimeout: 10 * time.Second},
 		},
-		patience: patience, header: header,
+		patience: patience,
 	}
 }
 
 type request struct {
 	method, url string
 	header      map[string]string
-	body        any // sent as JSON unless nil
+	body        any   // sent as JSON unless nil
+	err         error // why it cannot be sent
 }
 
 // call sends a request, repeats it for as long as the sender is patient and the
 // trouble may pass, and decodes the answer.
 func call[T any](ctx context.Context, c sender, r request) (T, error) {
 	var answer T
+	if r.err != nil {
+		return answer, r.err
+	}
 	var body []byte
 	if r.body != nil {
 		var err error
@@ -123,10 +126,8 @@ func (c sender) send(ctx context.Context, r request, body []byte) ([]byte, error
 	if err != nil {
 		return nil, err
 	}
-	for _, header := range []map[string]string{c.header, r.header} {
-		for name, value := range header {
-			req.Header.Set(name, value)
-		}
+	for name, value := range r.header {
+		req.Header.Set(name, value)
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")

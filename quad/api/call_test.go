@@ -36,7 +36,7 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func serve(t *testing.T, patience time.Duration, answers ...http.HandlerFunc) (*edge, *Client) {
 	e := &edge{answers: answers}
 	server := httptest.NewServer(e)
-	client := New(URLs{Checkout: server.URL, Inventory: server.URL, Order: server.URL, OrderAdmin: AdminAccess{URL: server.URL}}, patience)
+	client := New(URLs{Checkout: Access{URL: server.URL}, Order: Access{URL: server.URL}, OrderAdmin: Access{URL: server.URL}}, patience)
 	t.Cleanup(func() { client.Close(); server.Close() })
 	return e, client
 }
@@ -108,7 +108,7 @@ func TestPatienceEnds(t *testing.T) {
 }
 
 func TestNobodyThere(t *testing.T) {
-	client := New(URLs{OrderAdmin: AdminAccess{URL: "http://127.0.0.1:1"}}, 0)
+	client := New(URLs{OrderAdmin: Access{URL: "http://127.0.0.1:1"}}, 0)
 	if _, err := client.Order(t.Context(), order); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("the error is %v", err)
 	}

@@ -38,7 +38,7 @@ func (a *Admin) RefusedPayments(ctx context.Context) ([]Payment, error) {
 		page, err := call[struct {
 			Payments []Payment `json:"payments"`
 			Next     string    `json:"next_cursor"`
-		}](ctx, a.sender, request{method: http.MethodGet, url: a.url + "/v1/payments?" + query.Encode()})
+		}](ctx, a.sender, a.access.request(http.MethodGet, "/v1/payments?"+query.Encode()))
 		if err != nil {
 			return nil, err
 		}
@@ -52,10 +52,10 @@ func (a *Admin) RefusedPayments(ctx context.Context) ([]Payment, error) {
 
 // Payment returns the payment of an order.
 func (a *Admin) Payment(ctx context.Context, order uuid.UUID) (Payment, error) {
-	return call[Payment](ctx, a.sender, request{method: http.MethodGet, url: a.url + "/v1/payments/" + order.String()})
+	return call[Payment](ctx, a.sender, a.access.request(http.MethodGet, "/v1/payments/"+order.String()))
 }
 
 // ResumePayment has the provider asked once more for what it refused.
 func (a *Admin) ResumePayment(ctx context.Context, order uuid.UUID) (Payment, error) {
-	return call[Payment](ctx, a.sender, request{method: http.MethodPost, url: a.url + "/v1/payments/" + order.String() + "/resume"})
+	return call[Payment](ctx, a.sender, a.access.request(http.MethodPost, "/v1/payments/"+order.String()+"/resume"))
 }

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func newIntake(t *testing.T, handler http.Handler, pool *pgxpool.Pool) *Intake {
 	server := httptest.NewServer(handler)
-	client := api.New(api.URLs{Checkout: server.URL, Inventory: server.URL, Order: server.URL, InventoryAdmin: api.AdminAccess{URL: server.URL}}, 0)
+	client := api.New(api.URLs{Checkout: api.Access{URL: server.URL}, Order: api.Access{URL: server.URL}, InventoryAdmin: api.Access{URL: server.URL}}, 0)
 	t.Cleanup(func() { client.Close(); server.Close() })
 	return &Intake{Client: client, Orders: pool, Token: "tok_success", Concurrency: 4, Advance: func() {}}
 }
@@ -58,7 +58,7 @@ func TestPlaceSortsOutWhatBecameOfEachOrder(t *testing.T) {
 }
 
 func TestPlaceStopsWhenNobodyAnswers(t *testing.T) {
-	in := &Intake{Client: api.New(api.URLs{Checkout: "http://127.0.0.1:1"}, 0), Concurrency: 1, Advance: func() {}}
+	in := &Intake{Client: api.New(api.URLs{Checkout: api.Access{URL: "http://127.0.0.1:1"}}, 0), Concurrency: 1, Advance: func() {}}
 	if _, err := in.Place(t.Context(), make([]retail.Order, 3)); err == nil {
 		t.Error("orders that could not be placed were not noticed")
 	}

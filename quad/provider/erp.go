@@ -30,6 +30,9 @@ func (e *ERP) Orders(ctx context.Context) ([]ERPOrder, error) {
 	return list(ctx, &e.books, "/v1/orders", nil, "", func(o ERPOrder) string { return o.ID })
 }
 
+// Try reports whether the ERP answers and takes the key.
+func (e *ERP) Try(ctx context.Context) error { return e.try(ctx, "/v1/orders") }
+
 // OrdersOf returns those with our id.
 func (e *ERP) OrdersOf(ctx context.Context, id uuid.UUID) ([]ERPOrder, error) {
 	return list(ctx, &e.books, "/v1/orders", url.Values{"external_id": {id.String()}}, "", func(o ERPOrder) string { return o.ID })

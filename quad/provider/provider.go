@@ -63,6 +63,13 @@ func (c *Client) Refunds(ctx context.Context, after string) ([]Refund, error) {
 	return list(ctx, &c.books, "/v1/refunds", nil, after, func(e Refund) string { return e.ID })
 }
 
+// Try reports whether the ledger answers and takes the key.
+func (c *Client) Try(ctx context.Context) error { return c.try(ctx, "/v1/charges") }
+
+func (b *books) try(ctx context.Context, path string) error {
+	return b.get(ctx, path+"?limit=1", new(struct{}))
+}
+
 // list returns the entries after one, of those that a filter leaves.
 func list[T any](ctx context.Context, b *books, path string, filter url.Values, after string, id func(T) string) ([]T, error) {
 	var all []T

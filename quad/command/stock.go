@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"cmp"
@@ -13,36 +13,38 @@ import (
 	"github.com/spf13/cobra"
 
 	"quadrille.internal/quad/api"
+	"quadrille.internal/quad/installation"
+	"quadrille.internal/quad/output"
 )
 
-func newStock(g *globals) *cobra.Command {
+func newStock(g *Globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stock",
 		Short: "See and set what lies in the warehouses",
-		Args:  noArgs,
+		Args:  NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newStockShow(g), newStockSet(g), newStockAdjust(g))
+	cmd.AddCommand(newStockShow(g), writes(newStockSet(g)), writes(newStockAdjust(g)))
 	return cmd
 }
 
-func newStockShow(g *globals) *cobra.Command {
+func newStockShow(g *Globals) *cobra.Command {
 	return &cobra.Command{
 		Use:     "show SKU",
 		Short:   "Show a SKU's stock in all warehouses",
 		Example: "  quad stock show A1",
-		Args:    exactly("SKU"),
-		RunE: g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
-			stock, err := r.client.Stock(cmd.Context(), args[0])
+		Args:    Exactly("SKU"),
+		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, args []string) error {
+			stock, err := inst.Client.Stock(cmd.Context(), args[0])
 			if err != nil {
 				return fmt.Errorf("show stock of %s: %w", args[0], err)
 			}
-			return printStock(g, stock)
+			return PrintStock(g, stock)
 		}),
 	}
 }
 
-func newStockSet(g *globals) *cobra.Command {
+func newStockSet(g *Globals) *cobra.Command {
 	var force bool
 	var version string
 	cmd := &cobra.Command{
@@ -59,16 +61,16 @@ out is better told with quad stock adjust, which is right whatever is shipped me
 		Example: `  quad stock set A1 leeds=10 --version "$(quad stock show A1 --json | jq -r .version)"
   quad stock set A1 leeds=10 bristol=5`,
 		Args: cobra.ArbitraryArgs,
-		RunE: g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
+		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, args []string) error {
 			counts, err := parseCounts(args)
 			if err != nil {
-				return usageError{err}
+				return UsageError{err}
 			}
-			stock, err := setStock(cmd.Context(), r.client, args[0], counts, version, force)
+			stock, err := setStock(cmd.Context(), inst.Client, args[0], counts, version, force)
 			if err != nil {
 				return fmt.Errorf("set stock of %s: %w", args[0], err)
 			}
-			return printStock(g, stock)
+			return PrintStock(g, stock)
 		}),
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "set it even if goods move meanwhile")
@@ -92,7 +94,7 @@ func setStock(ctx context.Context, client *api.Client, sku string, counts []api.
 	return client.SetStock(ctx, sku, counts, read)
 }
 
-func newStockAdjust(g *globals) *cobra.Command {
+func newStockAdjust(g *Globals) *cobra.Command {
 	var reason, key string
 	cmd := &cobra.Command{
 		Use:   "adjust SKU WAREHOUSE=+N ... --reason TEXT",
@@ -102,21 +104,21 @@ reason, in the books. The same --key enters it once, however often it is sent.`,
 		Example: `  quad stock adjust A1 leeds=+20 --reason "PO 17 came in"
   quad stock adjust A1 leeds=-1 --reason broken`,
 		Args: cobra.ArbitraryArgs,
-		RunE: g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
+		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, args []string) error {
 			counts, err := parseCounts(args)
 			if err != nil {
-				return usageError{err}
+				return UsageError{err}
 			}
 			deltas := make([]api.Delta, len(counts))
 			for i, c := range counts {
 				deltas[i] = api.Delta{Warehouse: c.Warehouse, Delta: c.OnHand}
 			}
 			key := cmp.Or(key, uuid.NewString())
-			stock, err := r.client.AdjustStock(cmd.Context(), args[0], key, reason, deltas)
+			stock, err := inst.Client.AdjustStock(cmd.Context(), args[0], key, reason, deltas)
 			if err != nil {
 				return fmt.Errorf("adjust stock of %s (repeat it with --key %s, or it may be entered twice): %w", args[0], key, err)
 			}
-			return printStock(g, stock)
+			return PrintStock(g, stock)
 		}),
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the books")
@@ -141,19 +143,20 @@ func parseCounts(args []string) ([]api.Count, error) {
 	return counts, nil
 }
 
-func printStock(g *globals, stocks ...api.Stock) error {
-	if g.json {
+// PrintStock prints what lies in the warehouses.
+func PrintStock(g *Globals, stocks ...api.Stock) error {
+	if g.JSON {
 		if len(stocks) == 1 {
-			return printJSON(os.Stdout, stocks[0])
+			return output.JSON(os.Stdout, stocks[0])
 		}
-		return printJSON(os.Stdout, stocks)
+		return output.JSON(os.Stdout, stocks)
 	}
-	t := newTable("SKU", "WAREHOUSE", "ON HAND", "HELD", "AVAILABLE", "VERSION").alignRight(2, 3, 4)
+	t := output.NewTable("SKU", "WAREHOUSE", "ON HAND", "HELD", "AVAILABLE", "VERSION").AlignRight(2, 3, 4)
 	for _, stock := range stocks {
 		for _, w := range stock.Warehouses {
-			t.add(stock.SKU, w.Warehouse, grouped(w.OnHand), grouped(w.Held), grouped(w.Available), stock.Version)
+			t.Add(stock.SKU, w.Warehouse, output.Grouped(w.OnHand), output.Grouped(w.Held), output.Grouped(w.Available), stock.Version)
 		}
 	}
-	t.print(os.Stdout)
+	t.Print(os.Stdout)
 	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"context"
@@ -12,10 +12,12 @@ import (
 
 	"quadrille.internal/events"
 	"quadrille.internal/quad/api"
+	"quadrille.internal/quad/installation"
+	"quadrille.internal/quad/output"
 	"quadrille.internal/quad/timeline"
 )
 
-func newPayment(g *globals) *cobra.Command {
+func newPayment(g *Globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "payment",
 		Short: "See and resume payments that the provider refuses",
@@ -23,41 +25,32 @@ func newPayment(g *globals) *cobra.Command {
 payment, waits for an operator until its order's reservation expires; the order is
 then cancelled. Mend the cause (the account at the provider, most of the time), then
 resume it.`,
-		Args: noArgs,
+		Args: NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newPaymentList(g), newPaymentShow(g), newPaymentResume(g))
+	cmd.AddCommand(newPaymentList(g), newPaymentShow(g), writes(newPaymentResume(g)))
 	return cmd
 }
 
-// payments is the operators' port of the payment service.
-func (r *running) payments() (*api.Admin, error) {
-	_, admins, err := r.admins("payment")
-	return admins["payment"], err
-}
-
-func newPaymentList(g *globals) *cobra.Command {
+func newPaymentList(g *Globals) *cobra.Command {
 	return &cobra.Command{
 		Use:     "list",
 		Short:   "List the payments that the provider refuses; exits 1 when there are any",
 		Example: "  quad payment list",
-		Args:    noArgs,
-		RunE: g.withRunning(func(cmd *cobra.Command, r *running, _ []string) error {
-			admin, err := r.payments()
-			if err != nil {
-				return err
-			}
+		Args:    NoArgs,
+		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, _ []string) error {
+			admin := inst.Admin("payment")
 			refused, err := admin.RefusedPayments(cmd.Context())
 			if err != nil {
 				return err
 			}
-			if g.json {
-				err = printJSON(os.Stdout, refused)
+			if g.JSON {
+				err = output.JSON(os.Stdout, refused)
 			} else {
 				printRefused(refused)
 			}
 			if err == nil && len(refused) > 0 {
-				return unwell{error: errors.New("payments are refused"), said: true}
+				return Unwell{Err: errors.New("payments are refused"), Said: true}
 			}
 			return err
 		}),
@@ -69,15 +62,15 @@ func printRefused(refused []api.Payment) {
 		fmt.Println("no payment is refused")
 		return
 	}
-	t := newTable("ORDER", "AMOUNT", "REFUSED", "TRIES", "WHAT", "CAUSE").alignRight(1, 3)
+	t := output.NewTable("ORDER", "AMOUNT", "REFUSED", "TRIES", "WHAT", "CAUSE").AlignRight(1, 3)
 	for _, p := range refused {
 		what := "charge"
 		if p.ChargeID != "" {
 			what = "refund"
 		}
-		t.add(p.OrderID, amountOf(p), moment(p.RefusedAt), p.Attempts, what, firstLine(p.LastError))
+		t.Add(p.OrderID, amountOf(p), moment(p.RefusedAt), p.Attempts, what, firstLine(p.LastError))
 	}
-	t.print(os.Stdout)
+	t.Print(os.Stdout)
 }
 
 func amountOf(p api.Payment) string {
@@ -91,27 +84,24 @@ func moment(t *time.Time) string {
 	return t.Local().Format("2006-01-02 15:04:05")
 }
 
-func newPaymentShow(g *globals) *cobra.Command {
+func newPaymentShow(g *Globals) *cobra.Command {
 	return &cobra.Command{
 		Use:     "show ORDER_ID",
 		Short:   "Show the payment of an order",
 		Example: "  quad payment show 019aa0c2-6f0e-7d51-b1a7-1e1e4c0e9d3a",
-		Args:    exactly("ORDER_ID"),
-		RunE: g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
+		Args:    Exactly("ORDER_ID"),
+		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, args []string) error {
 			id, err := parseID("order", args[0])
 			if err != nil {
 				return err
 			}
-			admin, err := r.payments()
-			if err != nil {
-				return err
-			}
+			admin := inst.Admin("payment")
 			p, err := admin.Payment(cmd.Context(), id)
 			if err != nil {
 				return err
 			}
-			if g.json {
-				return printJSON(os.Stdout, p)
+			if g.JSON {
+				return output.JSON(os.Stdout, p)
 			}
 			printPayment(p)
 			return nil
@@ -132,11 +122,11 @@ func printPayment(p api.Payment) {
 		}
 	}
 	if p.LastError != "" {
-		fmt.Printf("%-10s %s (%s)\n", "last error", paint(os.Stdout, red, p.LastError), counted(p.Attempts, "attempt"))
+		fmt.Printf("%-10s %s (%s)\n", "last error", output.Paint(os.Stdout, output.Red, p.LastError), counted(p.Attempts, "attempt"))
 	}
 }
 
-func newPaymentResume(g *globals) *cobra.Command {
+func newPaymentResume(g *Globals) *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "resume ORDER_ID | --all",
@@ -144,14 +134,11 @@ func newPaymentResume(g *globals) *cobra.Command {
 		Example: `  quad payment resume 019aa0c2-6f0e-7d51-b1a7-1e1e4c0e9d3a
   quad payment resume --all`,
 		Args: cobra.ArbitraryArgs,
-		RunE: g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
+		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, args []string) error {
 			if all == (len(args) == 1) || len(args) > 1 {
-				return usageError{errors.New("name one order, or --all: quad payment resume ORDER_ID")}
+				return UsageError{errors.New("name one order, or --all: quad payment resume ORDER_ID")}
 			}
-			admin, err := r.payments()
-			if err != nil {
-				return err
-			}
+			admin := inst.Admin("payment")
 			ids, err := toResume(cmd.Context(), admin, args)
 			if err != nil {
 				return err
@@ -181,7 +168,7 @@ func toResume(ctx context.Context, admin *api.Admin, args []string) ([]uuid.UUID
 }
 
 // resumePayments resumes payments; of many, some may have ended meanwhile.
-func resumePayments(ctx context.Context, g *globals, admin *api.Admin, ids []uuid.UUID, many bool) error {
+func resumePayments(ctx context.Context, g *Globals, admin *api.Admin, ids []uuid.UUID, many bool) error {
 	resumed, left := []api.Payment{}, 0
 	for _, id := range ids {
 		p, err := admin.ResumePayment(ctx, id)
@@ -196,14 +183,14 @@ func resumePayments(ctx context.Context, g *globals, admin *api.Admin, ids []uui
 	}
 	err := reportResumed(g, resumed)
 	if err == nil && left > 0 {
-		err = unwell{error: fmt.Errorf("%s cannot be resumed: ended meanwhile, or the means of payment is forgotten", counted(left, "payment"))}
+		err = Unwell{Err: fmt.Errorf("%s cannot be resumed: ended meanwhile, or the means of payment is forgotten", counted(left, "payment"))}
 	}
 	return err
 }
 
-func reportResumed(g *globals, resumed []api.Payment) error {
-	if g.json {
-		return printJSON(os.Stdout, resumed)
+func reportResumed(g *Globals, resumed []api.Payment) error {
+	if g.JSON {
+		return output.JSON(os.Stdout, resumed)
 	}
 	fmt.Printf("resumed %s\n", counted(len(resumed), "payment"))
 	return nil

@@ -1,4 +1,4 @@
-package main
+package output
 
 import (
 	"fmt"
@@ -9,27 +9,29 @@ import (
 	"unicode/utf8"
 )
 
-// A table is printed in columns as wide as their widest cell. Cells may be painted,
+// A Table is printed in columns as wide as their widest cell. Cells may be painted,
 // which text/tabwriter would count as width.
-type table struct {
+type Table struct {
 	right []int // columns of numbers
 	rows  [][]string
 }
 
-func newTable(head ...string) *table {
+// NewTable returns a table with a line of headings.
+func NewTable(head ...string) *Table {
 	for i, h := range head {
-		head[i] = paint(os.Stdout, faint, h)
+		head[i] = Paint(os.Stdout, Faint, h)
 	}
-	return &table{rows: [][]string{head}}
+	return &Table{rows: [][]string{head}}
 }
 
-// alignRight is for columns of numbers, counted from 0.
-func (t *table) alignRight(columns ...int) *table {
+// AlignRight is for columns of numbers, counted from 0.
+func (t *Table) AlignRight(columns ...int) *Table {
 	t.right = columns
 	return t
 }
 
-func (t *table) add(cells ...any) {
+// Add adds a row.
+func (t *Table) Add(cells ...any) {
 	row := make([]string, len(cells))
 	for i, c := range cells {
 		row[i] = fmt.Sprint(c)
@@ -39,16 +41,18 @@ func (t *table) add(cells ...any) {
 
 var escapes = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
-func width(cell string) int { return utf8.RuneCountInString(escapes.ReplaceAllString(cell, "")) }
+// Width is how many columns a cell takes on a screen.
+func Width(cell string) int { return utf8.RuneCountInString(escapes.ReplaceAllString(cell, "")) }
 
-func (t *table) print(w io.Writer) {
+// Print writes the table.
+func (t *Table) Print(w io.Writer) {
 	var widths []int
 	for _, row := range t.rows {
 		for i, cell := range row {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			widths[i] = max(widths[i], width(cell))
+			widths[i] = max(widths[i], Width(cell))
 		}
 	}
 	onRight := make(map[int]bool)
@@ -58,7 +62,7 @@ func (t *table) print(w io.Writer) {
 	for _, row := range t.rows {
 		var line strings.Builder
 		for i, cell := range row {
-			pad := strings.Repeat(" ", widths[i]-width(cell))
+			pad := strings.Repeat(" ", widths[i]-Width(cell))
 			if onRight[i] {
 				cell, pad = pad+cell, ""
 			}
@@ -68,8 +72,8 @@ func (t *table) print(w io.Writer) {
 	}
 }
 
-// grouped writes a number with commas between thousands: 1,234,567.89.
-func grouped[T string | int | int64](v T) string {
+// Grouped writes a number with commas between thousands: 1,234,567.89.
+func Grouped[T string | int | int64](v T) string {
 	text := fmt.Sprint(v)
 	sign := ""
 	if strings.HasPrefix(text, "-") {

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"errors"
@@ -9,9 +9,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"quadrille.internal/quad/api"
+	"quadrille.internal/quad/installation"
+	"quadrille.internal/quad/output"
 )
 
-func newParkedDiscard(g *globals) *cobra.Command {
+func newParkedDiscard(g *Globals) *cobra.Command {
 	var service, reason, by string
 	var all bool
 	cmd := &cobra.Command{
@@ -20,11 +22,11 @@ func newParkedDiscard(g *globals) *cobra.Command {
 		Example: `  quad parked discard 019aa0c2-6f0e-7d51-b1a7-1e1e4c0e9d3a --reason "sent by a test"
   quad parked discard --all --service order --reason "rubbish of a partner, ticket 17"`,
 		Args: cobra.ArbitraryArgs,
-		RunE: g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
+		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, args []string) error {
 			if reason == "" {
-				return usageError{errors.New("say why: --reason")}
+				return UsageError{errors.New("say why: --reason")}
 			}
-			return settleParked(cmd.Context(), g, r, args, all, service,
+			return settleParked(cmd.Context(), g, inst, args, all, service,
 				settling{done: "discarded", not: "still parked", failed: "could not be discarded"},
 				func(admin *api.Admin, p api.Parked) error {
 					return admin.Discard(cmd.Context(), p.EventID, by, reason)
@@ -46,7 +48,7 @@ func userName() string {
 	return u.Username
 }
 
-func newParkedAccept(g *globals) *cobra.Command {
+func newParkedAccept(g *Globals) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use:   "accept SERVICE",
@@ -56,9 +58,9 @@ behind them. accept has those parked that are failing now when they come again w
 five minutes; events that begin to fail later are held back again. Each replica has
 its own list: where there are several, accept at each.`,
 		Example: "  quad parked accept order",
-		Args:    exactly("SERVICE"),
-		RunE: g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
-			_, admins, err := r.admins(args[0])
+		Args:    Exactly("SERVICE"),
+		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, args []string) error {
+			_, admins, err := selectAdmins(inst, args[0])
 			if err != nil {
 				return err
 			}
@@ -66,8 +68,8 @@ its own list: where there are several, accept at each.`,
 			if err != nil {
 				return fmt.Errorf("accept parking by %s: %w", args[0], err)
 			}
-			if g.json {
-				return printJSON(os.Stdout, map[string]any{"service": args[0], "accepted": n})
+			if g.JSON {
+				return output.JSON(os.Stdout, map[string]any{"service": args[0], "accepted": n})
 			}
 			fmt.Printf("%s will park %d events that fail now\n", args[0], n)
 			return nil

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"context"
@@ -11,7 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"quadrille.internal/quad/installation"
 	"quadrille.internal/quad/intake"
+	"quadrille.internal/quad/output"
 	"quadrille.internal/quad/retail"
 )
 
@@ -29,7 +31,7 @@ type importing struct {
 	wait        time.Duration
 }
 
-func newImport(g *globals) *cobra.Command {
+func newImport(g *Globals) *cobra.Command {
 	var opts importing
 	cmd := &cobra.Command{
 		Use:   "import FILE.csv",
@@ -45,21 +47,17 @@ is not settled in time.`,
 		Example: `  quad import --restock 2010-12-01.csv
   quad import 2010-12-01.csv --concurrency 32 --rejects rejects.csv
   quad import --restock 2010-12-01.csv --run again`,
-		Args: exactly("FILE.csv"),
+		Args: Exactly("FILE.csv"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if opts.concurrency < 1 {
-				return usageError{errors.New("--concurrency is at least 1")}
+				return UsageError{errors.New("--concurrency is at least 1")}
 			}
-			r, err := g.connect(cmd.Context(), importPatience)
+			inst, err := g.open(cmd, importPatience)
 			if err != nil {
 				return err
 			}
-			defer r.close()
-			// Patience is for what was up and went away.
-			if err := r.books["order"].Ping(cmd.Context()); err != nil {
-				return explain(err)
-			}
-			err = explain(opts.do(cmd.Context(), g, r, args[0]))
+			defer inst.Close()
+			err = Explain(inst, opts.do(cmd.Context(), g, inst, args[0]))
 			if errors.Is(err, context.Canceled) {
 				return errors.New("interrupted; run the same command again to go on, nothing is placed twice")
 			}
@@ -70,38 +68,47 @@ is not settled in time.`,
 	f.BoolVar(&opts.restock, "restock", false, "first set stock so that all orders can be served")
 	f.StringVar(&opts.token, "token", "tok_success", "means of payment for all orders")
 	f.IntVar(&opts.concurrency, "concurrency", 16, "how many requests at once")
-	f.StringVar(&opts.rejects, "rejects", "", "where rejected lines go (default <folder of --dir>/rejects/<FILE>)")
+	f.StringVar(&opts.rejects, "rejects", "", "where rejected lines go (default rejects/<FILE>, of the local stack in its folder)")
 	f.StringVar(&opts.run, "run", "", "a name; under another name the file's orders are placed again")
 	f.DurationVar(&opts.wait, "wait", time.Minute, "how long orders may take to be settled after the last is placed")
 	return cmd
 }
 
-func (opts *importing) do(ctx context.Context, g *globals, r *running, path string) error {
+func (opts *importing) do(ctx context.Context, g *Globals, inst *installation.Installation, path string) error {
 	file, err := readSales(path)
 	if err != nil {
 		return err
 	}
+	settled, err := inst.Database(ctx, "order")
+	if err != nil {
+		return err
+	}
+	// Patience is for what was up and went away.
+	if err := settled.Ping(ctx); err != nil {
+		return err
+	}
 	result := &imported{File: path, file: file}
-	if err := opts.writeRejects(r, result); err != nil {
+	if err := opts.writeRejects(inst, result); err != nil {
 		return err
 	}
 	var orders []retail.Order
 	for _, invoice := range file.Invoices {
 		orders = append(orders, invoice.Orders(opts.run)...)
 	}
-	if !g.json {
+	if !g.JSON {
 		printTally(result)
 	}
-	if err := opts.feed(ctx, g, r, orders, result); err != nil {
+	in := &intake.Intake{Client: inst.Client, Orders: settled, Token: opts.token, Concurrency: opts.concurrency}
+	if err := opts.feed(ctx, g, in, orders, result); err != nil {
 		return err
 	}
-	if g.json {
-		err = printJSON(os.Stdout, result.forPrograms())
+	if g.JSON {
+		err = output.JSON(os.Stdout, result.forPrograms())
 	} else {
 		printOutcome(result)
 	}
 	if err == nil && !result.ok() {
-		return unwell{error: errors.New("not every order was taken and settled"), said: true}
+		return Unwell{Err: errors.New("not every order was taken and settled"), Said: true}
 	}
 	return err
 }
@@ -109,7 +116,7 @@ func (opts *importing) do(ctx context.Context, g *globals, r *running, path stri
 func readSales(path string) (*retail.File, error) {
 	in, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, usageError{fmt.Errorf("there is no file %s", path)}
+		return nil, UsageError{fmt.Errorf("there is no file %s", path)}
 	}
 	if err != nil {
 		return nil, err
@@ -117,7 +124,7 @@ func readSales(path string) (*retail.File, error) {
 	defer in.Close()
 	file, err := retail.Read(in)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("%s: %w", path, err)}
+		return nil, UsageError{fmt.Errorf("%s: %w", path, err)}
 	}
 	if err := file.Tally.Check(file); err != nil {
 		return nil, fmt.Errorf("%s: the tally does not add up, which is a fault of quad: %w", path, err)
@@ -125,10 +132,10 @@ func readSales(path string) (*retail.File, error) {
 	return file, nil
 }
 
-func (opts *importing) writeRejects(r *running, result *imported) error {
+func (opts *importing) writeRejects(inst *installation.Installation, result *imported) error {
 	result.Rejects = opts.rejects
 	if result.Rejects == "" {
-		dir := filepath.Join(r.stack.Dir, "rejects")
+		dir := filepath.Join(inst.Dir, "rejects")
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
@@ -145,15 +152,14 @@ func (opts *importing) writeRejects(r *running, result *imported) error {
 }
 
 // feed sets the stock, places the orders and follows them to their end.
-func (opts *importing) feed(ctx context.Context, g *globals, r *running, orders []retail.Order, result *imported) error {
-	in := &intake.Intake{Client: r.client, Orders: r.books["order"], Token: opts.token, Concurrency: opts.concurrency}
+func (opts *importing) feed(ctx context.Context, g *Globals, in *intake.Intake, orders []retail.Order, result *imported) error {
 	step := func(label string, total int, do func() error) error {
-		b := newBar(os.Stdout, label, total)
-		if !g.json {
-			b.start()
+		b := output.NewBar(os.Stdout, label, total)
+		if !g.JSON {
+			b.Start()
 		}
-		defer b.end()
-		in.Advance = b.advance
+		defer b.End()
+		in.Advance = b.Advance
 		return do()
 	}
 	if opts.restock {

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"quadrille.internal/quad/intake"
+	"quadrille.internal/quad/output"
 	"quadrille.internal/quad/retail"
 )
 
@@ -68,17 +69,17 @@ func jsonAmount(a retail.Amount) map[string]any {
 // printTally accounts for the file.
 func printTally(r *imported) {
 	tally := &r.file.Tally
-	t := newTable(r.File, "INVOICES", "LINES", "VALUE "+intake.Currency).alignRight(1, 2, 3)
+	t := output.NewTable(r.File, "INVOICES", "LINES", "VALUE "+intake.Currency).AlignRight(1, 2, 3)
 	row := func(what, invoices string, a retail.Amount) {
-		t.add(what, invoices, grouped(a.Lines), grouped(a.Pounds()))
+		t.Add(what, invoices, output.Grouped(a.Lines), output.Grouped(a.Pounds()))
 	}
-	row("read", grouped(tally.Invoices.Read), tally.Read())
-	row("= to be ordered", grouped(tally.Invoices.Ordered), tally.Ordered)
-	row("+ rejected", grouped(tally.Invoices.Rejected), tally.AllRejected())
+	row("read", output.Grouped(tally.Invoices.Read), tally.Read())
+	row("= to be ordered", output.Grouped(tally.Invoices.Ordered), tally.Ordered)
+	row("+ rejected", output.Grouped(tally.Invoices.Rejected), tally.AllRejected())
 	for _, reason := range tally.Reasons() {
 		row("    "+string(reason), "", *tally.Rejected[reason])
 	}
-	t.print(os.Stdout)
+	t.Print(os.Stdout)
 	if n := tally.Invoices.Partly; n > 0 {
 		fmt.Printf("%d of the invoices to be ordered are without some of their lines\n", n)
 	}
@@ -91,29 +92,29 @@ func printTally(r *imported) {
 // printOutcome says how the orders ended.
 func printOutcome(r *imported) {
 	fmt.Println()
-	t := newTable("ORDERS", "").alignRight(1)
-	t.add("placed", grouped(len(r.placed.IDs)))
+	t := output.NewTable("ORDERS", "").AlignRight(1)
+	t.Add("placed", output.Grouped(len(r.placed.IDs)))
 	if r.placed.Before > 0 {
-		t.add(paint(os.Stdout, faint, "  of these by an earlier run"), grouped(r.placed.Before))
+		t.Add(output.Paint(os.Stdout, output.Faint, "  of these by an earlier run"), output.Grouped(r.placed.Before))
 	}
 	names, count := r.outcomes()
 	for _, name := range names {
-		colour := red
+		colour := output.Red
 		if name == "confirmed" {
-			colour = green
+			colour = output.Green
 		}
-		t.add("= "+paint(os.Stdout, colour, name), grouped(count[name]))
+		t.Add("= "+output.Paint(os.Stdout, colour, name), output.Grouped(count[name]))
 	}
 	for whom, n := range r.waiting {
-		t.add("= "+paint(os.Stdout, yellow, "still waiting for "+whom), grouped(n))
+		t.Add("= "+output.Paint(os.Stdout, output.Yellow, "still waiting for "+whom), output.Grouped(n))
 	}
-	t.print(os.Stdout)
+	t.Print(os.Stdout)
 	if len(r.ends) > 0 {
 		middle, most := r.latency()
-		fmt.Println(paint(os.Stdout, faint, fmt.Sprintf("from placed to settled: half within %s, all within %s", seconds(middle), seconds(most))))
+		fmt.Println(output.Paint(os.Stdout, output.Faint, fmt.Sprintf("from placed to settled: half within %s, all within %s", output.Seconds(middle), output.Seconds(most))))
 	}
 	for _, refusal := range r.placed.Refused {
-		fmt.Printf("%s  invoice %s: %s\n", paint(os.Stdout, red, "not taken"), refusal.Invoice, refusal.Cause)
+		fmt.Printf("%s  invoice %s: %s\n", output.Paint(os.Stdout, output.Red, "not taken"), refusal.Invoice, refusal.Cause)
 	}
 	if len(r.waiting) > 0 {
 		fmt.Println("not all orders are settled yet: quad verify names those that are stuck, and why")

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"cmp"
@@ -13,10 +13,12 @@ import (
 
 	"quadrille.internal/events"
 	"quadrille.internal/quad/api"
+	"quadrille.internal/quad/installation"
+	"quadrille.internal/quad/output"
 	"quadrille.internal/quad/timeline"
 )
 
-func newOrderPlace(g *globals) *cobra.Command {
+func newOrderPlace(g *Globals) *cobra.Command {
 	var skus []string
 	var key string
 	var watch bool
@@ -30,22 +32,22 @@ knows: tok_success, tok_decline, tok_insufficient_funds, tok_slow, tok_flaky,
 tok_rate_limited, tok_lost_reply, tok_lost_reply_refund.`,
 		Example: `  quad order place --sku A1=3@250 --sku B2=1@999 --watch
   quad order place --sku A1=1@250 --token tok_decline --customer c7`,
-		Args: noArgs,
-		RunE: g.withRunning(func(cmd *cobra.Command, r *running, _ []string) error {
+		Args: NoArgs,
+		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, _ []string) error {
 			lines, err := parseLines(skus)
 			if err != nil {
-				return usageError{err}
+				return UsageError{err}
 			}
 			order.Lines = lines
-			receipt, err := r.client.Place(cmd.Context(), cmp.Or(key, uuid.NewString()), order)
+			receipt, err := inst.Client.Place(cmd.Context(), cmp.Or(key, uuid.NewString()), order)
 			if err != nil {
 				return fmt.Errorf("place the order: %w", err)
 			}
 			switch {
 			case watch:
-				return watchOrder(cmd.Context(), g, r, receipt.OrderID)
-			case g.json:
-				return printJSON(os.Stdout, receipt)
+				return watchOrder(cmd.Context(), g, inst, receipt.OrderID)
+			case g.JSON:
+				return output.JSON(os.Stdout, receipt)
 			}
 			fmt.Printf("placed order %s for %s\nfollow it: quad order watch %[1]s\n", receipt.OrderID, timeline.Money(receipt.Total))
 			return nil

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"os"
@@ -59,7 +59,7 @@ func TestSagaMoments(t *testing.T) {
 	begin := time.Date(2026, 6, 15, 9, 0, 0, 0, time.UTC)
 	at := func(seconds int) time.Time { return begin.Add(time.Duration(seconds) * time.Second) }
 	ended := func(seconds int) *time.Time { t := at(seconds); return &t }
-	got := sagaMoments(&wire.Order{
+	got := SagaMoments(&wire.Order{
 		OrderedBy: "carl", SubmittedAt: begin, Total: events.Money{Amount: 1500, Currency: "GBP"},
 		Allocations: []events.Allocation{{SKU: "TEA", Warehouse: "leeds", Quantity: 3}},
 		Steps: []*wire.Step{
@@ -71,7 +71,7 @@ func TestSagaMoments(t *testing.T) {
 		},
 		Decisions: []chain.Decision{{Approver: "erin", OnBehalfOf: "bob", Verdict: "approve", Reason: "ok", DecidedAt: at(4)}},
 	})
-	want := []sagaMoment{
+	want := []SagaMoment{
 		{at(0), "submitted", "", "by carl"},
 		{at(1), "credit", "1", "15.00 GBP held"},
 		{at(2), "approval begun", "", ""},

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"encoding/json"
@@ -13,29 +13,31 @@ import (
 	"github.com/spf13/cobra"
 
 	"quadrille.internal/events"
+	"quadrille.internal/quad/installation"
+	"quadrille.internal/quad/output"
 	"quadrille.internal/quad/timeline"
 	"quadrille.internal/workflows/b2b/wire"
 )
 
-func newCompany(g *globals) *cobra.Command {
+func newCompany(g *Globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "company",
 		Short: "See and set companies, their credit and their policy",
-		Args:  noArgs,
+		Args:  NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newCompanyShow(g), newCompanySet(g))
+	cmd.AddCommand(newCompanyShow(g), writes(newCompanySet(g)))
 	return cmd
 }
 
-func newCompanyShow(g *globals) *cobra.Command {
+func newCompanyShow(g *Globals) *cobra.Command {
 	return &cobra.Command{
 		Use:     "show ID",
 		Short:   "Show a company",
 		Example: "  quad b2b company show acme",
-		Args:    exactly("ID"),
-		RunE: g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
-			c, err := r.client.Company(cmd.Context(), args[0])
+		Args:    Exactly("ID"),
+		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, args []string) error {
+			c, err := inst.Client.Company(cmd.Context(), args[0])
 			if err != nil {
 				return fmt.Errorf("show company %s: %w", args[0], err)
 			}
@@ -51,7 +53,7 @@ type termFlags struct {
 	policyFile       string
 }
 
-func newCompanySet(g *globals) *cobra.Command {
+func newCompanySet(g *Globals) *cobra.Command {
 	var t termFlags
 	cmd := &cobra.Command{
 		Use:   "set ID --limit AMOUNT ...",
@@ -63,15 +65,15 @@ nobody of a lower level has answered. --policy reads the whole policy as JSON in
 as in docs/openapi.yaml, with delegations too; - reads standard input.`,
 		Example: `  quad b2b company set acme --limit 1000000 --warehouse leeds --warehouse bristol \
     --rule 10000=1 --rule 500000=2 --approver alice=500000@1 --approver bob=5000000@2`,
-		Args: exactly("ID"),
-		RunE: g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
+		Args: Exactly("ID"),
+		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, args []string) error {
 			if t.Name == "" {
 				t.Name = args[0]
 			}
 			if err := t.parse(cmd.InOrStdin()); err != nil {
-				return usageError{err}
+				return UsageError{err}
 			}
-			c, err := r.client.SetCompany(cmd.Context(), args[0], t.Terms)
+			c, err := inst.Client.SetCompany(cmd.Context(), args[0], t.Terms)
 			if err != nil {
 				return fmt.Errorf("set company %s: %w", args[0], err)
 			}
@@ -144,9 +146,9 @@ func parsePair(text, separator string) (a, b int64, err error) {
 	return a, b, err
 }
 
-func printCompany(g *globals, c *wire.Company) error {
-	if g.json {
-		return printJSON(os.Stdout, c)
+func printCompany(g *Globals, c *wire.Company) error {
+	if g.JSON {
+		return output.JSON(os.Stdout, c)
 	}
 	money := func(amount int64) string { return timeline.Money(events.Money{Amount: amount, Currency: c.Currency}) }
 	fmt.Printf("company    %s, %s\n", c.ID, c.Name)

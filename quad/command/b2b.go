@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"cmp"
@@ -10,26 +10,28 @@ import (
 	"github.com/spf13/cobra"
 
 	"quadrille.internal/quad/api"
+	"quadrille.internal/quad/installation"
+	"quadrille.internal/quad/output"
 	"quadrille.internal/quad/timeline"
 	"quadrille.internal/workflows/b2b/wire"
 )
 
-func newB2B(g *globals) *cobra.Command {
+func newB2B(g *Globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "b2b",
 		Short: "Orders of companies: credit, approval, stock, ERP",
-		Args:  noArgs,
+		Args:  NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(
-		newCompany(g), newSubmit(g), newB2BShow(g), newB2BCancel(g),
-		newApprovals(g), newDecide(g, "approve"), newDecide(g, "reject"),
-		newStuck(g), newResume(g),
+		newCompany(g), writes(newSubmit(g)), newB2BShow(g), writes(newB2BCancel(g)),
+		newApprovals(g), writes(newDecide(g, "approve")), writes(newDecide(g, "reject")),
+		newStuck(g), writes(newResume(g)),
 	)
 	return cmd
 }
 
-func newSubmit(g *globals) *cobra.Command {
+func newSubmit(g *Globals) *cobra.Command {
 	var skus []string
 	var key string
 	order := wire.NewOrder{}
@@ -41,19 +43,19 @@ minor units of the company's currency (250 is 2.50). The stand-in for the ERP kn
 companies whose ids begin with erp-slow-, erp-reject-, erp-fail-after-,
 erp-lose-reply- and erp-cancel-fails-.`,
 		Example: "  quad b2b submit --company acme --by carl --sku TEA=40@450 --backorder",
-		Args:    noArgs,
-		RunE: g.withRunning(func(cmd *cobra.Command, r *running, _ []string) error {
+		Args:    NoArgs,
+		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, _ []string) error {
 			lines, err := parseLines(skus)
 			if err != nil {
-				return usageError{err}
+				return UsageError{err}
 			}
 			order.Lines = lines
-			receipt, err := r.client.Submit(cmd.Context(), cmp.Or(key, uuid.NewString()), order)
+			receipt, err := inst.Client.Submit(cmd.Context(), cmp.Or(key, uuid.NewString()), order)
 			if err != nil {
 				return fmt.Errorf("submit the order: %w", err)
 			}
-			if g.json {
-				return printJSON(os.Stdout, receipt)
+			if g.JSON {
+				return output.JSON(os.Stdout, receipt)
 			}
 			fmt.Printf("submitted order %s for %s\nfollow it: quad b2b show %[1]s\n", receipt.ID, timeline.Money(receipt.Total))
 			return nil
@@ -68,45 +70,45 @@ erp-lose-reply- and erp-cancel-fails-.`,
 	return cmd
 }
 
-func newB2BCancel(g *globals) *cobra.Command {
+func newB2BCancel(g *Globals) *cobra.Command {
 	return &cobra.Command{
 		Use:   "cancel ID",
 		Short: "Cancel a company's order, unless it is completed",
 		Long: `cancel stops the order's saga at its next step, and has it undo what was done. An order
 that is just being confirmed may still complete; quad b2b show tells.`,
 		Example: "  quad b2b cancel 019aa0c2-6f0e-7d51-b1a7-1e1e4c0e9d3a",
-		Args:    exactly("ID"),
+		Args:    Exactly("ID"),
 		RunE:    g.withCompanyOrder("cancel", (*api.Client).CancelCompanyOrder),
 	}
 }
 
-func newResume(g *globals) *cobra.Command {
+func newResume(g *Globals) *cobra.Command {
 	return &cobra.Command{
 		Use:   "resume ID",
 		Short: "Try a compensation that kept failing once more",
 		Long: `resume is for orders that are compensation_failed: what was done for them could not be
 undone. Mend the cause first; quad b2b stuck names it.`,
 		Example: "  quad b2b resume 019aa0c2-6f0e-7d51-b1a7-1e1e4c0e9d3a",
-		Args:    exactly("ID"),
+		Args:    Exactly("ID"),
 		RunE:    g.withCompanyOrder("resume", (*api.Client).Resume),
 	}
 }
 
-func newApprovals(g *globals) *cobra.Command {
+func newApprovals(g *Globals) *cobra.Command {
 	var approver string
 	var most int
 	cmd := &cobra.Command{
 		Use:     "approvals --approver ID",
 		Short:   "List the orders that wait for an approver, soonest to expire first",
 		Example: "  quad b2b approvals --approver alice",
-		Args:    noArgs,
-		RunE: g.withRunning(func(cmd *cobra.Command, r *running, _ []string) error {
-			pending, err := r.client.Approvals(cmd.Context(), approver, most)
+		Args:    NoArgs,
+		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, _ []string) error {
+			pending, err := inst.Client.Approvals(cmd.Context(), approver, most)
 			if err != nil {
 				return fmt.Errorf("list what waits for %s: %w", approver, err)
 			}
-			if g.json {
-				return printJSON(os.Stdout, pending)
+			if g.JSON {
+				return output.JSON(os.Stdout, pending)
 			}
 			printApprovals(approver, pending)
 			return nil
@@ -122,7 +124,7 @@ func printApprovals(approver string, pending []wire.Pending) {
 		fmt.Printf("nothing waits for %s\n", approver)
 		return
 	}
-	t := newTable("ORDER", "COMPANY", "BY", "TOTAL", "CREDIT LEFT", "GIVEN", "EXPIRES", "ON APPROVE").alignRight(3, 4)
+	t := output.NewTable("ORDER", "COMPANY", "BY", "TOTAL", "CREDIT LEFT", "GIVEN", "EXPIRES", "ON APPROVE").AlignRight(3, 4)
 	for _, p := range pending {
 		left := p.Total
 		left.Amount = p.CreditLeft
@@ -130,37 +132,37 @@ func printApprovals(approver string, pending []wire.Pending) {
 		if p.OnBehalfOf != "" {
 			then += " (for " + p.OnBehalfOf + ")"
 		}
-		t.add(p.OrderID, p.CompanyID, p.OrderedBy, timeline.Money(p.Total), timeline.Money(left),
+		t.Add(p.OrderID, p.CompanyID, p.OrderedBy, timeline.Money(p.Total), timeline.Money(left),
 			fmt.Sprintf("%d of %d", p.Given, p.Need), p.ExpiresAt.Local().Format("2006-01-02 15:04:05"), then)
 	}
-	t.print(os.Stdout)
+	t.Print(os.Stdout)
 }
 
 // newDecide is the command approve or reject.
-func newDecide(g *globals, decision string) *cobra.Command {
+func newDecide(g *Globals, decision string) *cobra.Command {
 	vote := wire.Vote{Decision: decision}
 	cmd := &cobra.Command{
 		Use:     decision + " ID --by APPROVER",
 		Short:   map[string]string{"approve": "Approve an order", "reject": "Reject an order, with a reason"}[decision],
 		Example: "  quad b2b " + decision + " 019aa0c2-6f0e-7d51-b1a7-1e1e4c0e9d3a --by alice --reason 'as agreed'",
-		Args:    exactly("ID"),
-		RunE: g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
+		Args:    Exactly("ID"),
+		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, args []string) error {
 			id, err := parseID("order", args[0])
 			if err != nil {
 				return err
 			}
-			poll, err := r.client.Decide(cmd.Context(), id, vote)
+			poll, err := inst.Client.Decide(cmd.Context(), id, vote)
 			if err != nil {
 				return fmt.Errorf("%s order %s: %w", decision, id, err)
 			}
-			if g.json {
-				return printJSON(os.Stdout, poll)
+			if g.JSON {
+				return output.JSON(os.Stdout, poll)
 			}
 			if poll.State == "open" {
 				fmt.Printf("recorded; order %s has %d of %d approvals\n", id, len(poll.Decisions), poll.Need)
 				return nil
 			}
-			fmt.Printf("order %s is %s\n", id, paintB2BStatus(poll.State))
+			fmt.Printf("order %s is %s\n", id, PaintB2BStatus(poll.State))
 			return nil
 		}),
 	}
@@ -169,23 +171,23 @@ func newDecide(g *globals, decision string) *cobra.Command {
 	return cmd
 }
 
-func newStuck(g *globals) *cobra.Command {
+func newStuck(g *Globals) *cobra.Command {
 	return &cobra.Command{
 		Use:   "stuck",
 		Short: "List orders whose step takes longer than it should, and why; exits 1 when there are any",
-		Args:  noArgs,
-		RunE: g.withRunning(func(cmd *cobra.Command, r *running, _ []string) error {
-			stuck, err := r.client.StuckOrders(cmd.Context())
+		Args:  NoArgs,
+		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, _ []string) error {
+			stuck, err := inst.Client.StuckOrders(cmd.Context())
 			if err != nil {
 				return fmt.Errorf("list stuck orders: %w", err)
 			}
-			if g.json {
-				err = printJSON(os.Stdout, stuck)
+			if g.JSON {
+				err = output.JSON(os.Stdout, stuck)
 			} else {
 				printStuck(stuck)
 			}
 			if err == nil && len(stuck) > 0 {
-				return unwell{error: errors.New("orders are stuck"), said: true}
+				return Unwell{Err: errors.New("orders are stuck"), Said: true}
 			}
 			return err
 		}),
@@ -197,9 +199,9 @@ func printStuck(stuck []wire.Stuck) {
 		fmt.Println("nothing is stuck")
 		return
 	}
-	t := newTable("ORDER", "STATUS", "SINCE", "WHY")
+	t := output.NewTable("ORDER", "STATUS", "SINCE", "WHY")
 	for _, s := range stuck {
-		t.add(s.OrderID, paintB2BStatus(s.Status), s.Since.Local().Format("2006-01-02 15:04:05"), firstLine(s.Why))
+		t.Add(s.OrderID, PaintB2BStatus(s.Status), s.Since.Local().Format("2006-01-02 15:04:05"), firstLine(s.Why))
 	}
-	t.print(os.Stdout)
+	t.Print(os.Stdout)
 }

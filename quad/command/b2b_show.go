@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"context"
@@ -12,37 +12,39 @@ import (
 	"github.com/spf13/cobra"
 
 	"quadrille.internal/quad/api"
+	"quadrille.internal/quad/installation"
+	"quadrille.internal/quad/output"
 	"quadrille.internal/quad/timeline"
 	"quadrille.internal/workflows/b2b/chain"
 	"quadrille.internal/workflows/b2b/wire"
 )
 
-func newB2BShow(g *globals) *cobra.Command {
+func newB2BShow(g *Globals) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show ID",
 		Short: "Tell the story of a company's order, and what it waits for",
 		Long: `show prints one timeline of the saga's steps, with what was tried again and undone, and
 of the approvers' decisions.`,
 		Example: "  quad b2b show 019aa0c2-6f0e-7d51-b1a7-1e1e4c0e9d3a",
-		Args:    exactly("ID"),
+		Args:    Exactly("ID"),
 		RunE:    g.withCompanyOrder("show", (*api.Client).CompanyOrder),
 	}
 }
 
 // withCompanyOrder makes a command of a call that is about one order and answers
 // with it.
-func (g *globals) withCompanyOrder(verb string, do func(*api.Client, context.Context, uuid.UUID) (wire.Order, error)) func(*cobra.Command, []string) error {
-	return g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
+func (g *Globals) withCompanyOrder(verb string, do func(*api.Client, context.Context, uuid.UUID) (wire.Order, error)) func(*cobra.Command, []string) error {
+	return g.with(func(cmd *cobra.Command, inst *installation.Installation, args []string) error {
 		id, err := parseID("order", args[0])
 		if err != nil {
 			return err
 		}
-		order, err := do(r.client, cmd.Context(), id)
+		order, err := do(inst.Client, cmd.Context(), id)
 		if err != nil {
 			return fmt.Errorf("%s order %s: %w", verb, id, err)
 		}
-		if g.json {
-			return printJSON(os.Stdout, order)
+		if g.JSON {
+			return output.JSON(os.Stdout, order)
 		}
 		printCompanyOrder(&order)
 		return nil
@@ -50,12 +52,12 @@ func (g *globals) withCompanyOrder(verb string, do func(*api.Client, context.Con
 }
 
 func printCompanyOrder(o *wire.Order) {
-	fmt.Printf("order     %s  %s\n", o.ID, paintB2BStatus(o.Status))
+	fmt.Printf("order     %s  %s\n", o.ID, PaintB2BStatus(o.Status))
 	if o.Reason != nil {
 		fmt.Printf("reason    %s (%s)\n", o.Reason.Message, o.Reason.Code)
 	}
 	if o.WaitsFor != "" {
-		fmt.Printf("waits for %s%s\n", paint(os.Stdout, yellow, o.WaitsFor), waitingTimes(o))
+		fmt.Printf("waits for %s%s\n", output.Paint(os.Stdout, output.Yellow, o.WaitsFor), waitingTimes(o))
 	}
 	fmt.Printf("company   %s, ordered by %s, %s\n", o.CompanyID, o.OrderedBy, timeline.Money(o.Total))
 	for _, l := range o.Lines {
@@ -71,11 +73,11 @@ func printCompanyOrder(o *wire.Order) {
 		fmt.Printf("ERP order %s\n", o.ERPOrderID)
 	}
 	fmt.Println()
-	t := newTable("TIME", "AFTER", "WHAT", "TRIES", "DETAIL").alignRight(1, 3)
-	for _, m := range sagaMoments(o) {
-		t.add(m.at.Local().Format("2006-01-02 15:04:05.000"), "+"+m.at.Sub(o.SubmittedAt).Round(time.Millisecond).String(), m.what, m.tries, m.detail)
+	t := output.NewTable("TIME", "AFTER", "WHAT", "TRIES", "DETAIL").AlignRight(1, 3)
+	for _, m := range SagaMoments(o) {
+		t.Add(m.At.Local().Format("2006-01-02 15:04:05.000"), "+"+m.At.Sub(o.SubmittedAt).Round(time.Millisecond).String(), m.What, m.Tries, m.Detail)
 	}
-	t.print(os.Stdout)
+	t.Print(os.Stdout)
 }
 
 func waitingTimes(o *wire.Order) (text string) {
@@ -89,52 +91,52 @@ func waitingTimes(o *wire.Order) (text string) {
 	return text
 }
 
-// sagaMoment is a line of a company order's timeline.
-type sagaMoment struct {
-	at     time.Time
-	what   string
-	tries  string
-	detail string
+// SagaMoment is a line of a company order's timeline.
+type SagaMoment struct {
+	At     time.Time
+	What   string
+	Tries  string
+	Detail string
 }
 
-// sagaMoments merges steps and decisions in the order of time. A step is told when
+// SagaMoments merges steps and decisions in the order of time. A step is told when
 // it ended, or as far as it is.
-func sagaMoments(o *wire.Order) []sagaMoment {
-	moments := []sagaMoment{{at: o.SubmittedAt, what: "submitted", detail: "by " + o.OrderedBy}}
+func SagaMoments(o *wire.Order) []SagaMoment {
+	moments := []SagaMoment{{At: o.SubmittedAt, What: "submitted", Detail: "by " + o.OrderedBy}}
 	for _, s := range o.Steps {
 		moments = append(moments, stepMoments(o, s)...)
 	}
 	for _, d := range o.Decisions {
 		moments = append(moments, decisionMoment(d))
 	}
-	slices.SortStableFunc(moments, func(a, b sagaMoment) int { return a.at.Compare(b.at) })
+	slices.SortStableFunc(moments, func(a, b SagaMoment) int { return a.At.Compare(b.At) })
 	return moments
 }
 
-func stepMoments(o *wire.Order, s *wire.Step) []sagaMoment {
+func stepMoments(o *wire.Order, s *wire.Step) []SagaMoment {
 	tries := fmt.Sprint(s.Attempts)
 	if s.EndedAt == nil {
 		detail := "under way"
 		if s.Message != "" {
-			detail = paint(os.Stdout, red, s.Message)
+			detail = output.Paint(os.Stdout, output.Red, s.Message)
 		}
-		return []sagaMoment{{s.StartedAt, s.Name + " begun", tries, detail}}
+		return []SagaMoment{{s.StartedAt, s.Name + " begun", tries, detail}}
 	}
-	var moments []sagaMoment
+	var moments []SagaMoment
 	if s.EndedAt.Sub(s.StartedAt) > time.Millisecond {
-		moments = append(moments, sagaMoment{at: s.StartedAt, what: s.Name + " begun"})
+		moments = append(moments, SagaMoment{At: s.StartedAt, What: s.Name + " begun"})
 	}
-	what, detail := paint(os.Stdout, green, s.Name), outcome(o, s.Name)
+	what, detail := output.Paint(os.Stdout, output.Green, s.Name), outcome(o, s.Name)
 	if s.Verdict != nil && !s.Verdict.OK {
-		what, detail = paint(os.Stdout, red, s.Name), ""
+		what, detail = output.Paint(os.Stdout, output.Red, s.Name), ""
 		if s.Verdict.Reason != nil {
 			detail = s.Verdict.Reason.Message
 		}
 	}
 	if s.Message != "" && (s.Verdict == nil || s.Verdict.Reason == nil || s.Verdict.Reason.Message != s.Message) {
-		detail = strings.TrimSpace(detail + paint(os.Stdout, faint, " last failure: "+s.Message))
+		detail = strings.TrimSpace(detail + output.Paint(os.Stdout, output.Faint, " last failure: "+s.Message))
 	}
-	return append(moments, sagaMoment{*s.EndedAt, what, tries, detail})
+	return append(moments, SagaMoment{*s.EndedAt, what, tries, detail})
 }
 
 // outcome tells what a step that went well came to.
@@ -155,7 +157,7 @@ func outcome(o *wire.Order, step string) string {
 	}
 }
 
-func decisionMoment(d chain.Decision) sagaMoment {
+func decisionMoment(d chain.Decision) SagaMoment {
 	detail := d.Verdict + " by " + d.Approver
 	if d.OnBehalfOf != d.Approver {
 		detail += " for " + d.OnBehalfOf
@@ -163,16 +165,17 @@ func decisionMoment(d chain.Decision) sagaMoment {
 	if d.Reason != "" {
 		detail += ": " + d.Reason
 	}
-	return sagaMoment{at: d.DecidedAt, what: "decision", detail: detail}
+	return SagaMoment{At: d.DecidedAt, What: "decision", Detail: detail}
 }
 
-func paintB2BStatus(status string) string {
+// PaintB2BStatus paints the status of a company's order.
+func PaintB2BStatus(status string) string {
 	switch status {
 	case "completed", "approved":
-		return paint(os.Stdout, green, status)
+		return output.Paint(os.Stdout, output.Green, status)
 	case "rejected", "cancelled", "failed", "expired", "compensation_failed":
-		return paint(os.Stdout, red, status)
+		return output.Paint(os.Stdout, output.Red, status)
 	default:
-		return paint(os.Stdout, yellow, status)
+		return output.Paint(os.Stdout, output.Yellow, status)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"bytes"
@@ -13,9 +13,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"quadrille.internal/quad/api"
+	"quadrille.internal/quad/installation"
+	"quadrille.internal/quad/output"
 )
 
-func newParked(g *globals) *cobra.Command {
+func newParked(g *Globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "parked",
 		Short: "See, replay and discard events that a service could not handle",
@@ -26,27 +28,27 @@ effect once. Discard what is worth nothing.
 Where many different events fail, or the fault is the service's, it parks nothing: it
 has them delivered again and is not ready until they succeed. accept has them parked
 all the same.`,
-		Args: noArgs,
+		Args: NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newParkedList(g), newParkedShow(g), newParkedReplay(g), newParkedDiscard(g), newParkedAccept(g))
+	cmd.AddCommand(newParkedList(g), newParkedShow(g), writes(newParkedReplay(g)), writes(newParkedDiscard(g)), writes(newParkedAccept(g)))
 	return cmd
 }
 
-func newParkedList(g *globals) *cobra.Command {
+func newParkedList(g *Globals) *cobra.Command {
 	var service string
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List parked events; exits 1 when there are any",
 		Example: "  quad parked list --service order",
-		Args:    noArgs,
-		RunE: g.withRunning(func(cmd *cobra.Command, r *running, _ []string) error {
-			parked, notes, err := listParked(cmd.Context(), r, service)
+		Args:    NoArgs,
+		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, _ []string) error {
+			parked, notes, err := listParked(cmd.Context(), inst, service)
 			if err != nil {
 				return err
 			}
-			if g.json {
-				err = printJSON(os.Stdout, parked)
+			if g.JSON {
+				err = output.JSON(os.Stdout, parked)
 			} else {
 				printParked(parked)
 			}
@@ -54,7 +56,7 @@ func newParkedList(g *globals) *cobra.Command {
 				fmt.Fprintln(os.Stderr, note)
 			}
 			if err == nil && len(parked)+len(notes) > 0 {
-				return unwell{error: errors.New("events are parked"), said: true}
+				return Unwell{Err: errors.New("events are parked"), Said: true}
 			}
 			return err
 		}),
@@ -68,10 +70,26 @@ const (
 	replayedPage = 100
 )
 
+// selectAdmins returns the services' admin ports by name; only that of one service, unless
+// that is "".
+func selectAdmins(inst *installation.Installation, only string) (names []string, admins map[string]*api.Admin, err error) {
+	admins = make(map[string]*api.Admin)
+	for _, name := range inst.ServiceNames() {
+		if only == "" || only == name {
+			names = append(names, name)
+			admins[name] = inst.Admin(name)
+		}
+	}
+	if len(names) == 0 {
+		return nil, nil, UsageError{fmt.Errorf("there is no service %q; there are %v", only, inst.ServiceNames())}
+	}
+	return names, admins, nil
+}
+
 // listParked returns the first parked events of each service, and what else must be
 // known of them.
-func listParked(ctx context.Context, r *running, service string) (all []api.Parked, notes []string, err error) {
-	names, admins, err := r.admins(service)
+func listParked(ctx context.Context, inst *installation.Installation, service string) (all []api.Parked, notes []string, err error) {
+	names, admins, err := selectAdmins(inst, service)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -97,11 +115,11 @@ func printParked(parked []api.Parked) {
 		fmt.Println("nothing is parked")
 		return
 	}
-	t := newTable("SERVICE", "EVENT", "TOPIC", "PARKED", "TRIES", "CAUSE").alignRight(4)
+	t := output.NewTable("SERVICE", "EVENT", "TOPIC", "PARKED", "TRIES", "CAUSE").AlignRight(4)
 	for _, p := range parked {
-		t.add(p.Consumer, p.EventID, p.Topic, p.ParkedAt.Local().Format("2006-01-02 15:04:05"), p.Attempts, firstLine(p.Cause))
+		t.Add(p.Consumer, p.EventID, p.Topic, p.ParkedAt.Local().Format("2006-01-02 15:04:05"), p.Attempts, firstLine(p.Cause))
 	}
-	t.print(os.Stdout)
+	t.Print(os.Stdout)
 }
 
 func firstLine(text string) string {
@@ -113,23 +131,23 @@ func firstLine(text string) string {
 	return line
 }
 
-func newParkedShow(g *globals) *cobra.Command {
+func newParkedShow(g *Globals) *cobra.Command {
 	return &cobra.Command{
 		Use:     "show ID",
 		Short:   "Show a parked event whole, with its cause",
 		Example: "  quad parked show 019aa0c2-6f0e-7d51-b1a7-1e1e4c0e9d3a",
-		Args:    exactly("ID"),
-		RunE: g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
+		Args:    Exactly("ID"),
+		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, args []string) error {
 			id, err := parseID("event", args[0])
 			if err != nil {
 				return err
 			}
-			found, err := findParked(cmd.Context(), r, id)
+			found, err := findParked(cmd.Context(), inst, id)
 			if err != nil {
 				return err
 			}
-			if g.json {
-				return printJSON(os.Stdout, found)
+			if g.JSON {
+				return output.JSON(os.Stdout, found)
 			}
 			for _, p := range found {
 				printParkedEvent(p)
@@ -140,8 +158,8 @@ func newParkedShow(g *globals) *cobra.Command {
 }
 
 // findParked looks for an event at every service: several may have parked it.
-func findParked(ctx context.Context, r *running, id uuid.UUID) ([]api.Parked, error) {
-	names, admins, err := r.admins("")
+func findParked(ctx context.Context, inst *installation.Installation, id uuid.UUID) ([]api.Parked, error) {
+	names, admins, err := selectAdmins(inst, "")
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +186,7 @@ func printParkedEvent(p api.Parked) {
 	fmt.Printf("trace    %s\n", p.TraceParent)
 	fmt.Printf("parked   %s, tried %d times, last at %s\n", p.ParkedAt.Local().Format("2006-01-02 15:04:05"),
 		p.Attempts, p.TriedAt.Local().Format("15:04:05"))
-	fmt.Printf("cause    %s\n", paint(os.Stdout, red, p.Cause))
+	fmt.Printf("cause    %s\n", output.Paint(os.Stdout, output.Red, p.Cause))
 	var pretty bytes.Buffer
 	if json.Indent(&pretty, p.Payload, "", "  ") != nil {
 		fmt.Printf("payload  %q (not JSON)\n", p.Payload)
@@ -188,7 +206,7 @@ type settled struct {
 // settling says in words what a command does with parked events.
 type settling struct{ done, not, failed string }
 
-func newParkedReplay(g *globals) *cobra.Command {
+func newParkedReplay(g *Globals) *cobra.Command {
 	var service string
 	var all bool
 	cmd := &cobra.Command{
@@ -197,8 +215,8 @@ func newParkedReplay(g *globals) *cobra.Command {
 		Example: `  quad parked replay 019aa0c2-6f0e-7d51-b1a7-1e1e4c0e9d3a
   quad parked replay --all --service order`,
 		Args: cobra.ArbitraryArgs,
-		RunE: g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
-			return settleParked(cmd.Context(), g, r, args, all, service,
+		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, args []string) error {
+			return settleParked(cmd.Context(), g, inst, args, all, service,
 				settling{done: "handled", not: "parked again", failed: "failed again"},
 				func(admin *api.Admin, p api.Parked) error { return admin.Replay(cmd.Context(), p.EventID) })
 		}),
@@ -210,11 +228,11 @@ func newParkedReplay(g *globals) *cobra.Command {
 
 // eachParked calls do for the event that args name, or for all that were parked when
 // it began, however many. One that fails again keeps its place and is not met twice.
-func eachParked(ctx context.Context, r *running, args []string, all bool, service string, do func(*api.Admin, api.Parked)) error {
+func eachParked(ctx context.Context, inst *installation.Installation, args []string, all bool, service string, do func(*api.Admin, api.Parked)) error {
 	if all == (len(args) == 1) || len(args) > 1 {
-		return usageError{errors.New("name one event, or --all")}
+		return UsageError{errors.New("name one event, or --all")}
 	}
-	names, admins, err := r.admins(service)
+	names, admins, err := selectAdmins(inst, service)
 	if err != nil {
 		return err
 	}
@@ -223,7 +241,7 @@ func eachParked(ctx context.Context, r *running, args []string, all bool, servic
 		if err != nil {
 			return err
 		}
-		found, err := findParked(ctx, r, id)
+		found, err := findParked(ctx, inst, id)
 		for _, p := range found {
 			if admin := admins[p.Consumer]; admin != nil {
 				do(admin, p)
@@ -250,10 +268,10 @@ func eachParked(ctx context.Context, r *running, args []string, all bool, servic
 
 // settleParked does something with the event that args name, or with all that are
 // parked, and reports what became of each.
-func settleParked(ctx context.Context, g *globals, r *running, args []string, all bool, service string,
+func settleParked(ctx context.Context, g *Globals, inst *installation.Installation, args []string, all bool, service string,
 	words settling, do func(*api.Admin, api.Parked) error) error {
 	outcomes := []settled{}
-	err := eachParked(ctx, r, args, all, service, func(admin *api.Admin, p api.Parked) {
+	err := eachParked(ctx, inst, args, all, service, func(admin *api.Admin, p api.Parked) {
 		outcome := settled{Service: p.Consumer, EventID: p.EventID, OK: true}
 		if err := do(admin, p); err != nil {
 			outcome.OK, outcome.Cause = false, err.Error()
@@ -266,29 +284,29 @@ func settleParked(ctx context.Context, g *globals, r *running, args []string, al
 	return errors.Join(reportSettled(g, outcomes, words), err)
 }
 
-func reportSettled(g *globals, outcomes []settled, words settling) error {
+func reportSettled(g *Globals, outcomes []settled, words settling) error {
 	failed := 0
-	t := newTable("SERVICE", "EVENT", "OUTCOME")
+	t := output.NewTable("SERVICE", "EVENT", "OUTCOME")
 	for _, o := range outcomes {
-		outcome := paint(os.Stdout, green, words.done)
+		outcome := output.Paint(os.Stdout, output.Green, words.done)
 		if !o.OK {
 			failed++
-			outcome = paint(os.Stdout, red, words.not+": "+firstLine(o.Cause))
+			outcome = output.Paint(os.Stdout, output.Red, words.not+": "+firstLine(o.Cause))
 		}
-		t.add(o.Service, o.EventID, outcome)
+		t.Add(o.Service, o.EventID, outcome)
 	}
 	switch {
-	case g.json:
-		if err := printJSON(os.Stdout, outcomes); err != nil {
+	case g.JSON:
+		if err := output.JSON(os.Stdout, outcomes); err != nil {
 			return err
 		}
 	case len(outcomes) == 0:
 		fmt.Println("nothing is parked")
 	default:
-		t.print(os.Stdout)
+		t.Print(os.Stdout)
 	}
 	if failed > 0 {
-		return unwell{error: fmt.Errorf("%d of %d events %s", failed, len(outcomes), words.failed), said: true}
+		return Unwell{Err: fmt.Errorf("%d of %d events %s", failed, len(outcomes), words.failed), Said: true}
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"context"
@@ -11,39 +11,45 @@ import (
 	"github.com/spf13/cobra"
 
 	"quadrille.internal/quad/api"
+	"quadrille.internal/quad/installation"
+	"quadrille.internal/quad/output"
 	"quadrille.internal/quad/timeline"
 )
 
-func newOrder(g *globals) *cobra.Command {
+func newOrder(g *Globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "order",
 		Short: "Place orders and see what became of them",
-		Args:  noArgs,
+		Args:  NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newOrderPlace(g), newOrderShow(g), newOrderWatch(g), newOrderCancel(g), newOrderList(g))
+	cmd.AddCommand(writes(newOrderPlace(g)), newOrderShow(g), newOrderWatch(g), writes(newOrderCancel(g)), newOrderList(g))
 	return cmd
 }
 
-func newOrderShow(g *globals) *cobra.Command {
+func newOrderShow(g *Globals) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show ID",
 		Short: "Tell an order's story over all services",
 		Long: `show merges what every service's database says of an order into one timeline:
 who did what when, what was tried again, what is parked, and what it waits for.`,
 		Example: "  quad order show 019aa0c2-6f0e-7d51-b1a7-1e1e4c0e9d3a",
-		Args:    exactly("ID"),
-		RunE: g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
+		Args:    Exactly("ID"),
+		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, args []string) error {
 			id, err := parseID("order", args[0])
 			if err != nil {
 				return err
 			}
-			t, err := timeline.Read(cmd.Context(), r.timelineSources(), id)
+			books, err := TimelineSources(cmd.Context(), inst)
+			if err != nil {
+				return err
+			}
+			t, err := timeline.Read(cmd.Context(), books, id)
 			if err != nil {
 				return advise(err)
 			}
-			if g.json {
-				return printJSON(os.Stdout, t)
+			if g.JSON {
+				return output.JSON(os.Stdout, t)
 			}
 			printTimeline(t)
 			return nil
@@ -59,12 +65,12 @@ func advise(err error) error {
 }
 
 func printTimeline(t *timeline.Timeline) {
-	fmt.Printf("order     %s  %s\n", t.ID, paintStatus(t.Status))
+	fmt.Printf("order     %s  %s\n", t.ID, PaintStatus(t.Status))
 	if t.Reason != nil && t.Status == "cancelled" {
 		fmt.Printf("reason    %s (%s)\n", t.Reason.Message, t.Reason.Code)
 	}
 	if t.WaitsFor != "" {
-		fmt.Printf("waits for %s\n", paint(os.Stdout, yellow, t.WaitsFor))
+		fmt.Printf("waits for %s\n", output.Paint(os.Stdout, output.Yellow, t.WaitsFor))
 	}
 	fmt.Printf("customer  %s, %s\n", t.Customer, timeline.Money(t.Total))
 	for i, l := range t.Lines {
@@ -77,11 +83,11 @@ func printTimeline(t *timeline.Timeline) {
 	}
 	fmt.Printf("trace     %s\n\n", t.TraceID)
 
-	moments := newTable("TIME", "AFTER", "SERVICE", "WHAT", "DETAIL").alignRight(1)
+	moments := output.NewTable("TIME", "AFTER", "SERVICE", "WHAT", "DETAIL").AlignRight(1)
 	for _, m := range t.Moments {
-		moments.add(m.At.Local().Format("15:04:05.000"), after(t, m), m.Service, paintMoment(m), m.Detail)
+		moments.Add(m.At.Local().Format("15:04:05.000"), after(t, m), m.Service, PaintMoment(m), m.Detail)
 	}
-	moments.print(os.Stdout)
+	moments.Print(os.Stdout)
 }
 
 // after is how long after the first moment of an order another came.
@@ -93,31 +99,32 @@ func after(t *timeline.Timeline, m timeline.Moment) string {
 	return "+" + d.Round(time.Second).String()
 }
 
-func paintStatus(status string) string {
+// PaintStatus paints the status of an order.
+func PaintStatus(status string) string {
 	switch status {
 	case "confirmed":
-		return paint(os.Stdout, green, status)
+		return output.Paint(os.Stdout, output.Green, status)
 	case "cancelled":
-		return paint(os.Stdout, red, status)
+		return output.Paint(os.Stdout, output.Red, status)
 	default:
-		return paint(os.Stdout, yellow, status)
+		return output.Paint(os.Stdout, output.Yellow, status)
 	}
 }
 
-// paintMoment pads, so that live lines stand in columns too.
-func paintMoment(m timeline.Moment) string {
+// PaintMoment paints what happened. It pads, so that live lines stand in columns too.
+func PaintMoment(m timeline.Moment) string {
 	what := fmt.Sprintf("%-15s", m.What)
 	switch {
 	case m.Bad:
-		return paint(os.Stdout, red, what)
+		return output.Paint(os.Stdout, output.Red, what)
 	case m.What == "CONFIRMED":
-		return paint(os.Stdout, green, what)
+		return output.Paint(os.Stdout, output.Green, what)
 	default:
 		return what
 	}
 }
 
-func newOrderCancel(g *globals) *cobra.Command {
+func newOrderCancel(g *Globals) *cobra.Command {
 	return &cobra.Command{
 		Use:   "cancel ID",
 		Short: "Cancel an order, unless it is confirmed already",
@@ -125,20 +132,20 @@ func newOrderCancel(g *globals) *cobra.Command {
 is cancelled and its stock and money are on their way back; when it returns 1 the
 order is confirmed and stays so.`,
 		Example: "  quad order cancel 019aa0c2-6f0e-7d51-b1a7-1e1e4c0e9d3a",
-		Args:    exactly("ID"),
-		RunE: g.withRunning(func(cmd *cobra.Command, r *running, args []string) error {
+		Args:    Exactly("ID"),
+		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, args []string) error {
 			id, err := parseID("order", args[0])
 			if err != nil {
 				return err
 			}
-			order, err := cancelOrder(cmd.Context(), r.client, id)
+			order, err := cancelOrder(cmd.Context(), inst.Client, id)
 			if err != nil {
 				return fmt.Errorf("cancel order %s: %w", id, err)
 			}
-			if g.json {
-				return printJSON(os.Stdout, order)
+			if g.JSON {
+				return output.JSON(os.Stdout, order)
 			}
-			fmt.Printf("order %s is %s: %s\n", id, paintStatus(order.Status), order.Reason.Message)
+			fmt.Printf("order %s is %s: %s\n", id, PaintStatus(order.Status), order.Reason.Message)
 			return nil
 		}),
 	}
@@ -170,24 +177,24 @@ func recent(id uuid.UUID) bool {
 	return id.Version() == 7 && time.Since(time.Unix(seconds, nanos)) < knownWithin
 }
 
-func newOrderList(g *globals) *cobra.Command {
+func newOrderList(g *Globals) *cobra.Command {
 	var customer string
 	var limit int
 	cmd := &cobra.Command{
 		Use:     "list --customer ID",
 		Short:   "List a customer's orders, the newest first",
 		Example: "  quad order list --customer c1 --limit 20",
-		Args:    noArgs,
-		RunE: g.withRunning(func(cmd *cobra.Command, r *running, _ []string) error {
+		Args:    NoArgs,
+		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, _ []string) error {
 			if customer == "" || limit < 1 {
-				return usageError{errors.New("say whose orders, and how many: --customer c1 --limit 50")}
+				return UsageError{errors.New("say whose orders, and how many: --customer c1 --limit 50")}
 			}
-			orders, err := r.client.Orders(cmd.Context(), customer, limit)
+			orders, err := inst.Client.Orders(cmd.Context(), customer, limit)
 			if err != nil {
 				return fmt.Errorf("list the orders of %s: %w", customer, err)
 			}
-			if g.json {
-				return printJSON(os.Stdout, orders)
+			if g.JSON {
+				return output.JSON(os.Stdout, orders)
 			}
 			printOrders(customer, orders)
 			return nil
@@ -203,7 +210,7 @@ func printOrders(customer string, orders []api.Order) {
 		fmt.Printf("customer %s has no orders\n", customer)
 		return
 	}
-	list := newTable("ORDER", "PLACED", "STATUS", "LINES", "TOTAL", "WHY").alignRight(3, 4)
+	list := output.NewTable("ORDER", "PLACED", "STATUS", "LINES", "TOTAL", "WHY").AlignRight(3, 4)
 	for _, o := range orders {
 		why := ""
 		if o.Reason != nil {
@@ -215,7 +222,7 @@ func printOrders(customer string, orders []api.Order) {
 		if len(o.Timeline) > 0 {
 			placed = o.Timeline[0].At.Local().Format("2006-01-02 15:04:05")
 		}
-		list.add(o.ID, placed, paintStatus(o.Status), len(o.Lines), timeline.Money(o.Total), why)
+		list.Add(o.ID, placed, PaintStatus(o.Status), len(o.Lines), timeline.Money(o.Total), why)
 	}
-	list.print(os.Stdout)
+	list.Print(os.Stdout)
 }

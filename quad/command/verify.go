@@ -1,0 +1,137 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/spf13/cobra"
+
+	"quadrille.internal/quad/installation"
+	"quadrille.internal/quad/output"
+	"quadrille.internal/quad/timeline"
+	"quadrille.internal/quad/verify"
+)
+
+func newVerify(g *Globals) *cobra.Command {
+	var settle time.Duration
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Prove from all databases and the provider's ledger that the books balance",
+		Long: `verify compares what checkout, inventory, payment, order and the payment provider say
+of every order and every SKU. What is merely on its way is no fault: an order is read
+again before it is reported. Exits 1 with the offenders if a rule is broken.`,
+		Example: `  quad verify
+  quad verify --settle 30s
+  quad verify --json | jq '.checks[] | select(.offenders)'`,
+		Args: NoArgs,
+		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, _ []string) error {
+			return ProveBooks(cmd.Context(), g, inst, settle)
+		}),
+	}
+	cmd.Flags().DurationVar(&settle, "settle", 0, "first wait as long as this until nothing is under way")
+	return cmd
+}
+
+// TimelineSources are the databases that tell an order's story.
+func TimelineSources(ctx context.Context, inst *installation.Installation) (src timeline.Sources, err error) {
+	books, err := inst.Databases(ctx)
+	if err != nil {
+		return src, err
+	}
+	return timeline.Sources{
+		Checkout: books["checkout"], Inventory: books["inventory"],
+		Payment: books["payment"], Order: books["order"], Others: others(books),
+	}, nil
+}
+
+// VerifySources are the books of all services and of the third parties.
+func VerifySources(ctx context.Context, inst *installation.Installation) (src verify.Sources, err error) {
+	books, err := inst.Databases(ctx)
+	if err != nil {
+		return src, err
+	}
+	src = verify.Sources{
+		Checkout: books["checkout"], Inventory: books["inventory"],
+		Payment: books["payment"], Order: books["order"], B2B: books["b2b"], Others: others(books),
+	}
+	if src.Provider, err = inst.Ledger(); err != nil || src.B2B == nil {
+		return src, err
+	}
+	src.ERP, err = inst.ERPBooks()
+	return src, err
+}
+
+// others are the services that quad has no rules for; they bring their own.
+func others(books map[string]*pgxpool.Pool) map[string]*pgxpool.Pool {
+	others := maps.Clone(books)
+	for _, known := range []string{"checkout", "inventory", "payment", "order", "b2b"} {
+		delete(others, known)
+	}
+	return others
+}
+
+// ProveBooks prints what quad verify finds, and fails if the books do not balance.
+func ProveBooks(ctx context.Context, g *Globals, inst *installation.Installation, settle time.Duration) error {
+	books, err := VerifySources(ctx, inst)
+	if err != nil {
+		return err
+	}
+	books.Settle = settle
+	report, err := verify.Run(ctx, books)
+	if err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	if g.JSON {
+		err = output.JSON(os.Stdout, report)
+	} else {
+		printReport(&report, settle)
+	}
+	if err == nil && !report.OK() {
+		return Unwell{Err: errors.New("the books do not balance"), Said: true}
+	}
+	return err
+}
+
+func printReport(report *verify.Report, settle time.Duration) {
+	t := output.NewTable("", "CHECKED", "", "RULE").AlignRight(1)
+	for _, c := range report.Checks {
+		mark := output.Paint(os.Stdout, output.Green, "ok")
+		if len(c.Offenders) > 0 {
+			mark = output.Paint(os.Stdout, output.Red, "FAULT")
+		}
+		t.Add(mark, output.Grouped(c.Checked), c.Unit, c.Name)
+	}
+	t.Print(os.Stdout)
+	for _, c := range report.Checks {
+		printOffenders(c.Name, c.Offenders, output.Red)
+	}
+	printOffenders("under way for long, but explained", report.Waiting, output.Yellow)
+	if settle > 0 && !report.Quiet {
+		fmt.Printf("\n%s\n", output.Paint(os.Stdout, output.Yellow, fmt.Sprintf("not everything had settled within %s", settle)))
+	}
+	verdict := output.Paint(os.Stdout, output.Green, "the books balance")
+	if !report.OK() {
+		verdict = output.Paint(os.Stdout, output.Red, "the books do not balance")
+	}
+	fmt.Printf("\n%s%s\n", verdict, output.Paint(os.Stdout, output.Faint, "  (read in "+output.Seconds(report.Took)+")"))
+}
+
+func printOffenders(title string, offenders []verify.Offender, colour string) {
+	const most = 10
+	if len(offenders) == 0 {
+		return
+	}
+	fmt.Printf("\n%s\n", output.Paint(os.Stdout, colour, title+":"))
+	for i, o := range offenders {
+		if i == most {
+			fmt.Printf("  and %d more (--json lists all)\n", len(offenders)-most)
+			return
+		}
+		fmt.Printf("  %s  %s\n", o.ID, o.Problem)
+	}
+}

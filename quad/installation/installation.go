@@ -1,0 +1,209 @@
+package installation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"quadrille.internal/quad/api"
+	"quadrille.internal/quad/provider"
+)
+
+// databaseTimeout is how long a connection to a database may take to be made.
+const databaseTimeout = 10 * time.Second
+
+// Installation is one that a context leads to, as commands use it. Connections are made,
+// and secrets read, when they are first needed: who has no access to databases can still
+// replay parked events. It is for one goroutine at a time, its clients are for many.
+type Installation struct {
+	Name string
+	Context
+	// Client calls the services' public ports, and their admin ports for what concerns orders,
+	// stock and companies.
+	Client *api.Client
+
+	where  string // the context's file, "" for the local stack
+	admins map[string]*api.Admin
+	pools  map[string]*pgxpool.Pool
+	ledger *provider.Client
+	erp    *provider.ERP
+}
+
+// Options of Open.
+type Options struct {
+	// File has the context; nil for the stack on this machine.
+	File *File
+	// Patience is that of api.New.
+	Patience time.Duration
+}
+
+// Open prepares the connections to an installation.
+func Open(name string, c Context, opts Options) *Installation {
+	i := &Installation{
+		Name: name, Context: c,
+		admins: make(map[string]*api.Admin), pools: make(map[string]*pgxpool.Pool),
+	}
+	if opts.File != nil {
+		i.where = opts.File.Path
+	}
+	i.Client = api.New(api.URLs{
+		Checkout: i.public("checkout"), Order: i.public("order"), B2B: i.public("b2b"),
+		InventoryAdmin: i.admin("inventory"), OrderAdmin: i.admin("order"), B2BAdmin: i.admin("b2b"),
+	}, opts.Patience)
+	return i
+}
+
+// Close ends all connections.
+func (i *Installation) Close() {
+	i.Client.Close()
+	for _, a := range i.admins {
+		a.Close()
+	}
+	for _, pool := range i.pools {
+		pool.Close()
+	}
+	if i.ledger != nil {
+		i.ledger.Close()
+	}
+	if i.erp != nil {
+		i.erp.Close()
+	}
+}
+
+// Admin is the admin port of a service. What is missing is told by its calls.
+func (i *Installation) Admin(service string) *api.Admin {
+	if i.admins[service] == nil {
+		i.admins[service] = api.NewAdmin(i.admin(service))
+	}
+	return i.admins[service]
+}
+
+// Database is the database of a service, to be read only.
+func (i *Installation) Database(ctx context.Context, service string) (*pgxpool.Pool, error) {
+	if pool := i.pools[service]; pool != nil {
+		return pool, nil
+	}
+	setting := "services." + service + ".database"
+	text, err := i.secret(setting, i.Services[service].Database)
+	if err != nil {
+		return nil, err
+	}
+	config, err := pgxpool.ParseConfig(text)
+	if err != nil {
+		return nil, i.fault(setting, "is no URL of a database, postgres://user:password@host:port/name")
+	}
+	if config.ConnConfig.ConnectTimeout == 0 {
+		config.ConnConfig.ConnectTimeout = databaseTimeout
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("database of %s: %w", service, err)
+	}
+	i.pools[service] = pool
+	return pool, nil
+}
+
+// Databases are those of all services, by name.
+func (i *Installation) Databases(ctx context.Context) (map[string]*pgxpool.Pool, error) {
+	for _, service := range slices.Concat(i.ServiceNames(), needed) {
+		if _, err := i.Database(ctx, service); err != nil {
+			return nil, err
+		}
+	}
+	return i.pools, nil
+}
+
+// needed are the services whose books make up an order.
+var needed = []string{"checkout", "inventory", "payment", "order"}
+
+// Ledger is the payment provider's.
+func (i *Installation) Ledger() (*provider.Client, error) {
+	key, err := i.partner("psp", i.PSP)
+	if err == nil && i.ledger == nil {
+		i.ledger = provider.New(i.PSP.URL, key)
+	}
+	return i.ledger, err
+}
+
+// ERPBooks are the ERP's.
+func (i *Installation) ERPBooks() (*provider.ERP, error) {
+	key, err := i.partner("erp", i.ERP)
+	if err == nil && i.erp == nil {
+		i.erp = provider.NewERP(i.ERP.URL, key)
+	}
+	return i.erp, err
+}
+
+func (i *Installation) partner(name string, p Partner) (key string, err error) {
+	if p.URL == "" {
+		return "", i.missing(name + ".url")
+	}
+	return i.secret(name+".key", p.Key)
+}
+
+func (i *Installation) public(service string) api.Access {
+	if url := i.Services[service].Public; url != "" {
+		return api.Access{URL: url}
+	}
+	return api.Access{Err: i.missing("services." + service + ".public")}
+}
+
+func (i *Installation) admin(service string) (a api.Access) {
+	at := i.Services[service]
+	if at.Admin == "" {
+		return api.Access{Err: i.missing("services." + service + ".admin")}
+	}
+	token, err := i.secret("services."+service+".admin_token", at.AdminToken)
+	return api.Access{URL: at.Admin, Token: token, Err: err}
+}
+
+func (i *Installation) secret(setting string, s Secret) (string, error) {
+	if !s.isSet() {
+		return "", i.missing(setting)
+	}
+	text, err := s.read(filepath.Dir(i.where))
+	if err != nil {
+		return "", i.fault(setting, err.Error())
+	}
+	return text, nil
+}
+
+func (i *Installation) missing(setting string) error {
+	return i.fault(setting, "is not set, and this command needs it")
+}
+
+func (i *Installation) fault(setting, problem string) error {
+	return &EnvironmentError{fmt.Sprintf("context %s: %s: %s", i.Name, setting, problem), i.remedy()}
+}
+
+func (i *Installation) remedy() string {
+	if i.where == "" {
+		return "`make up` starts Quadrille; `quad doctor` says what is missing"
+	}
+	return "mend it in " + i.where
+}
+
+// Explain turns an error of the network into what can be done about it.
+func (i *Installation) Explain(err error) error {
+	if problem, ok := errors.AsType[*api.Problem](err); ok && problem.Code == "token" {
+		return &EnvironmentError{fmt.Sprintf("context %s: %v", i.Name, err), "the admin_token of this service is another: " + i.remedy()}
+	}
+	_, unknownHost := errors.AsType[*net.DNSError](err)
+	switch {
+	case i.where == "" && errors.Is(err, syscall.ECONNREFUSED):
+		return &EnvironmentError{Problem: "Quadrille is not running, or not all of it", Remedy: "run `make up`; `quad doctor` says what is missing"}
+	case errors.Is(err, syscall.ECONNREFUSED) || unknownHost:
+		return &EnvironmentError{
+			fmt.Sprintf("context %s: %v", i.Name, err),
+			fmt.Sprintf("is it running, and the port forwarded? `quad doctor --context %s` tries each address of %s", i.Name, i.where),
+		}
+	}
+	return err
+}
