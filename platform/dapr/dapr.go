@@ -4,11 +4,9 @@ package dapr
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"strconv"
-	"time"
 
 	"google.golang.org/grpc"
 
@@ -17,9 +15,6 @@ import (
 	"quadrille.internal/platform/subscriber"
 	"quadrille.internal/platform/transport"
 )
-
-// deliverTimeout is what deliveries under way have at the end.
-const deliverTimeout = 4 * time.Second
 
 // Network is that of Dapr, which each service has a sidecar to.
 type Network struct{}
@@ -94,16 +89,15 @@ func (t *Transport) Listen(ctx context.Context, s transport.Service) error {
 
 // Deliver implements transport.Transport.
 func (t *Transport) Deliver(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() {
-		cut := time.AfterFunc(deliverTimeout, t.server.Stop)
-		defer cut.Stop()
-		t.server.GracefulStop()
-	})
-	defer stop()
-	if err := t.server.Serve(t.ln); !errors.Is(err, grpc.ErrServerStopped) {
-		return err
+	serving := make(chan error, 1)
+	go func() { serving <- t.server.Serve(t.ln) }()
+	select {
+	case err := <-serving:
+		return fmt.Errorf("serve the sidecar: %w", err)
+	case <-ctx.Done():
+		transport.StopServer(t.server, transport.StopTimeout)
+		return nil
 	}
-	return nil
 }
 
 // RunWorkflows implements transport.Transport.

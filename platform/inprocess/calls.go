@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"slices"
-	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"google.golang.org/grpc"
@@ -15,6 +14,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
+
+	"quadrille.internal/platform/transport"
 )
 
 const (
@@ -70,17 +71,10 @@ func (s *callServer) serve() error {
 	return nil
 }
 
-// stop finishes the calls under way, or cuts them after a while.
-func (s *callServer) stop(after time.Duration) {
-	cut := time.AfterFunc(after, s.server.Stop)
-	defer cut.Stop()
-	s.server.GracefulStop()
-}
-
 func (s *callServer) close() {
 	_ = s.conn.Close() // nothing is lost with it
-	s.server.Stop()
 	_ = s.listener.Close()
+	transport.StopServer(s.server, 0)
 }
 
 // Calls implements transport.Transport. As with Dapr, a method must be among those that

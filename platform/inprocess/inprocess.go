@@ -25,8 +25,6 @@ const (
 	// outlive the call that gave up waiting for them.
 	maxInFlight = 32 << 20
 	minDelivery = 512 << 10
-	// deliverTimeout is what deliveries and calls under way have at the end.
-	deliverTimeout = 4 * time.Second
 )
 
 // Config of a Bus.
@@ -131,8 +129,7 @@ func (m *member) Deliver(ctx context.Context) error {
 	}
 	m.stop()
 	if m.calls != nil {
-		m.calls.stop(deliverTimeout)
-		<-serving
+		transport.StopServer(m.calls.server, transport.StopTimeout)
 	}
 	return nil
 }
@@ -146,8 +143,8 @@ func (m *member) stop() {
 	go func() { defer close(done); m.underway.Wait() }()
 	select {
 	case <-done:
-	case <-time.After(deliverTimeout):
-		m.Log.Warn("events under way at the end come again after the next start", "after", deliverTimeout)
+	case <-time.After(transport.StopTimeout):
+		m.Log.Warn("events under way at the end come again after the next start", "after", transport.StopTimeout)
 	}
 }
 

@@ -27,9 +27,8 @@ import (
 )
 
 const (
-	startTimeout  = 60 * time.Second
-	intakeTimeout = 4 * time.Second
-	closeTimeout  = 500 * time.Millisecond
+	startTimeout = 60 * time.Second
+	closeTimeout = 500 * time.Millisecond
 
 	// Some hundred requests under way fill every batch; more would only wait longer.
 	// Connections cost memory for as long as they are open, some 20 kB each.
@@ -246,7 +245,7 @@ func (s *Instance) serveHTTP(ln *rest.ConnLimit, h http.Handler) func(context.Co
 		finished := make(chan struct{})
 		stop := context.AfterFunc(ctx, func() {
 			defer close(finished)
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), intakeTimeout)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), transport.StopTimeout)
 			defer cancel()
 			if srv.Shutdown(ctx) != nil {
 				_ = srv.Close() // requests that hang are cut
