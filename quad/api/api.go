@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -33,7 +34,7 @@ type Access struct {
 }
 
 func (a Access) request(method, path string) request {
-	r := request{method: method, url: a.URL + path, header: make(map[string]string), err: a.Err}
+	r := request{method: method, url: strings.TrimSuffix(a.URL, "/") + path, header: make(map[string]string), err: a.Err}
 	if a.Token != "" {
 		r.header["Authorization"] = "Bearer " + a.Token
 	}

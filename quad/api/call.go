@@ -20,6 +20,8 @@ type Problem struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 	Field  string `json:"field"`
+	// URL is what was asked for.
+	URL string `json:"-"`
 
 	retryAfter time.Duration
 }
@@ -152,7 +154,7 @@ func refusal(res *http.Response, answer []byte) *Problem {
 	if err := json.Unmarshal(answer, p); err != nil || p.Detail == "" {
 		p.Detail = http.StatusText(res.StatusCode) + " from " + res.Request.URL.String()
 	}
-	p.Status = res.StatusCode
+	p.Status, p.URL = res.StatusCode, res.Request.URL.String()
 	if seconds, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil {
 		p.retryAfter = time.Duration(seconds) * time.Second
 	}

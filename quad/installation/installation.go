@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -193,7 +194,7 @@ func (i *Installation) remedy() string {
 // Explain turns an error of the network into what can be done about it.
 func (i *Installation) Explain(err error) error {
 	if problem, ok := errors.AsType[*api.Problem](err); ok && problem.Code == "token" {
-		return &EnvironmentError{fmt.Sprintf("context %s: %v", i.Name, err), "the admin_token of this service is another: " + i.remedy()}
+		return i.fault("services."+i.serviceAt(problem.URL)+".admin_token", "the service has another")
 	}
 	_, unknownHost := errors.AsType[*net.DNSError](err)
 	switch {
@@ -206,4 +207,14 @@ func (i *Installation) Explain(err error) error {
 		}
 	}
 	return err
+}
+
+// serviceAt is the service with the admin port that a request went to.
+func (i *Installation) serviceAt(url string) string {
+	for name, s := range i.Services {
+		if s.Admin != "" && strings.HasPrefix(url, strings.TrimSuffix(s.Admin, "/")+"/") {
+			return name
+		}
+	}
+	return "?"
 }

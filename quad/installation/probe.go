@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -56,7 +57,7 @@ var client = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{D
 
 // answers reports whether there is a service at an address. It need not like the request.
 func answers(ctx context.Context, address string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(address, "/")+"/", nil)
 	if err != nil {
 		return err
 	}
