@@ -103,7 +103,7 @@ func TestHTTP_OperatorsWorkFromAContext(t *testing.T) {
 	}
 }
 
-// The books of a stack whose tests break things need not balance; they are read whole.
+// The books are read whole from a context, and balance, as each test leaves them.
 func TestHTTP_OperatorsVerifyFromAContext(t *testing.T) {
 	s, o := sys, newOperator(t, sys)
 	s.setStock(t, "verified", map[string]int64{"leeds": 10})
