@@ -37,6 +37,10 @@ require (
 	go.uber.org/multierr v1.11.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
+	quadrille.internal/services/checkout v0.0.0 // indirect
+	quadrille.internal/services/inventory v0.0.0 // indirect
+	quadrille.internal/services/order v0.0.0 // indirect
+	quadrille.internal/services/payment v0.0.0 // indirect
 )
 
 require (
@@ -50,7 +54,12 @@ require (
 
 replace (
 	quadrille.internal/events => ../events
+	quadrille.internal/events/proto => ../events/proto
 	quadrille.internal/platform => ../platform
 	quadrille.internal/quad => ../quad
+	quadrille.internal/services/checkout => ../services/checkout
+	quadrille.internal/services/inventory => ../services/inventory
+	quadrille.internal/services/order => ../services/order
+	quadrille.internal/services/payment => ../services/payment
 	quadrille.internal/workflows/b2b => ../workflows/b2b
 )

@@ -40,10 +40,19 @@ require (
 	go.uber.org/multierr v1.11.0 // indirect
 	golang.org/x/sync v0.24.0
 	golang.org/x/text v0.42.0 // indirect
+	quadrille.internal/services/checkout v0.0.0
+	quadrille.internal/services/inventory v0.0.0
+	quadrille.internal/services/order v0.0.0
+	quadrille.internal/services/payment v0.0.0
 )
 
 replace (
 	quadrille.internal/events => ../events
+	quadrille.internal/events/proto => ../events/proto
 	quadrille.internal/platform => ../platform
+	quadrille.internal/services/checkout => ../services/checkout
+	quadrille.internal/services/inventory => ../services/inventory
+	quadrille.internal/services/order => ../services/order
+	quadrille.internal/services/payment => ../services/payment
 	quadrille.internal/workflows/b2b => ../workflows/b2b
 )

@@ -31,8 +31,7 @@ func TestHistoryBalances(t *testing.T) {
 		t.Fatalf("filled %d of %d: %v", told, n, err)
 	}
 	report, err := verify.Run(t.Context(), verify.Sources{
-		Checkout: pools["checkout"], Inventory: pools["inventory"], Payment: pools["payment"], Order: pools["order"],
-		Provider: chargedNobody{},
+		Databases: pools, Provider: chargedNobody{},
 	})
 	if err != nil || !report.OK() {
 		t.Fatalf("%v %v", err, report.String())

@@ -132,6 +132,7 @@ func TestThePageAddsAService(t *testing.T) {
 	}
 	command(t, root, "env", "GOWORK=off", "go", "-C", "services/loyalty", "build", "./...")
 	command(t, root, "env", "GOWORK=off", "go", "-C", "services", "build", "./...")
+	command(t, root, "env", "GOWORK=off", "go", "-C", "quad", "build", "./...")
 	tested := command(t, root, "go", "-C", "services/loyalty", "test", "-v", ".")
 	if !strings.Contains(tested, "--- PASS: TestAnOrderEarnsPointsOnce") {
 		t.Errorf("the test of the service did not run:\n%s", tested)
@@ -140,6 +141,7 @@ func TestThePageAddsAService(t *testing.T) {
 	// All other checks of this package hold for the new service, too.
 	command(t, root, "go", "-C", "local/contract", "test", "-short", ".")
 	for file, want := range map[string]string{
+		"quad/books/books.go":          "{\"loyalty\", loyalty.Books},",
 		"local/dapr.yaml":              "appPort: 18121\n",
 		"components/local/pubsub.yaml": "loyalty=order.confirmed,loyalty.deadletter\n",
 		"docs/events.md":               "| `loyalty.points.earned` | customer | loyalty |  | A customer got points for an order. |",

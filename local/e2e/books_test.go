@@ -134,10 +134,7 @@ func (s *system) balanced(t *testing.T) {
 	t.Helper()
 	eventually(t, 40*time.Second, "books balanced", func(ctx context.Context) error {
 		report, err := verify.Run(ctx, verify.Sources{
-			Checkout: s.books.pools["checkout"], Inventory: s.books.pools["inventory"],
-			Payment: s.books.pools["payment"], Order: s.books.pools["order"],
-			B2B: s.books.pools[b2b], ERP: s.books.erp,
-			Provider: s.books.ledger, Settle: 15 * time.Second,
+			Databases: s.books.pools, Provider: s.books.ledger, ERP: s.books.erp, Settle: 15 * time.Second,
 		})
 		switch {
 		case err != nil: // connections that a killed server has left

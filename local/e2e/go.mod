@@ -57,6 +57,10 @@ require (
 	golang.org/x/text v0.42.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20260720211330-0afa2a65878a // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260720211330-0afa2a65878a // indirect
+	quadrille.internal/services/checkout v0.0.0 // indirect
+	quadrille.internal/services/inventory v0.0.0 // indirect
+	quadrille.internal/services/order v0.0.0 // indirect
+	quadrille.internal/services/payment v0.0.0 // indirect
 	quadrille.internal/workflows/b2b v0.0.0 // indirect
 )
 
@@ -67,5 +71,9 @@ replace (
 	quadrille.internal/local/release => ../release
 	quadrille.internal/platform => ../../platform
 	quadrille.internal/quad => ../../quad
+	quadrille.internal/services/checkout => ../../services/checkout
+	quadrille.internal/services/inventory => ../../services/inventory
+	quadrille.internal/services/order => ../../services/order
+	quadrille.internal/services/payment => ../../services/payment
 	quadrille.internal/workflows/b2b => ../../workflows/b2b
 )

@@ -18,7 +18,7 @@ func fill(file, block, text string) (string, error) {
 	if length < 0 {
 		return "", fmt.Errorf("it lacks a line with the comment %q after %q", marker+"end", marker+block)
 	}
-	indent := lines[begin][:len(lines[begin])-len(strings.TrimLeft(lines[begin], " "))]
+	indent := lines[begin][:len(lines[begin])-len(strings.TrimLeft(lines[begin], " \t"))]
 	var made []string
 	for line := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
 		if line != "" {
@@ -33,8 +33,8 @@ const marker = "quad generate: "
 
 // marks reports whether a line is a comment with the marker of a block.
 func marks(line, block string) bool {
-	comment := strings.TrimLeft(line, " ")
-	if !strings.HasPrefix(comment, "#") && !strings.HasPrefix(comment, "<!--") {
+	comment := strings.TrimLeft(line, " \t")
+	if !slices.ContainsFunc([]string{"#", "<!--", "//"}, func(begin string) bool { return strings.HasPrefix(comment, begin) }) {
 		return false
 	}
 	_, rest, found := strings.Cut(comment, marker)

@@ -14,11 +14,12 @@ import (
 type catalog struct {
 	specs     []service.Spec
 	described map[string]service.Description
+	packages  map[string]string // import paths by service
 }
 
 // newCatalog describes the services and reports everything that does not fit.
 func newCatalog(specs []service.Spec) (*catalog, error) {
-	c := &catalog{specs, make(map[string]service.Description)}
+	c := &catalog{specs: specs, described: make(map[string]service.Description)}
 	var faults []error
 	serves, ports := make(map[string]string), make(map[int]string)
 	for _, s := range specs {

@@ -30,6 +30,8 @@ func (c *catalog) blocks(d *document) []block {
 		{"docs/events.md", "events", c.eventTable(d)},
 		{"docs/operating.md", "ports", c.ports()},
 		{"docs/operating.md", "settings", c.settings()},
+		{"quad/books/books.go", "imports", c.bookImports()},
+		{"quad/books/books.go", "services", c.books()},
 	}
 	for _, folder := range []string{"components/local/", "components/kafka/"} {
 		blocks = append(blocks,
@@ -53,6 +55,9 @@ type file struct {
 func generate(root string, specs []service.Spec) ([]file, error) {
 	c, err := newCatalog(specs)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.findPackages(root); err != nil {
 		return nil, err
 	}
 	text, err := os.ReadFile(filepath.Join(root, asyncAPI))

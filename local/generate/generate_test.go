@@ -41,6 +41,16 @@ func TestAChangeIsFoundAndWritten(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	list, err := os.ReadFile(filepath.Join(repository, serviceList))
+	if err == nil {
+		err = os.MkdirAll(filepath.Join(root, filepath.Dir(serviceList)), 0o755)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(root, serviceList), list, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	specs := services.All()
 	specs[0].Hears = append(slices.Clone(specs[0].Hears), payment.TypeRefunded)
 	changed, err := generate(root, specs)
@@ -128,6 +138,32 @@ func TestScopesNameEveryService(t *testing.T) {
 	}
 }
 
+// A service that is new in the list is in that of the books too, wherever its package is.
+func TestBooksNameEveryService(t *testing.T) {
+	root := t.TempDir()
+	path := filepath.Join(root, serviceList)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("package services\n\nimport (\n\t\"x/services/quiet\"\n\t\"x/flows/busy\"\n)\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := &catalog{specs: []service.Spec{{Name: "quiet"}, {Name: "busy"}}}
+	if err := c.findPackages(root); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := c.bookImports(), "busy \"x/flows/busy/audit\"\nquiet \"x/services/quiet/audit\"\n"; got != want {
+		t.Errorf("imports\n%swant\n%s", got, want)
+	}
+	if got, want := c.books(), "{\"quiet\", quiet.Books},\n{\"busy\", busy.Books},\n"; got != want {
+		t.Errorf("books\n%swant\n%s", got, want)
+	}
+	c.specs = append(c.specs, service.Spec{Name: "stray"})
+	if err := c.findPackages(root); err == nil || !strings.Contains(err.Error(), "no package called stray") {
+		t.Errorf("of a service that the list does not import: %v", err)
+	}
+}
+
 func TestFill(t *testing.T) {
 	const file = "a: 1\n  # quad generate: b (do not edit)\n  old\n  # quad generate: end\nc: 2\n"
 	for name, c := range map[string]struct{ file, block, want, err string }{
@@ -135,6 +171,7 @@ func TestFill(t *testing.T) {
 		"no such block":      {file, "x", "", `it lacks a line with the comment "quad generate: x"`},
 		"no end":             {"# quad generate: b\nold\n", "b", "", `after "quad generate: b"`},
 		"prose about it":     {"run quad generate: b now\n# quad generate: end\n", "b", "", "it lacks a line"},
+		"in Go":              {"\t// quad generate: b\n\told()\n\t// quad generate: end\n", "b", "\t// quad generate: b\n\tnew\n\n\t  more\n\t// quad generate: end\n", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := fill(c.file, c.block, "new\n\n  more\n")

@@ -14,6 +14,7 @@ import (
 
 	"quadrille.internal/events"
 	"quadrille.internal/local/stack"
+	"quadrille.internal/platform/audit"
 	"quadrille.internal/quad/api"
 	"quadrille.internal/quad/command"
 	"quadrille.internal/quad/installation"
@@ -240,7 +241,7 @@ func (p *play) place(ctx context.Context, client *api.Client) error {
 			return err
 		}
 		s.id = receipt.OrderID
-		t.Add(output.Paint(os.Stdout, s.colour, s.name), timeline.Money(receipt.Total), s.token, s.about)
+		t.Add(output.Paint(os.Stdout, s.colour, s.name), audit.Money(receipt.Total), s.token, s.about)
 	}
 	t.Print(os.Stdout)
 	return nil

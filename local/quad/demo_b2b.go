@@ -12,11 +12,11 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/platform/audit"
 	"quadrille.internal/quad/api"
 	"quadrille.internal/quad/command"
 	"quadrille.internal/quad/installation"
 	"quadrille.internal/quad/output"
-	"quadrille.internal/quad/timeline"
 	"quadrille.internal/workflows/b2b/wire"
 )
 
@@ -127,7 +127,7 @@ func (p *companyPlay) submit(ctx context.Context, client *api.Client) error {
 			return err
 		}
 		d.id = receipt.ID
-		t.Add(output.Paint(os.Stdout, d.colour, d.name), timeline.Money(receipt.Total), d.about)
+		t.Add(output.Paint(os.Stdout, d.colour, d.name), audit.Money(receipt.Total), d.about)
 	}
 	t.Print(os.Stdout)
 	return nil

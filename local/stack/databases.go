@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"quadrille.internal/platform/audit"
 )
 
 // ownerOf is the role that owns an app's database and migrates it. The app itself
@@ -23,10 +25,7 @@ func (s *Stack) createDatabases(ctx context.Context) error {
 	if err := s.createRole(ctx, conn, auditor); err != nil {
 		return err
 	}
-	for _, sql := range []string{
-		"GRANT pg_read_all_data TO auditor",
-		"ALTER ROLE auditor SET default_transaction_read_only = on",
-	} {
+	for _, sql := range audit.Rights(auditor) {
 		if _, err := conn.Exec(ctx, sql); err != nil {
 			return fmt.Errorf("create the auditor: %w", err)
 		}

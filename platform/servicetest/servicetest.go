@@ -190,41 +190,13 @@ func outboxEvents(t testing.TB, pool *pgxpool.Pool) []events.Event {
 	return list
 }
 
-// CheckAudit reads what auditors see of the service's books: of an order what happened,
-// in this order, and no rule that is broken. It returns the names of the rules.
-func CheckAudit(t testing.TB, kit *service.Kit, order uuid.UUID, happened ...string) (rules []string) {
-	t.Helper()
-	moments, err := audit.Moments(t.Context(), kit.Pool, order)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var told []string
-	for _, m := range moments {
-		told = append(told, m.What)
-	}
-	if !slices.Equal(told, happened) {
-		t.Errorf("audit_moments tells %q of the order, want %q", told, happened)
-	}
-	checks, err := audit.Checks(t.Context(), kit.Pool)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range checks {
-		rules = append(rules, c.Name)
-		for _, f := range c.Faults {
-			t.Errorf("%s: %s: %s", c.Name, f.ID, f.Problem)
-		}
-	}
-	return rules
-}
-
 // CheckBooks reads the service's books as the auditor: of an order what happened, in this
 // order, and no rule that is broken. It returns the names of the rules.
 func CheckBooks(t testing.TB, pool *pgxpool.Pool, books audit.Books, order uuid.UUID, happened ...string) (rules []string) {
 	t.Helper()
 	auditor := pgtest.Auditor(t, pool)
 	if _, err := books.IsBusy(t.Context(), auditor); err != nil {
-		t.Errorf("ask whether %s is busy: %v", books.Service, err)
+		t.Errorf("ask whether the service is busy: %v", err)
 	}
 	var told []string
 	if story := Story(t, pool, books, order); story != nil {
@@ -234,7 +206,7 @@ func CheckBooks(t testing.TB, pool *pgxpool.Pool, books audit.Books, order uuid.
 		}
 	}
 	if !slices.Equal(told, happened) {
-		t.Errorf("%s tells %q of the order, want %q", books.Service, told, happened)
+		t.Errorf("the service tells %q of the order, want %q", told, happened)
 	}
 	checks, err := books.Check(t.Context(), auditor)
 	if err != nil {

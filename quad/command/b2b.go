@@ -9,10 +9,10 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"quadrille.internal/platform/audit"
 	"quadrille.internal/quad/api"
 	"quadrille.internal/quad/installation"
 	"quadrille.internal/quad/output"
-	"quadrille.internal/quad/timeline"
 	"quadrille.internal/workflows/b2b/wire"
 )
 
@@ -57,7 +57,7 @@ erp-lose-reply- and erp-cancel-fails-.`,
 			if g.JSON {
 				return output.JSON(os.Stdout, receipt)
 			}
-			fmt.Printf("submitted order %s for %s\nfollow it: quad b2b show %[1]s\n", receipt.ID, timeline.Money(receipt.Total))
+			fmt.Printf("submitted order %s for %s\nfollow it: quad b2b show %[1]s\n", receipt.ID, audit.Money(receipt.Total))
 			return nil
 		}),
 	}
@@ -132,7 +132,7 @@ func printApprovals(approver string, pending []wire.Pending) {
 		if p.OnBehalfOf != "" {
 			then += " (for " + p.OnBehalfOf + ")"
 		}
-		t.Add(p.OrderID, p.CompanyID, p.OrderedBy, timeline.Money(p.Total), timeline.Money(left),
+		t.Add(p.OrderID, p.CompanyID, p.OrderedBy, audit.Money(p.Total), audit.Money(left),
 			fmt.Sprintf("%d of %d", p.Given, p.Need), p.ExpiresAt.Local().Format("2006-01-02 15:04:05"), then)
 	}
 	t.Print(os.Stdout)

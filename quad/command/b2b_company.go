@@ -13,9 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"quadrille.internal/events"
+	"quadrille.internal/platform/audit"
 	"quadrille.internal/quad/installation"
 	"quadrille.internal/quad/output"
-	"quadrille.internal/quad/timeline"
 	"quadrille.internal/workflows/b2b/wire"
 )
 
@@ -150,7 +150,7 @@ func printCompany(g *Globals, c *wire.Company) error {
 	if g.JSON {
 		return output.JSON(os.Stdout, c)
 	}
-	money := func(amount int64) string { return timeline.Money(events.Money{Amount: amount, Currency: c.Currency}) }
+	money := func(amount int64) string { return audit.Money(events.Money{Amount: amount, Currency: c.Currency}) }
 	fmt.Printf("company    %s, %s\n", c.ID, c.Name)
 	fmt.Printf("credit     %s: %s held, %s used, %s left\n",
 		money(c.CreditLimit), money(c.Held), money(c.Exposure), money(c.CreditLimit-c.Held-c.Exposure))

@@ -11,10 +11,10 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"quadrille.internal/platform/audit"
 	"quadrille.internal/quad/api"
 	"quadrille.internal/quad/installation"
 	"quadrille.internal/quad/output"
-	"quadrille.internal/quad/timeline"
 	"quadrille.internal/workflows/b2b/chain"
 	"quadrille.internal/workflows/b2b/wire"
 )
@@ -59,7 +59,7 @@ func printCompanyOrder(o *wire.Order) {
 	if o.WaitsFor != "" {
 		fmt.Printf("waits for %s%s\n", output.Paint(os.Stdout, output.Yellow, o.WaitsFor), waitingTimes(o))
 	}
-	fmt.Printf("company   %s, ordered by %s, %s\n", o.CompanyID, o.OrderedBy, timeline.Money(o.Total))
+	fmt.Printf("company   %s, ordered by %s, %s\n", o.CompanyID, o.OrderedBy, audit.Money(o.Total))
 	for _, l := range o.Lines {
 		fmt.Printf("          %d x %s at %d.%02d\n", l.Quantity, l.SKU, l.UnitPrice/100, l.UnitPrice%100)
 	}
@@ -143,7 +143,7 @@ func stepMoments(o *wire.Order, s *wire.Step) []SagaMoment {
 func outcome(o *wire.Order, step string) string {
 	switch step {
 	case "credit":
-		return timeline.Money(o.Total) + " held"
+		return audit.Money(o.Total) + " held"
 	case "allocate":
 		var parts []string
 		for _, a := range o.Allocations {

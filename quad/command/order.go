@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"quadrille.internal/platform/audit"
 	"quadrille.internal/quad/api"
 	"quadrille.internal/quad/installation"
 	"quadrille.internal/quad/output"
@@ -72,7 +73,7 @@ func printTimeline(t *timeline.Timeline) {
 	if t.WaitsFor != "" {
 		fmt.Printf("waits for %s\n", output.Paint(os.Stdout, output.Yellow, t.WaitsFor))
 	}
-	fmt.Printf("customer  %s, %s\n", t.Customer, timeline.Money(t.Total))
+	fmt.Printf("customer  %s, %s\n", t.Customer, audit.Money(t.Total))
 	for i, l := range t.Lines {
 		const most = 10
 		if i == most {
@@ -222,7 +223,7 @@ func printOrders(customer string, orders []api.Order) {
 		if len(o.Timeline) > 0 {
 			placed = o.Timeline[0].At.Local().Format("2006-01-02 15:04:05")
 		}
-		list.Add(o.ID, placed, PaintStatus(o.Status), len(o.Lines), timeline.Money(o.Total), why)
+		list.Add(o.ID, placed, PaintStatus(o.Status), len(o.Lines), audit.Money(o.Total), why)
 	}
 	list.Print(os.Stdout)
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"quadrille.internal/events"
+	"quadrille.internal/platform/audit"
 	"quadrille.internal/quad/api"
 	"quadrille.internal/quad/installation"
 	"quadrille.internal/quad/output"
-	"quadrille.internal/quad/timeline"
 )
 
 func newOrderPlace(g *Globals) *cobra.Command {
@@ -49,7 +49,7 @@ tok_rate_limited, tok_lost_reply, tok_lost_reply_refund.`,
 			case g.JSON:
 				return output.JSON(os.Stdout, receipt)
 			}
-			fmt.Printf("placed order %s for %s\nfollow it: quad order watch %[1]s\n", receipt.OrderID, timeline.Money(receipt.Total))
+			fmt.Printf("placed order %s for %s\nfollow it: quad order watch %[1]s\n", receipt.OrderID, audit.Money(receipt.Total))
 			return nil
 		}),
 	}

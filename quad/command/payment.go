@@ -11,10 +11,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"quadrille.internal/events"
+	"quadrille.internal/platform/audit"
 	"quadrille.internal/quad/api"
 	"quadrille.internal/quad/installation"
 	"quadrille.internal/quad/output"
-	"quadrille.internal/quad/timeline"
 )
 
 func newPayment(g *Globals) *cobra.Command {
@@ -74,7 +74,7 @@ func printRefused(refused []api.Payment) {
 }
 
 func amountOf(p api.Payment) string {
-	return timeline.Money(events.Money{Amount: p.Amount, Currency: p.Currency})
+	return audit.Money(events.Money{Amount: p.Amount, Currency: p.Currency})
 }
 
 func moment(t *time.Time) string {

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
 	"quadrille.internal/quad/installation"
@@ -43,10 +41,7 @@ func TimelineSources(ctx context.Context, inst *installation.Installation) (src 
 	if err != nil {
 		return src, err
 	}
-	return timeline.Sources{
-		Checkout: books["checkout"], Inventory: books["inventory"],
-		Payment: books["payment"], Order: books["order"], Others: others(books),
-	}, nil
+	return timeline.Sources{Databases: books}, nil
 }
 
 // VerifySources are the books of all services and of the third parties.
@@ -55,24 +50,12 @@ func VerifySources(ctx context.Context, inst *installation.Installation) (src ve
 	if err != nil {
 		return src, err
 	}
-	src = verify.Sources{
-		Checkout: books["checkout"], Inventory: books["inventory"],
-		Payment: books["payment"], Order: books["order"], B2B: books["b2b"], Others: others(books),
-	}
-	if src.Provider, err = inst.Ledger(); err != nil || src.B2B == nil {
+	src.Databases = books
+	if src.Provider, err = inst.Ledger(); err != nil || books["b2b"] == nil {
 		return src, err
 	}
 	src.ERP, err = inst.ERPBooks()
 	return src, err
-}
-
-// others are the services that quad has no rules for; they bring their own.
-func others(books map[string]*pgxpool.Pool) map[string]*pgxpool.Pool {
-	others := maps.Clone(books)
-	for _, known := range []string{"checkout", "inventory", "payment", "order", "b2b"} {
-		delete(others, known)
-	}
-	return others
 }
 
 // ProveBooks prints what quad verify finds, and fails if the books do not balance.

@@ -6,25 +6,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quadrille.internal/events"
 	"quadrille.internal/platform/audit"
+	"quadrille.internal/quad/books"
 )
 
-// Sources are the services' databases, to be read only.
+// Sources are the services' databases, by service, to be read only.
 type Sources struct {
-	Checkout, Inventory, Payment, Order *pgxpool.Pool
-	// Others are services by name, which tell of an order in a view of theirs: see
-	// package audit.
-	Others map[string]*pgxpool.Pool
+	Databases map[string]*pgxpool.Pool
+	// Services say what can be read of theirs. Default: all that there are.
+	Services []books.Service
 }
 
 // ErrUnknown says that no service knows the order.
@@ -59,35 +57,43 @@ type Timeline struct {
 
 // Read reads an order's timeline. ErrUnknown where nobody has heard of it.
 func Read(ctx context.Context, src Sources, id uuid.UUID) (*Timeline, error) {
-	b := books{}
-	for _, read := range []func() error{
-		func() error { return one(ctx, src.Checkout, checkoutSQL, id, &b.checkout) },
-		func() error { return one(ctx, src.Order, orderSQL, id, &b.order) },
-		func() error { return one(ctx, src.Inventory, reservationSQL, id, &b.reservation) },
-		func() error { return one(ctx, src.Payment, paymentSQL, id, &b.payment) },
-	} {
-		if err := read(); err != nil {
-			return nil, fmt.Errorf("read order %s: %w", id, err)
+	if src.Services == nil {
+		src.Services = books.All()
+	}
+	t := &Timeline{ID: id}
+	known := make(stories)
+	for _, s := range books.In(src.Databases, src.Services) {
+		if s.Story != nil {
+			story, err := s.Story(ctx, s.DB, id)
+			if err != nil {
+				return nil, fmt.Errorf("read order %s at %s: %w", id, s.Name, err)
+			}
+			if story != nil {
+				known[s.Name] = story
+				t.add(s.Name, story.Moments)
+			}
 		}
+		parked, err := audit.ParkedOf(ctx, s.DB, id)
+		if err != nil {
+			return nil, fmt.Errorf("read events of order %s parked at %s: %w", id, s.Name, err)
+		}
+		t.add(s.Name, parked)
+		t.Parked += len(parked)
 	}
-	parked, err := readParked(ctx, src, id)
-	if err != nil {
-		return nil, fmt.Errorf("read order %s: %w", id, err)
-	}
-	told, err := readOthers(ctx, src.Others, id)
-	if err != nil {
-		return nil, fmt.Errorf("read order %s: %w", id, err)
-	}
-	if b.checkout == nil && b.order == nil && b.reservation == nil && b.payment == nil && len(parked)+len(told) == 0 {
+	if len(known) == 0 && t.Parked == 0 {
 		return nil, fmt.Errorf("order %s: %w", id, ErrUnknown)
 	}
-	t := b.tell(id)
-	t.Moments = slices.Concat(t.Moments, told, parked)
-	t.Parked = len(parked)
+	known.tell(t)
 	slices.SortStableFunc(t.Moments, func(a, b Moment) int {
 		return cmp.Or(a.At.Compare(b.At), cmp.Compare(rank(a.Service), rank(b.Service)))
 	})
 	return t, nil
+}
+
+func (t *Timeline) add(service string, moments []audit.Moment) {
+	for _, m := range moments {
+		t.Moments = append(t.Moments, Moment{m.At, cmp.Or(m.By, service), m.What, m.Detail, m.Bad})
+	}
 }
 
 // rank orders what happened at the same moment: causes come before effects.
@@ -99,52 +105,53 @@ func rank(service string) int {
 	return len(first)
 }
 
-// readOthers reads what services tell of the order in their views.
-func readOthers(ctx context.Context, others map[string]*pgxpool.Pool, id uuid.UUID) (moments []Moment, err error) {
-	for _, service := range slices.Sorted(maps.Keys(others)) {
-		told, err := audit.Moments(ctx, others[service], id)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", service, err)
-		}
-		for _, m := range told {
-			moments = append(moments, Moment{m.At, service, m.What, m.Detail, m.Bad})
-		}
+// stories are by service, of those that know the order.
+type stories map[string]*audit.Story
+
+// of returns a service's story; an empty one where it knows nothing.
+func (s stories) of(service string) *audit.Story {
+	if story := s[service]; story != nil {
+		return story
 	}
-	return moments, nil
+	return &audit.Story{}
 }
 
-// one reads at most one row into *row.
-func one[T any](ctx context.Context, pool *pgxpool.Pool, sql string, id uuid.UUID, row **T) error {
-	rows, err := pool.Query(ctx, sql, id)
-	if err != nil {
-		return err
-	}
-	found, err := pgx.CollectExactlyOneRow(rows, pgx.RowToAddrOfStructByName[T])
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil
-	}
-	*row = found
-	return err
+// tell fills in what is not a moment: what was ordered, by checkout, and what became of it,
+// by order, who decides that.
+func (s stories) tell(t *Timeline) {
+	ordered, decided := s.of("checkout"), s.of("order")
+	t.Customer, t.Lines, t.Total = ordered.Customer, ordered.Lines, ordered.Total
+	t.TraceID = cmp.Or(traceID(ordered.Trace), traceID(decided.Trace))
+	t.Status, t.Reason = cmp.Or(decided.Status, "pending"), decided.Reason
+	t.WaitsFor, t.Done = s.waitsFor(), s.done()
 }
 
-// readParked finds events of the order that a service could not handle.
-func readParked(ctx context.Context, src Sources, id uuid.UUID) ([]Moment, error) {
-	var parked []Moment
-	pools := slices.AppendSeq([]*pgxpool.Pool{src.Checkout, src.Inventory, src.Payment, src.Order}, maps.Values(src.Others))
-	for _, pool := range pools {
-		rows, err := pool.Query(ctx, `
-			select tried_at, consumer, topic || ' PARKED', 'event ' || event_id || ': ' || split_part(cause, E'\n', 1), true
-			from parked where position(convert_to($1, 'UTF8') in payload) > 0`, `"subject":"`+id.String()+`"`)
-		if err != nil {
-			return nil, err
-		}
-		found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Moment])
-		if err != nil {
-			return nil, err
-		}
-		parked = append(parked, found...)
+// waitsFor names what an unsettled order waits for, or "".
+func (s stories) waitsFor() string {
+	decided := s["order"]
+	if decided == nil {
+		return "the order service to hear of it"
 	}
-	return parked, nil
+	return cmp.Or(s.of(decided.Waits.On).Waits.What, decided.Waits.What)
+}
+
+// done reports whether the order is settled and everybody has followed.
+func (s stories) done() bool {
+	end, payment := s.of("order").Status, s.of("payment").Status
+	switch {
+	case end == "" || end == "pending":
+		return false
+	case s.of("checkout").Status == "placed":
+		return false
+	case slices.Contains([]string{"", "held", "unknown"}, s.of("inventory").Status):
+		return false
+	case payment == "":
+		return true
+	case end == "cancelled":
+		return slices.Contains([]string{"unknown", "failed", "void", "refunded"}, payment)
+	default:
+		return payment == "completed"
+	}
 }
 
 // traceID is the part of a W3C traceparent that names the trace.

@@ -8,51 +8,22 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/quad/provider"
-)
-
-// The rows of one order, as far as they are needed here.
-type (
-	checkoutRow struct {
-		ID       uuid.UUID
-		Status   string
-		Amount   int64
-		Currency string
-		PlacedAt time.Time
-	}
-	orderRow struct {
-		ID       uuid.UUID
-		Status   string
-		Amount   int64
-		Currency string
-		Units    int64
-		PlacedAt *time.Time // nil: its creation was not heard of yet
-	}
-	reservationRow struct {
-		ID        uuid.UUID
-		Status    string
-		Units     int64
-		ExpiredAt *time.Time
-	}
-	paymentRow struct {
-		ID        uuid.UUID
-		Status    string
-		ChargeID  string
-		RefundID  string
-		Attempts  int
-		LastError string
-		DueAt     *time.Time
-	}
+	checkout "quadrille.internal/services/checkout/audit"
+	inventory "quadrille.internal/services/inventory/audit"
+	order "quadrille.internal/services/order/audit"
+	payment "quadrille.internal/services/payment/audit"
+	b2b "quadrille.internal/workflows/b2b/audit"
 )
 
 // file is all that the books say of one order; nil where a book knows nothing.
 type file struct {
 	id          uuid.UUID
-	checkout    *checkoutRow
-	order       *orderRow
-	reservation *reservationRow
-	payment     *paymentRow
+	checkout    *checkout.Checkout
+	order       *order.Order
+	reservation *inventory.Reservation
+	payment     *payment.Payment
 	charges     []charge
-	company     *companyRow // of a company's order, of which the books above know little
+	company     *b2b.Order // of a company's order, of which the books above know little
 	erp         []provider.ERPOrder
 }
 
@@ -75,10 +46,10 @@ func has[T any](field func(*file) *T) func(*file) bool {
 }
 
 var (
-	hasCheckout    = has(func(f *file) *checkoutRow { return f.checkout })
-	hasOrder       = has(func(f *file) *orderRow { return f.order })
-	hasReservation = has(func(f *file) *reservationRow { return f.reservation })
-	hasPayment     = has(func(f *file) *paymentRow { return f.payment })
+	hasCheckout    = has(func(f *file) *checkout.Checkout { return f.checkout })
+	hasOrder       = has(func(f *file) *order.Order { return f.order })
+	hasReservation = has(func(f *file) *inventory.Reservation { return f.reservation })
+	hasPayment     = has(func(f *file) *payment.Payment { return f.payment })
 	hasCharge      = func(f *file) bool { return len(f.charges) > 0 }
 )
 
@@ -247,7 +218,7 @@ func forgotten(f *file, now time.Time) string {
 // lingers reports whether the order is unsettled for longer than is usual.
 func (f *file) lingers(now time.Time) bool {
 	if f.company != nil {
-		return f.company.lingers(now)
+		return companyLingers(f.company, now)
 	}
 	o := f.order
 	return o != nil && o.Status == "pending" && o.PlacedAt != nil && now.Sub(*o.PlacedAt) > settleTime
@@ -256,7 +227,7 @@ func (f *file) lingers(now time.Time) bool {
 // excuse says what an unsettled order waits for, if something is being done.
 func (f *file) excuse(now time.Time) string {
 	if f.company != nil {
-		return f.company.excuse(now)
+		return companyExcuse(f.company, now)
 	}
 	p := f.payment
 	if p != nil && p.Status == "refused" && (f.reservation == nil || f.reservation.ExpiredAt == nil) {

@@ -8,72 +8,11 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
-	"quadrille.internal/events"
 	"quadrille.internal/quad/provider"
+	b2b "quadrille.internal/workflows/b2b/audit"
 	"quadrille.internal/workflows/b2b/chain"
 )
-
-// companyRow is a company's order with its approval gate.
-type companyRow struct {
-	ID         uuid.UUID
-	Status     string
-	Reason     string
-	Credit     string
-	Amount     int64
-	Currency   string
-	ERPOrderID string
-	Units      int64 // allocated
-	Ended      bool
-	MovedAt    time.Time
-	Gate       string // "" where no approval was asked for
-	Need       int
-	ExpireAt   *time.Time
-	Decisions  []chain.Decision
-	// What approvers decided on, beside ID, Amount and Currency.
-	CompanyID      string
-	OrderedBy      string
-	AllowBackorder bool
-	Lines          []events.Line
-	RequestHash    string
-	// The key that seals decisions.
-	InnerPad, OuterPad []byte
-	KeySince           time.Time
-}
-
-const companyOrdersSQL = `
-	select id, status, reason, credit, amount, currency, erp_order_id, units, ended, moved_at, state, need, expire_at, decisions,
-		company_id, ordered_by, allow_backorder, lines, request_hash, inner_pad, outer_pad, since
-	from (
-		select o.id, o.status, coalesce(o.reason ->> 'message', '') as reason, o.credit, o.amount, o.currency, o.erp_order_id,
-			coalesce((select sum((a ->> 'quantity')::bigint) from jsonb_array_elements(nullif(o.allocations, 'null')) a), 0)::bigint as units,
-			o.ended_at is not null as ended, o.moved_at, coalesce(g.state, '') as state, coalesce(g.need, 0) as need, g.expire_at,
-			coalesce((
-				select jsonb_agg(jsonb_build_object(
-					'order_id', d.order_id, 'seq', d.seq, 'approver', d.approver, 'on_behalf_of', d.on_behalf_of,
-					'verdict', d.verdict, 'reason', d.reason, 'order_hash', d.order_hash, 'source', d.source,
-					'decided_at', d.decided_at, 'prev_hash', d.prev_hash, 'hash', d.hash,
-					'recorded_at', d.recorded_at, 'mac', d.mac) order by d.seq)
-				from decisions d where d.order_id = o.id), '[]') as decisions,
-			o.company_id, o.ordered_by, o.allow_backorder, o.lines, o.request_hash,
-			coalesce(k.inner_pad, '') as inner_pad, coalesce(k.outer_pad, '') as outer_pad, coalesce(k.since, 'epoch') as since
-		from orders o left join gates g on g.id = o.id left join decision_key k on true) as o` + only
-
-func openCompanies(ctx context.Context, pool *pgxpool.Pool, ids []uuid.UUID) (*book[companyRow], error) {
-	if pool == nil {
-		return &book[companyRow]{}, nil
-	}
-	return open(ctx, pool, companyOrdersSQL, ids, func(r *companyRow) uuid.UUID { return r.ID })
-}
-
-// b2bBusySQL asks for orders that move by themselves: not those that wait for a
-// person.
-const b2bBusySQL = `
-	select exists (select from orders o where ended_at is null and status <> 'compensation_failed'
-			and not exists (select from gates g where g.id = o.id and g.state = 'open'))
-		or exists (select from outbox)`
 
 func isCompanys(f *file) bool { return f.company != nil }
 
@@ -171,7 +110,7 @@ func erpAstray(f *file, _ time.Time) string {
 
 func decisionsDiffer(f *file, _ time.Time) string {
 	o := f.company
-	if err := o.checkDecisions(); err != nil {
+	if err := checkDecisions(o); err != nil {
 		return err.Error()
 	}
 	var approvals, rejections int
@@ -201,7 +140,7 @@ func decisionsDiffer(f *file, _ time.Time) string {
 
 // checkDecisions holds the record of decisions against its own hashes, against the
 // seal of the database and against the order as it is stored.
-func (o *companyRow) checkDecisions() error {
+func checkDecisions(o *b2b.Order) error {
 	if err := chain.Check(o.Decisions); err != nil {
 		return err
 	}
@@ -217,7 +156,7 @@ func (o *companyRow) checkDecisions() error {
 
 func companyForgotten(f *file, now time.Time) string {
 	o := f.company
-	if !o.lingers(now) || o.excuse(now) != "" {
+	if !companyLingers(o, now) || companyExcuse(o, now) != "" {
 		return ""
 	}
 	if o.Gate == "open" {
@@ -226,10 +165,12 @@ func companyForgotten(f *file, now time.Time) string {
 	return fmt.Sprintf("%s since %s, and waits for nothing", o.Status, o.MovedAt.UTC().Format(time.RFC3339))
 }
 
-func (o *companyRow) lingers(now time.Time) bool { return !o.Ended && now.Sub(o.MovedAt) > settleTime }
+func companyLingers(o *b2b.Order, now time.Time) bool {
+	return !o.Ended && now.Sub(o.MovedAt) > settleTime
+}
 
-// excuse says which person the order waits for.
-func (o *companyRow) excuse(now time.Time) string {
+// companyExcuse says which person the order waits for.
+func companyExcuse(o *b2b.Order, now time.Time) string {
 	switch {
 	case o.Status == "compensation_failed":
 		return "an operator: " + o.Reason
@@ -240,41 +181,31 @@ func (o *companyRow) excuse(now time.Time) string {
 	}
 }
 
-// credit checks companies' credit against their orders. One statement sees one
-// moment, so that nothing need be read again.
+// credit checks companies' credit against their orders. It is read at one moment, so
+// that nothing need be read again.
 func (src *Sources) credit(ctx context.Context) ([]Check, error) {
-	if src.B2B == nil {
+	db := src.Databases["b2b"]
+	if db == nil {
 		return nil, nil
 	}
 	limit := Check{Name: "credit within the limit", Unit: "companies"}
 	sums := Check{Name: "credit = held and used by orders", Unit: "companies"}
-	rows, err := src.B2B.Query(ctx, companiesSQL)
+	err := b2b.Credits(ctx, db, func(c b2b.Credit) {
+		if c.Held+c.Used > c.Limit {
+			limit.Offenders = append(limit.Offenders, Offender{c.Company, fmt.Sprintf("%d held and %d used of %d", c.Held, c.Used, c.Limit)})
+		}
+		if c.Held != c.HeldByOrders || c.Used != c.UsedByOrders {
+			sums.Offenders = append(sums.Offenders, Offender{c.Company, fmt.Sprintf(
+				"%d held and %d used, but orders hold %d and use %d", c.Held, c.Used, c.HeldByOrders, c.UsedByOrders)})
+		}
+		limit.Checked++
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read credit: %w", err)
 	}
-	var company string
-	var most, held, exposure, ordersHeld, ordersUsed int64
-	_, err = pgx.ForEachRow(rows, []any{&company, &most, &held, &exposure, &ordersHeld, &ordersUsed}, func() error {
-		if held+exposure > most {
-			limit.Offenders = append(limit.Offenders, Offender{company, fmt.Sprintf("%d held and %d used of %d", held, exposure, most)})
-		}
-		if held != ordersHeld || exposure != ordersUsed {
-			sums.Offenders = append(sums.Offenders, Offender{company, fmt.Sprintf(
-				"%d held and %d used, but orders hold %d and use %d", held, exposure, ordersHeld, ordersUsed)})
-		}
-		limit.Checked++
-		return nil
-	})
 	sums.Checked = limit.Checked
-	return []Check{sums, limit}, err
+	return []Check{sums, limit}, nil
 }
-
-const companiesSQL = `
-	select c.id, c.credit_limit, c.held, c.exposure,
-	       coalesce(sum(coalesce(o.credit_amount, o.amount)) filter (where o.credit = 'held'), 0)::bigint,
-	       coalesce(sum(coalesce(o.credit_amount, o.amount)) filter (where o.credit = 'used'), 0)::bigint
-	from companies c left join orders o on o.company_id = c.id
-	group by c.id order by c.id`
 
 // erpBook is a copy of the ERP's books, by our order.
 type erpBook struct {

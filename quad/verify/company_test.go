@@ -149,7 +149,7 @@ func (o *office) rewrite(id uuid.UUID, change func(*chain.Decision), mac any) {
 
 func (o *office) sources() Sources {
 	src := o.world.sources()
-	src.B2B, src.ERP = o.b2b, &o.erp
+	src.Databases["b2b"], src.ERP = o.auditor(o.b2b), &o.erp
 	return src
 }
 

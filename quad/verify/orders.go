@@ -10,28 +10,18 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
+	"quadrille.internal/platform/audit"
 	"quadrille.internal/quad/provider"
+	checkout "quadrille.internal/services/checkout/audit"
+	inventory "quadrille.internal/services/inventory/audit"
+	order "quadrille.internal/services/order/audit"
+	payment "quadrille.internal/services/payment/audit"
+	b2b "quadrille.internal/workflows/b2b/audit"
 )
 
-// Each book is read in the order of ids, so that they can be merged without being
-// kept: all of it, or, with $1, some orders only.
-const (
-	only         = ` where $1::uuid[] is null or id = any($1) order by id`
-	checkoutsSQL = `select id, status, amount, currency, placed_at from checkouts` + only
-	ordersSQL    = `select id, status, amount, currency,
-		coalesce((select sum((l ->> 'quantity')::bigint) from jsonb_array_elements(nullif(lines, 'null')) l), 0)::bigint,
-		placed_at from orders` + only
-	reservationsSQL = `select id, status,
-		coalesce((select sum((a ->> 'quantity')::bigint) from jsonb_array_elements(nullif(allocations, 'null')) a), 0)::bigint,
-		expired_at from reservations` + only
-	paymentsSQL = `select id, status, charge_id, refund_id, attempts, last_error, due_at from payments` + only
-)
-
-// audit holds the rules against all orders.
-type audit struct {
+// examination holds the rules against all orders.
+type examination struct {
 	src       *Sources
 	ledger    *ledger
 	erp       *erpBook
@@ -41,8 +31,8 @@ type audit struct {
 }
 
 // orders makes the checks that concern orders.
-func (src *Sources) orders(ctx context.Context) (*audit, error) {
-	a := &audit{src: src, ledger: newLedger(src.Provider), erp: newERPBook(src.ERP), checked: make([]int, len(rules))}
+func (src *Sources) orders(ctx context.Context) (*examination, error) {
+	a := &examination{src: src, ledger: newLedger(src.Provider), erp: newERPBook(src.ERP), checked: make([]int, len(rules))}
 	for range rules {
 		a.offenders = append(a.offenders, make(map[uuid.UUID]string))
 	}
@@ -64,7 +54,7 @@ func (src *Sources) orders(ctx context.Context) (*audit, error) {
 }
 
 // judge notes the rules that an order breaks, and forgets those it keeps.
-func (a *audit) judge(f *file) {
+func (a *examination) judge(f *file) {
 	now := time.Now()
 	for i, r := range rules {
 		delete(a.offenders[i], f.id)
@@ -82,7 +72,7 @@ func (a *audit) judge(f *file) {
 
 // readAgain reads those at fault again, and again, until their faults are gone or
 // patience is over.
-func (a *audit) readAgain(ctx context.Context) error {
+func (a *examination) readAgain(ctx context.Context) error {
 	deadline := time.Now().Add(a.src.Patience)
 	for time.Now().Before(deadline) {
 		suspects := a.suspects()
@@ -103,7 +93,7 @@ func (a *audit) readAgain(ctx context.Context) error {
 	return nil
 }
 
-func (a *audit) suspects() []uuid.UUID {
+func (a *examination) suspects() []uuid.UUID {
 	all := make(map[uuid.UUID]struct{})
 	for _, offenders := range a.offenders {
 		for id := range offenders {
@@ -114,7 +104,7 @@ func (a *audit) suspects() []uuid.UUID {
 }
 
 // forgetWaiting drops orders that are about to be judged again.
-func (a *audit) forgetWaiting(ids []uuid.UUID) {
+func (a *examination) forgetWaiting(ids []uuid.UUID) {
 	again := make(map[string]bool, len(ids))
 	for _, id := range ids {
 		again[id.String()] = true
@@ -122,7 +112,7 @@ func (a *audit) forgetWaiting(ids []uuid.UUID) {
 	a.waiting = slices.DeleteFunc(a.waiting, func(o Offender) bool { return again[o.ID] })
 }
 
-func (a *audit) checks() []Check {
+func (a *examination) checks() []Check {
 	checks := make([]Check, len(rules))
 	for i, r := range rules {
 		checks[i] = Check{Name: r.name, Checked: a.checked[i], Unit: r.unit}
@@ -136,47 +126,49 @@ func (a *audit) checks() []Check {
 
 // read merges the books and hands on each order's file; those of ids only, unless
 // that is nil.
-func (a *audit) read(ctx context.Context, ids []uuid.UUID, each func(*file)) error {
-	checkouts, err := open(ctx, a.src.Checkout, checkoutsSQL, ids, func(r *checkoutRow) uuid.UUID { return r.ID })
+func (a *examination) read(ctx context.Context, ids []uuid.UUID, each func(*file)) error {
+	checkouts, err := checkout.Checkouts(ctx, a.src.Databases["checkout"], ids)
 	if err != nil {
 		return fmt.Errorf("read checkouts: %w", err)
 	}
-	defer checkouts.close()
-	orders, err := open(ctx, a.src.Order, ordersSQL, ids, func(r *orderRow) uuid.UUID { return r.ID })
+	defer checkouts.Close()
+	orders, err := order.Orders(ctx, a.src.Databases["order"], ids)
 	if err != nil {
 		return fmt.Errorf("read orders: %w", err)
 	}
-	defer orders.close()
-	reservations, err := open(ctx, a.src.Inventory, reservationsSQL, ids, func(r *reservationRow) uuid.UUID { return r.ID })
+	defer orders.Close()
+	reservations, err := inventory.Reservations(ctx, a.src.Databases["inventory"], ids)
 	if err != nil {
 		return fmt.Errorf("read reservations: %w", err)
 	}
-	defer reservations.close()
-	payments, err := open(ctx, a.src.Payment, paymentsSQL, ids, func(r *paymentRow) uuid.UUID { return r.ID })
+	defer reservations.Close()
+	payments, err := payment.Payments(ctx, a.src.Databases["payment"], ids)
 	if err != nil {
 		return fmt.Errorf("read payments: %w", err)
 	}
-	defer payments.close()
-	companies, err := openCompanies(ctx, a.src.B2B, ids)
-	if err != nil {
-		return fmt.Errorf("read companies' orders: %w", err)
+	defer payments.Close()
+	companies := &audit.Rows[b2b.Order]{}
+	if db := a.src.Databases["b2b"]; db != nil {
+		if companies, err = b2b.Orders(ctx, db, ids); err != nil {
+			return fmt.Errorf("read companies' orders: %w", err)
+		}
 	}
-	defer companies.close()
+	defer companies.Close()
 	charged, synced := sorted(a.ledger.byOrder, ids), sorted(a.erp.byOrder, ids)
 
 	for {
-		id, found := least(checkouts.head(), orders.head(), reservations.head(), payments.head(), companies.head(),
+		id, found := least(checkouts.Head(), orders.Head(), reservations.Head(), payments.Head(), companies.Head(),
 			charged.head(), synced.head())
 		if !found {
 			break
 		}
 		each(&file{
-			id: id, checkout: checkouts.take(id), order: orders.take(id),
-			reservation: reservations.take(id), payment: payments.take(id), company: companies.take(id),
+			id: id, checkout: checkouts.Take(id), order: orders.Take(id),
+			reservation: reservations.Take(id), payment: payments.Take(id), company: companies.Take(id),
 			charges: a.ledger.of(charged, id), erp: a.erp.of(synced, id),
 		})
 	}
-	for _, err := range []error{checkouts.err, orders.err, reservations.err, payments.err, companies.err} {
+	for _, err := range []error{checkouts.Err(), orders.Err(), reservations.Err(), payments.Err(), companies.Err()} {
 		if err != nil {
 			return fmt.Errorf("read the books: %w", err)
 		}
@@ -192,61 +184,6 @@ func least(ids ...*uuid.UUID) (lowest uuid.UUID, found bool) {
 		}
 	}
 	return lowest, found
-}
-
-// book is the rows of one table, in the order of ids, one at a time.
-type book[T any] struct {
-	rows pgx.Rows
-	id   func(*T) uuid.UUID
-	next *T
-	key  uuid.UUID
-	err  error
-}
-
-func open[T any](ctx context.Context, pool *pgxpool.Pool, sql string, ids []uuid.UUID, id func(*T) uuid.UUID) (*book[T], error) {
-	rows, err := pool.Query(ctx, sql, ids)
-	if err != nil {
-		return nil, err
-	}
-	b := &book[T]{rows: rows, id: id}
-	b.advance()
-	return b, nil
-}
-
-func (b *book[T]) advance() {
-	b.next = nil
-	if !b.rows.Next() {
-		b.err = b.rows.Err()
-		return
-	}
-	if b.next, b.err = pgx.RowToAddrOfStructByPos[T](b.rows); b.err != nil {
-		b.next = nil
-		return
-	}
-	b.key = b.id(b.next)
-}
-
-func (b *book[T]) head() *uuid.UUID {
-	if b.next == nil {
-		return nil
-	}
-	return &b.key
-}
-
-// take returns the row of id, or nil where there is none.
-func (b *book[T]) take(id uuid.UUID) *T {
-	row := b.next
-	if row == nil || b.key != id {
-		return nil
-	}
-	b.advance()
-	return row
-}
-
-func (b *book[T]) close() {
-	if b.rows != nil {
-		b.rows.Close()
-	}
 }
 
 // ledger is a copy of the provider's, by order.

@@ -10,29 +10,29 @@ package verify
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	serviceaudit "quadrille.internal/platform/audit"
+	"quadrille.internal/platform/audit"
+	"quadrille.internal/quad/books"
 	"quadrille.internal/quad/provider"
+	inventory "quadrille.internal/services/inventory/audit"
 )
 
-// Sources are the books: each service's database, to be read only, and the
-// provider's ledger.
+// Sources are the books: the services' databases, to be read only, and those of third
+// parties.
 type Sources struct {
-	Checkout, Inventory, Payment, Order *pgxpool.Pool
-	Provider                            Provider
-	// B2B and ERP are the books of companies' orders; nil where there are none.
-	B2B *pgxpool.Pool
+	// Databases are by service. Checkout, inventory, payment and order must be there.
+	Databases map[string]*pgxpool.Pool
+	Provider  Provider
+	// ERP has companies' orders; nil where there are none.
 	ERP ERP
-	// Others are services by name, whose rules are in views of theirs: see package audit.
-	Others map[string]*pgxpool.Pool
+	// Services say what can be read of theirs. Default: all that there are.
+	Services []books.Service
 	// Patience is how long a fault may take to clear up. Default 3 s: several times
 	// what a message needs when nothing is wrong.
 	Patience time.Duration
@@ -101,11 +101,22 @@ const (
 	readAgainEvery  = 200 * time.Millisecond
 )
 
+// needed are the services whose books make up an order.
+var needed = []string{"checkout", "inventory", "payment", "order"}
+
 // Run makes all checks. An error means that they could not be made.
 func Run(ctx context.Context, src Sources) (Report, error) {
 	began := time.Now()
 	if src.Patience == 0 {
 		src.Patience = defaultPatience
+	}
+	if src.Services == nil {
+		src.Services = books.All()
+	}
+	for _, service := range needed {
+		if src.Databases[service] == nil {
+			return Report{}, fmt.Errorf("the database of %s is needed", service)
+		}
 	}
 	var report Report
 	var err error
@@ -131,11 +142,11 @@ func Run(ctx context.Context, src Sources) (Report, error) {
 	if err != nil {
 		return report, err
 	}
-	others, err := src.others(ctx)
+	own, err := src.own(ctx)
 	if err != nil {
 		return report, err
 	}
-	report.Checks = slices.Concat(stock, orders.checks(), credit, others, events)
+	report.Checks = slices.Concat(stock, orders.checks(), credit, own, events)
 	report.Took = time.Since(began)
 	return report, nil
 }
@@ -158,43 +169,27 @@ func (src *Sources) awaitQuiet(ctx context.Context) (bool, error) {
 }
 
 func (src *Sources) busy(ctx context.Context) (bool, error) {
-	for _, s := range []struct {
-		pool *pgxpool.Pool
-		sql  string
-	}{
-		{src.Checkout, `select exists (select from checkouts where status = 'placed') or exists (select from outbox)`},
-		{src.Order, `select exists (select from orders where status = 'pending' and placed_at is not null) or exists (select from outbox)`},
-		{src.Inventory, `select exists (select from reservations where status in ('held', 'unknown')) or exists (select from outbox)`},
-		{src.Payment, `select exists (select from payments where due_at is not null or status = 'unknown' and not cancelled) or exists (select from outbox)`},
-		{src.B2B, b2bBusySQL},
-	} {
-		if s.pool == nil {
-			continue
-		}
-		var busy bool
-		if err := s.pool.QueryRow(ctx, s.sql).Scan(&busy); err != nil || busy {
-			return busy, err
-		}
-	}
-	for _, pool := range src.Others {
-		var busy bool
-		if err := pool.QueryRow(ctx, `select exists (select from outbox)`).Scan(&busy); err != nil || busy {
+	for _, s := range src.services() {
+		if busy, err := s.IsBusy(ctx, s.DB); err != nil || busy {
 			return busy, err
 		}
 	}
 	return false, nil
 }
 
-// others are the rules of services that bring their own. Each reads one database at one
-// moment, so that nothing need be read again.
-func (src *Sources) others(ctx context.Context) (checks []Check, err error) {
-	for _, service := range slices.Sorted(maps.Keys(src.Others)) {
-		found, err := serviceaudit.Checks(ctx, src.Others[service])
+// services are those whose databases are there.
+func (src *Sources) services() []books.Open { return books.In(src.Databases, src.Services) }
+
+// own are the rules that services bring. Each reads one database at one moment, so that
+// nothing need be read again.
+func (src *Sources) own(ctx context.Context) (checks []Check, err error) {
+	for _, s := range src.services() {
+		found, err := s.Check(ctx, s.DB)
 		if err != nil {
-			return nil, fmt.Errorf("read the rules of %s: %w", service, err)
+			return nil, fmt.Errorf("hold %s against its rules: %w", s.Name, err)
 		}
 		for _, c := range found {
-			check := Check{Name: service + ": " + c.Name, Checked: c.Checked, Unit: c.Unit}
+			check := Check{Name: s.Name + ": " + c.Name, Checked: c.Checked, Unit: c.Unit}
 			for _, f := range c.Faults {
 				check.Offenders = append(check.Offenders, Offender(f))
 			}
@@ -214,108 +209,60 @@ func pause(ctx context.Context) error {
 }
 
 // stock checks what lies in the warehouses against the movements and the
-// reservations. One statement sees one moment, so that nothing need be read again.
+// reservations. It is read at one moment, so that nothing need be read again.
 func (src *Sources) stock(ctx context.Context) ([]Check, error) {
 	onHand := Check{Name: "stock on hand = moved - shipped", Unit: "stocks"}
 	held := Check{Name: "stock held = held by orders", Unit: "stocks"}
-	var counted, moved, shipped, stockHeld, orderHeld int64
-	var where string
-	rows, err := src.Inventory.Query(ctx, stockSQL)
+	err := inventory.Stocks(ctx, src.Databases["inventory"], func(s inventory.Stock) {
+		where := s.SKU + " in " + s.Warehouse
+		onHand.Checked++
+		if s.OnHand != s.Moved-s.Shipped {
+			onHand.Offenders = append(onHand.Offenders, Offender{where,
+				fmt.Sprintf("%d on hand, but %d moved in and %d shipped", s.OnHand, s.Moved, s.Shipped)})
+		}
+		if s.Held != s.HeldByOrders {
+			held.Offenders = append(held.Offenders, Offender{where,
+				fmt.Sprintf("%d held, but orders hold %d", s.Held, s.HeldByOrders)})
+		}
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read stock: %w", err)
 	}
-	_, err = pgx.ForEachRow(rows, []any{&where, &counted, &moved, &shipped, &stockHeld, &orderHeld}, func() error {
-		onHand.Checked++
-		if counted != moved-shipped {
-			onHand.Offenders = append(onHand.Offenders, Offender{where,
-				fmt.Sprintf("%d on hand, but %d moved in and %d shipped", counted, moved, shipped)})
-		}
-		if stockHeld != orderHeld {
-			held.Offenders = append(held.Offenders, Offender{where,
-				fmt.Sprintf("%d held, but orders hold %d", stockHeld, orderHeld)})
-		}
-		return nil
-	})
 	held.Checked = onHand.Checked
-	return []Check{onHand, held}, err
+	return []Check{onHand, held}, nil
 }
-
-const stockSQL = `
-	with moved as (
-		select sku, warehouse, sum(delta)::bigint as delta from stock_movements group by sku, warehouse),
-	allocated as (
-		select a.sku, a.warehouse,
-		       coalesce(sum(a.quantity) filter (where r.status = 'shipped'), 0)::bigint as shipped,
-		       coalesce(sum(a.quantity) filter (where r.status = 'held'), 0)::bigint as held
-		from reservations r,
-		     jsonb_to_recordset(r.allocations) as a (sku text, warehouse text, quantity bigint)
-		where r.status in ('held', 'shipped')
-		group by a.sku, a.warehouse)
-	select sku || ' in ' || warehouse, coalesce(s.on_hand, 0), coalesce(m.delta, 0),
-	       coalesce(a.shipped, 0), coalesce(s.held, 0), coalesce(a.held, 0)
-	from stock s full join moved m using (sku, warehouse) full join allocated a using (sku, warehouse)
-	order by sku, warehouse`
 
 // events checks that nothing is left unpublished or unhandled.
 func (src *Sources) events(ctx context.Context) ([]Check, error) {
 	outbox := Check{Name: "every event is published", Unit: "outboxes"}
 	parked := Check{Name: "no event is parked", Unit: "services"}
-	type book struct {
-		name string
-		pool *pgxpool.Pool
-	}
-	books := []book{
-		{"checkout", src.Checkout}, {"inventory", src.Inventory}, {"payment", src.Payment}, {"order", src.Order},
-		{"b2b", src.B2B},
-	}
-	for _, name := range slices.Sorted(maps.Keys(src.Others)) {
-		books = append(books, book{name, src.Others[name]})
-	}
-	for _, service := range books {
-		if service.pool == nil {
-			continue
-		}
-		left, err := src.unpublished(ctx, service.pool)
+	for _, s := range src.services() {
+		left, err := src.unpublished(ctx, s.DB)
 		if err != nil {
-			return nil, fmt.Errorf("read the outbox of %s: %w", service.name, err)
+			return nil, fmt.Errorf("read the outbox of %s: %w", s.Name, err)
 		}
-		refused, err := leftEvents(ctx, service.pool,
-			`select event_id, topic || ': ' || split_part(cause, E'\n', 1) from parked order by parked_at, event_id`)
+		refused, err := audit.Parked(ctx, s.DB)
 		if err != nil {
-			return nil, fmt.Errorf("read the parked events of %s: %w", service.name, err)
+			return nil, fmt.Errorf("read the parked events of %s: %w", s.Name, err)
 		}
-		outbox.add(service.name, left)
-		parked.add(service.name, refused)
+		outbox.add(s.Name, left)
+		parked.add(s.Name, refused)
 	}
 	return []Check{outbox, parked}, nil
 }
 
-func (c *Check) add(service string, left []leftEvent) {
+func (c *Check) add(service string, left []audit.Event) {
 	c.Checked++
 	for _, e := range left {
 		c.Offenders = append(c.Offenders, Offender{service + " " + e.ID.String(), e.What})
 	}
 }
 
-// leftEvent is an event where none should be.
-type leftEvent struct {
-	ID   uuid.UUID
-	What string
-}
-
-func leftEvents(ctx context.Context, pool *pgxpool.Pool, sql string, args ...any) ([]leftEvent, error) {
-	rows, err := pool.Query(ctx, sql, args...)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[leftEvent])
-}
-
 // unpublished returns the oldest events of an outbox that stay there: events pass
 // through it all the time.
-func (src *Sources) unpublished(ctx context.Context, pool *pgxpool.Pool) ([]leftEvent, error) {
+func (src *Sources) unpublished(ctx context.Context, db *pgxpool.Pool) ([]audit.Event, error) {
 	deadline := time.Now().Add(src.Patience)
-	left, err := leftEvents(ctx, pool, `select id, topic || ' of ' || key from outbox order by xid, id limit 1000`)
+	left, err := audit.Unpublished(ctx, db)
 	for err == nil && len(left) > 0 && time.Now().Before(deadline) {
 		if err := pause(ctx); err != nil {
 			return nil, err
@@ -324,7 +271,7 @@ func (src *Sources) unpublished(ctx context.Context, pool *pgxpool.Pool) ([]left
 		for i, e := range left {
 			ids[i] = e.ID
 		}
-		left, err = leftEvents(ctx, pool, `select id, topic || ' of ' || key from outbox where id = any($1) order by xid, id`, ids)
+		left, err = audit.StillUnpublished(ctx, db, ids)
 	}
 	return left, err
 }

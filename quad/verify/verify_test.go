@@ -19,7 +19,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/goleak"
 
+	"quadrille.internal/platform/audit"
 	"quadrille.internal/platform/pgtest"
+	"quadrille.internal/quad/books"
 	"quadrille.internal/quad/provider"
 )
 
@@ -35,6 +37,8 @@ type world struct {
 	order     *pgxpool.Pool
 	provider  *shop
 	queued    map[*pgxpool.Pool]*pgx.Batch
+	root      testing.TB // which ends last
+	auditors  map[*pgxpool.Pool]*pgxpool.Pool
 }
 
 var (
@@ -51,6 +55,7 @@ func newWorld(t *testing.T) *world {
 	return &world{
 		t: t, checkout: open("checkout"), inventory: open("inventory"), payment: open("payment"), order: open("order"),
 		provider: newShop(t), queued: make(map[*pgxpool.Pool]*pgx.Batch),
+		root: t, auditors: make(map[*pgxpool.Pool]*pgxpool.Pool),
 	}
 }
 
@@ -133,9 +138,20 @@ func (w *world) sources() Sources {
 	client := provider.New(w.provider.server.URL, "key")
 	w.t.Cleanup(client.Close)
 	return Sources{
-		Checkout: w.checkout, Inventory: w.inventory, Payment: w.payment, Order: w.order,
+		Databases: map[string]*pgxpool.Pool{
+			"checkout": w.auditor(w.checkout), "inventory": w.auditor(w.inventory),
+			"payment": w.auditor(w.payment), "order": w.auditor(w.order),
+		},
 		Provider: client, Patience: time.Nanosecond,
 	}
+}
+
+// auditor reads a database as quad verify does.
+func (w *world) auditor(db *pgxpool.Pool) *pgxpool.Pool {
+	if w.auditors[db] == nil {
+		w.auditors[db] = pgtest.Auditor(w.root, db)
+	}
+	return w.auditors[db]
 }
 
 func (w *world) verify(src Sources) Report {
@@ -468,17 +484,20 @@ func (s *shop) forget(id string) {
 	s.charges = slices.DeleteFunc(s.charges, func(c provider.Charge) bool { return c.ID == id })
 }
 
-// A service that quad does not know brings rules of its own; its outbox and what it
-// parked are looked at as those of all.
-func TestOthersBringTheirRules(t *testing.T) {
+// Every service of the list brings rules of its own; its outbox and what it parked are
+// looked at as those of all, and so are those of a database that is in no list.
+func TestServicesBringTheirRules(t *testing.T) {
 	w := newWorld(t)
 	src := w.sources()
-	loyalty := pgtest.Open(t, fstest.MapFS{"migrations/00001_audit.sql": {Data: []byte(`-- +goose Up
+	loyalty := pgtest.Open(t, fstest.MapFS{"migrations/00001_points.sql": {Data: []byte(`-- +goose Up
 create table points (id text, fault text);
-create view audit_checks as select 'points add up' as name, 'customers' as unit, count(*) as checked from points;
-create view audit_faults as select 'points add up' as name, id, fault as problem from points where fault <> '';
 `)}})
-	src.Others = map[string]*pgxpool.Pool{"loyalty": loyalty}
+	unlisted := pgtest.Open(t, pgtest.None)
+	src.Databases["loyalty"], src.Databases["unlisted"] = w.auditor(loyalty), w.auditor(unlisted)
+	src.Services = append(books.All(), books.Service{Name: "loyalty", Books: audit.Books{Rules: []audit.Rule{{
+		Name: "points add up", Unit: "customers", Count: `select count(*) from points`,
+		Faults: `select id, fault from points where fault <> ''`,
+	}}}})
 	w.exec(loyalty, `insert into points values ('c1', '')`)
 	find := func(report Report, name string) Check {
 		i := slices.IndexFunc(report.Checks, func(c Check) bool { return c.Name == name })
@@ -491,12 +510,23 @@ create view audit_faults as select 'points add up' as name, id, fault as problem
 	if c := find(report, "loyalty: points add up"); !report.OK() || c.Checked != 1 || c.Unit != "customers" {
 		t.Errorf("the rule is %+v of\n%s", c, &report)
 	}
-	if c := find(report, "no event is parked"); c.Checked != 5 {
-		t.Errorf("%d services were asked for parked events, want 5", c.Checked)
-	}
 	w.exec(loyalty, `update points set fault = '17 points, but 18 earned'`)
+	w.exec(unlisted, `insert into parked (consumer, event_id, topic, cause, attempts, traceparent, payload) values ('unlisted', $1, 't', 'c', 1, '', '')`, stranger)
 	report = w.verify(src)
 	if c := find(report, "loyalty: points add up"); len(c.Offenders) != 1 || c.Offenders[0] != (Offender{"c1", "17 points, but 18 earned"}) {
 		t.Errorf("the rule is broken by %+v", c.Offenders)
+	}
+	if c := find(report, "no event is parked"); c.Checked != 6 || len(c.Offenders) != 1 || c.Offenders[0].ID != "unlisted "+stranger.String() {
+		t.Errorf("of parked events the report says %+v", c)
+	}
+}
+
+// A database that the rules need is not passed over in silence.
+func TestADatabaseIsMissing(t *testing.T) {
+	w := newWorld(t)
+	src := w.sources()
+	delete(src.Databases, "payment")
+	if _, err := Run(t.Context(), src); err == nil || !strings.Contains(err.Error(), "payment") {
+		t.Errorf("without the database of payment: %v", err)
 	}
 }

@@ -14,9 +14,8 @@ import (
 
 // Books are those of checkout.
 var Books = audit.Books{
-	Service: "checkout",
-	Busy:    `select exists (select from checkouts where status = 'placed')`,
-	Story:   story,
+	Busy:  `select exists (select from checkouts where status = 'placed')`,
+	Story: story,
 }
 
 // Checkout is what a customer ordered and was told.

@@ -14,9 +14,8 @@ import (
 
 // Books are those of inventory.
 var Books = audit.Books{
-	Service: "inventory",
-	Busy:    `select exists (select from reservations where status in ('held', 'unknown'))`,
-	Story:   story,
+	Busy:  `select exists (select from reservations where status in ('held', 'unknown'))`,
+	Story: story,
 }
 
 // Reservation is what an order holds, or was shipped.

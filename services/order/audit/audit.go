@@ -14,9 +14,8 @@ import (
 
 // Books are those of order.
 var Books = audit.Books{
-	Service: "order",
-	Busy:    `select exists (select from orders where status = 'pending' and placed_at is not null)`,
-	Story:   story,
+	Busy:  `select exists (select from orders where status = 'pending' and placed_at is not null)`,
+	Story: story,
 }
 
 // Order is an order and what was decided on it.

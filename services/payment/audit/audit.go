@@ -15,9 +15,8 @@ import (
 
 // Books are those of payment.
 var Books = audit.Books{
-	Service: "payment",
-	Busy:    `select exists (select from payments where due_at is not null or status = 'unknown' and not cancelled)`,
-	Story:   story,
+	Busy:  `select exists (select from payments where due_at is not null or status = 'unknown' and not cancelled)`,
+	Story: story,
 }
 
 // Payment is what payment knows of an order's money.

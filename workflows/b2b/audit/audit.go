@@ -15,7 +15,6 @@ import (
 // Books are those of b2b. Orders that wait for a person do not make it busy. The story of
 // a company's order is b2b's own (GET /v1/b2b/orders/ID).
 var Books = audit.Books{
-	Service: "b2b",
 	Busy: `select exists (select from orders o where ended_at is null and status <> 'compensation_failed'
 		and not exists (select from gates g where g.id = o.id and g.state = 'open'))`,
 }
