@@ -74,7 +74,8 @@ type Committer interface {
 }
 
 // Table holds aggregates of type T, a struct with a field, named in JSON as the
-// column, for each column. Its statements name these columns and no others: one
+// column, for each column. What JSON omits is null in the table: a pointer that is
+// nil as a rule has omitempty, so that PostgreSQL has less to parse. Its statements name these columns and no others: one
 // that a newer version of the service has added keeps its default in new rows and
 // its value in old ones.
 type Table[T any, K comparable, P Rooted[T, K]] struct {

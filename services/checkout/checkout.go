@@ -35,9 +35,9 @@ type Checkout struct {
 	Currency       string           `json:"currency"`
 	TraceParent    string           `json:"traceparent"`
 	Status         Status           `json:"status"`
-	Reason         *events.Reason   `json:"reason"`
+	Reason         *events.Reason   `json:"reason,omitempty"`
 	PlacedAt       time.Time        `json:"placed_at"`
-	SettledAt      *time.Time       `json:"settled_at"`
+	SettledAt      *time.Time       `json:"settled_at,omitempty"`
 }
 
 // Created announces the checkout. The payment token is handed on and not kept.

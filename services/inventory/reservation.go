@@ -43,10 +43,10 @@ type Reservation struct {
 	Verdict     Verdict             `json:"verdict"`
 	Allocations []events.Allocation `json:"allocations"`
 	TraceParent string              `json:"traceparent"`
-	ReservedAt  *time.Time          `json:"reserved_at"`
-	ExpiresAt   *time.Time          `json:"expires_at"`
-	ExpiredAt   *time.Time          `json:"expired_at"`
-	EndedAt     *time.Time          `json:"ended_at"`
+	ReservedAt  *time.Time          `json:"reserved_at,omitempty"`
+	ExpiresAt   *time.Time          `json:"expires_at,omitempty"`
+	ExpiredAt   *time.Time          `json:"expired_at,omitempty"`
+	EndedAt     *time.Time          `json:"ended_at,omitempty"`
 }
 
 // NewReservation returns the reservation of an order not heard of yet.

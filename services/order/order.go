@@ -33,24 +33,24 @@ type Order struct {
 	aggregate.Row
 
 	Status     Status         `json:"status"`
-	Reason     *events.Reason `json:"reason"`
-	CustomerID *string        `json:"customer_id"`
+	Reason     *events.Reason `json:"reason,omitempty"`
+	CustomerID *string        `json:"customer_id,omitempty"`
 	Lines      []events.Line  `json:"lines"`
 	Amount     int64          `json:"amount"`
 	Currency   string         `json:"currency"`
 	// TraceParent is that of the order's creation.
 	TraceParent string `json:"traceparent"`
 
-	PlacedAt            *time.Time `json:"placed_at"`
-	ReservedAt          *time.Time `json:"reserved_at"`
-	ReservationFailedAt *time.Time `json:"reservation_failed_at"`
-	ExpiredAt           *time.Time `json:"expired_at"`
-	ReleasedAt          *time.Time `json:"released_at"`
-	PaidAt              *time.Time `json:"paid_at"`
-	PaymentFailedAt     *time.Time `json:"payment_failed_at"`
-	RefundedAt          *time.Time `json:"refunded_at"`
-	CancelAskedAt       *time.Time `json:"cancel_asked_at"`
-	SettledAt           *time.Time `json:"settled_at"`
+	PlacedAt            *time.Time `json:"placed_at,omitempty"`
+	ReservedAt          *time.Time `json:"reserved_at,omitempty"`
+	ReservationFailedAt *time.Time `json:"reservation_failed_at,omitempty"`
+	ExpiredAt           *time.Time `json:"expired_at,omitempty"`
+	ReleasedAt          *time.Time `json:"released_at,omitempty"`
+	PaidAt              *time.Time `json:"paid_at,omitempty"`
+	PaymentFailedAt     *time.Time `json:"payment_failed_at,omitempty"`
+	RefundedAt          *time.Time `json:"refunded_at,omitempty"`
+	CancelAskedAt       *time.Time `json:"cancel_asked_at,omitempty"`
+	SettledAt           *time.Time `json:"settled_at,omitempty"`
 }
 
 // NewOrder returns an order of which nothing is known yet.

@@ -56,21 +56,21 @@ type Payment struct {
 	Cancelled bool           `json:"cancelled"`
 	ChargeID  string         `json:"charge_id"`
 	RefundID  string         `json:"refund_id"`
-	Reason    *events.Reason `json:"reason"`
+	Reason    *events.Reason `json:"reason,omitempty"`
 	// Attempts at the present intention that have ended, and how the last did.
 	Attempts  int    `json:"attempts"`
 	LastError string `json:"last_error"`
 	// DueAt is when the present intention is taken up (again). While somebody carries
 	// it out, it is when their lease ends, and tells their attempt from all others.
-	DueAt *time.Time `json:"due_at"`
+	DueAt *time.Time `json:"due_at,omitempty"`
 	// SentAt is when the first attempt to charge was taken up that is not proved to
 	// have stayed here. It is committed before the request can leave; while it is nil,
 	// the provider was never asked to charge.
-	SentAt      *time.Time `json:"sent_at"`
-	RequestedAt *time.Time `json:"requested_at"`
-	CompletedAt *time.Time `json:"completed_at"`
-	RefusedAt   *time.Time `json:"refused_at"`
-	EndedAt     *time.Time `json:"ended_at"`
+	SentAt      *time.Time `json:"sent_at,omitempty"`
+	RequestedAt *time.Time `json:"requested_at,omitempty"`
+	CompletedAt *time.Time `json:"completed_at,omitempty"`
+	RefusedAt   *time.Time `json:"refused_at,omitempty"`
+	EndedAt     *time.Time `json:"ended_at,omitempty"`
 }
 
 // attempt is one time that somebody carries out what a payment intends.
