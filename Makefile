@@ -39,7 +39,7 @@ test: quad ## run every test of every module against real servers
 soak: quad ## 500 kills, an ERP down for a minute, ten times the load, an hour of flat memory (2 h)
 	@$(quad) build $(QUAD_FLAGS)
 	QUADRILLE_SOAK=10 go -C local/e2e test -race -count=1 -timeout=3h -v -run '$(SOAK)' .
-	@$(quad) bench --scenario hour --no-chain $(QUAD_FLAGS)
+	@$(quad) bench --scenario hour --no-bare-dapr $(QUAD_FLAGS)
 
 bench: quad ## measure orders settled a second in every scenario (about 5 min)
 	@$(quad) bench --scenario all --where $(QUAD_FLAGS)

@@ -362,12 +362,12 @@ func TestArchiveKeepsTheNewestOfEachScenario(t *testing.T) {
 	}
 }
 
-func TestChainComponentDiffersInTopicsOnly(t *testing.T) {
+func TestBareDaprComponentDiffersInTopicsOnly(t *testing.T) {
 	original, err := os.ReadFile(filepath.Join("..", "..", "components", "local", "pubsub.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := forChain(original)
+	text, err := forBareDapr(original)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,8 +14,8 @@ var measures = []struct {
 	of   func(*Figures) float64
 }{
 	{"orders/s", func(f *Figures) float64 { return f.OrdersPerSecond }},
-	{"bare chain/s", func(f *Figures) float64 { return f.BareChainPerSecond }},
-	{"ratio to bare chain", func(f *Figures) float64 { return f.RatioToBareChain }},
+	{"bare Dapr/s", func(f *Figures) float64 { return f.BareDaprPerSecond }},
+	{"ratio to bare Dapr", func(f *Figures) float64 { return f.RatioToBareDapr }},
 	{"settled p50 ms", func(f *Figures) float64 { return f.SettledMS.P50 }},
 	{"settled p99 ms", func(f *Figures) float64 { return f.SettledMS.P99 }},
 	{"settled max ms", func(f *Figures) float64 { return f.SettledMS.Max }},

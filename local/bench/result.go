@@ -41,11 +41,11 @@ type Machine struct {
 
 // Figures of a run.
 type Figures struct {
-	OrdersPerSecond    float64 `json:"orders_per_second"`
-	BareChainPerSecond float64 `json:"bare_chain_per_second"`
-	RatioToBareChain   float64 `json:"ratio_to_bare_chain"`
-	// BareChain is the same machine's Dapr without databases; nil if not measured.
-	BareChain *Chain `json:"bare_chain,omitempty"`
+	OrdersPerSecond   float64 `json:"orders_per_second"`
+	BareDaprPerSecond float64 `json:"bare_chain_per_second"`
+	RatioToBareDapr   float64 `json:"ratio_to_bare_chain"`
+	// BareDapr is the same machine's Dapr without databases; nil if not measured.
+	BareDapr *BareDapr `json:"bare_chain,omitempty"`
 
 	// SettledMS is from the intended start until the last event was handled and
 	// committed, HTTPMS until the answer, ToldMS until the customer of an order

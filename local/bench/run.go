@@ -18,8 +18,8 @@ type Config struct {
 	Stack     *stack.Stack // running
 	Scenarios []Scenario
 	Seed      uint64
-	// Chain says whether to measure the bare Dapr chain too.
-	Chain bool
+	// BareDapr says whether to measure bare Dapr too.
+	BareDapr bool
 	// Verify proves the books and returns what is wrong with them.
 	Verify func(context.Context) (faults []string, err error)
 	// Dir keeps the results.
@@ -42,7 +42,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	chains, err := cfg.measureChains(ctx)
+	bare, err := cfg.measureBareDapr(ctx)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func Run(ctx context.Context, cfg Config) error {
 		if err := cfg.runOne(ctx, s, r); err != nil {
 			return fmt.Errorf("%s: %w", s.Name, err)
 		}
-		r.compareWith(chains[chainKeyOf(s)])
+		r.compareWith(bare[bareKeyOf(s)])
 		if err := kept.keep(r); err != nil {
 			return err
 		}
@@ -77,44 +77,44 @@ func (s *Scenario) fault(r *Result) error {
 	return nil
 }
 
-// chainKey is what a measurement of the bare chain depends on.
-type chainKey struct{ inFlight, bytes int }
+// bareKey is what a measurement of bare Dapr depends on.
+type bareKey struct{ inFlight, bytes int }
 
-func chainKeyOf(s Scenario) chainKey { return chainKey{s.InFlight, s.eventBytes()} }
+func bareKeyOf(s Scenario) bareKey { return bareKey{s.InFlight, s.eventBytes()} }
 
-// measureChains measures the bare chain once for each kind of scenario, before
+// measureBareDapr measures bare Dapr once for each kind of scenario, before
 // them all: its processes are gone by the time that orders come in.
-func (cfg *Config) measureChains(ctx context.Context) (chains map[chainKey]*Chain, err error) {
-	chains = map[chainKey]*Chain{}
-	if !cfg.Chain || cfg.Stack.OneProcess() || !slices.ContainsFunc(cfg.Scenarios, func(s Scenario) bool { return !s.trade.approvals }) {
-		return chains, nil
+func (cfg *Config) measureBareDapr(ctx context.Context) (bare map[bareKey]*BareDapr, err error) {
+	bare = map[bareKey]*BareDapr{}
+	if !cfg.BareDapr || cfg.Stack.OneProcess() || !slices.ContainsFunc(cfg.Scenarios, func(s Scenario) bool { return !s.trade.approvals }) {
+		return bare, nil
 	}
-	cfg.Live("bare Dapr chain: starting")
-	c, err := startChain(ctx, cfg.Stack)
+	cfg.Live("bare Dapr: starting")
+	c, err := startBareDapr(ctx, cfg.Stack)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.stop(ctx)) }()
 	for _, s := range cfg.Scenarios {
-		key := chainKeyOf(s)
-		if chains[key] != nil || s.trade.approvals {
+		key := bareKeyOf(s)
+		if bare[key] != nil || s.trade.approvals {
 			continue
 		}
-		cfg.Live(fmt.Sprintf("bare Dapr chain: %d hops, %d bytes, %d in flight", hops, key.bytes, key.inFlight))
-		if chains[key], err = c.measure(ctx, key.inFlight, key.bytes); err != nil {
+		cfg.Live(fmt.Sprintf("bare Dapr: %d hops, %d bytes, %d in flight", hops, key.bytes, key.inFlight))
+		if bare[key], err = c.measure(ctx, key.inFlight, key.bytes); err != nil {
 			return nil, err
 		}
 	}
-	return chains, nil
+	return bare, nil
 }
 
-// compareWith enters what the bare chain does; nil if that was not measured.
-func (r *Result) compareWith(c *Chain) {
+// compareWith enters what bare Dapr does; nil if that was not measured.
+func (r *Result) compareWith(c *BareDapr) {
 	if r.Figures == nil || c == nil {
 		return
 	}
-	r.BareChain, r.BareChainPerSecond = c, c.PerSecond
-	r.RatioToBareChain = per(r.OrdersPerSecond, c.PerSecond)
+	r.BareDapr, r.BareDaprPerSecond = c, c.PerSecond
+	r.RatioToBareDapr = per(r.OrdersPerSecond, c.PerSecond)
 }
 
 // trial is one run of one scenario.

@@ -171,7 +171,7 @@ func (s *Scenario) mode() string {
 	}
 }
 
-// eventBytes is about the size of the scenario's events, for the bare chain to
+// eventBytes is about the size of the scenario's events, for bare Dapr to
 // carry as much: an envelope, and the lines in two events of four.
 func (s *Scenario) eventBytes() int {
 	const envelope, line = 560, 34

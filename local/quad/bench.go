@@ -22,13 +22,13 @@ import (
 )
 
 type benchFlags struct {
-	scenario  string
-	overrides bench.Overrides
-	seed      uint64
-	noChain   bool
-	together  bool // all services in one process
-	compare   bool
-	where     bool
+	scenario   string
+	overrides  bench.Overrides
+	seed       uint64
+	noBareDapr bool
+	together   bool // all services in one process
+	compare    bool
+	where      bool
 }
 
 func newBench(g *globals) *cobra.Command {
@@ -38,7 +38,7 @@ func newBench(g *globals) *cobra.Command {
 		Short: "Measure how many orders are settled a second, and how soon",
 		Long: `bench places orders through HTTP as buyers do, waits until each is settled and its
 events are handled, and verifies the books; without that there is no result. Beside it
-runs the bare Dapr chain: the same sidecars and broker, no database. It starts what is
+runs bare Dapr: the same sidecars and broker, no database. It starts what is
 not running and stops what it started.
 
 Results are in .local/bench: latest.json has the newest of each scenario, with a
@@ -66,7 +66,9 @@ Scenarios: all, ` + strings.Join(bench.Names(), ", "),
 	flags := cmd.Flags()
 	flags.StringVar(&f.scenario, "scenario", "steady", "what is ordered, and how it comes in; several with commas")
 	flags.Float64Var(&f.overrides.Rate, "rate", 0, "open loop: orders a second, whatever becomes of them")
-	flags.BoolVar(&f.noChain, "no-chain", false, "leave out the bare Dapr chain")
+	flags.BoolVar(&f.noBareDapr, "no-bare-dapr", false, "leave out bare Dapr")
+	flags.BoolVar(&f.noBareDapr, "no-chain", false, "leave out bare Dapr")
+	_ = flags.MarkDeprecated("no-chain", "it is called --no-bare-dapr now") // the flag is defined above
 	flags.BoolVar(&f.compare, "compare", false, "compare two result files")
 	cmd.MarkFlagsMutuallyExclusive("in-flight", "rate")
 	cmd.AddCommand(newBenchB2B(g), newBenchHistory(g))
@@ -75,7 +77,7 @@ Scenarios: all, ` + strings.Join(bench.Names(), ", "),
 
 // newBenchB2B measures the saga, once for how many and once for how soon.
 func newBenchB2B(g *globals) *cobra.Command {
-	f := benchFlags{scenario: "b2b,b2b-16", noChain: true}
+	f := benchFlags{scenario: "b2b,b2b-16", noBareDapr: true}
 	cmd := &cobra.Command{
 		Use:   "b2b",
 		Short: "Measure companies' orders: whole sagas a second, and approval to completion",
@@ -95,7 +97,7 @@ func (f *benchFlags) add(cmd *cobra.Command) {
 	flags.IntVar(&f.overrides.InFlight, "in-flight", 0, "closed loop: orders placed and not settled (default: the scenario's)")
 	flags.IntVar(&f.overrides.WarmUp, "warm-up", -1, "orders before those that count (default: by scenario)")
 	flags.IntVar(&f.overrides.Connections, "connections", 0, "requests under way at most (default: the scenario's)")
-	flags.BoolVar(&f.together, "one-process", false, "with all services in one process, without Dapr; there is no bare chain then")
+	flags.BoolVar(&f.together, "one-process", false, "with all services in one process, without Dapr; there is no bare Dapr then")
 	flags.BoolVar(&f.where, "where", false, "show where the time of orders went, part by part")
 	flags.Uint64Var(&f.seed, "seed", 1, "the same seed places the same orders")
 }
@@ -134,7 +136,7 @@ func (f *benchFlags) measure(ctx context.Context, g *globals, s *stack.Stack, ch
 	live := newLiveLine(os.Stderr)
 	results := bench.Results{}
 	err = bench.Run(ctx, bench.Config{
-		Stack: s, Scenarios: chosen, Seed: f.seed, Chain: !f.noChain, Dir: filepath.Join(s.Dir, "bench"),
+		Stack: s, Scenarios: chosen, Seed: f.seed, BareDapr: !f.noBareDapr, Dir: filepath.Join(s.Dir, "bench"),
 		Verify: func(ctx context.Context) ([]string, error) { return bookFaults(ctx, r) },
 		Live:   live.show,
 		Done: func(res *bench.Result) {
@@ -244,8 +246,8 @@ func printResult(r *bench.Result) {
 		t.Add("  "+row.name, tenths(row.q.P50), tenths(row.q.P95), tenths(row.q.P99), tenths(row.q.Max))
 	}
 	fmt.Printf("  %s orders/s", output.Paint(os.Stdout, output.Green, fmt.Sprintf("%.0f", r.OrdersPerSecond)))
-	if r.BareChain != nil {
-		fmt.Printf(", %.2f of the bare chain's %.0f", r.RatioToBareChain, r.BareChainPerSecond)
+	if r.BareDapr != nil {
+		fmt.Printf(", %.2f of bare Dapr's %.0f", r.RatioToBareDapr, r.BareDaprPerSecond)
 	}
 	fmt.Printf("; %s; oversold %d; verified\n", outcomesOf(r), r.Oversold)
 	t.Print(os.Stdout)

@@ -15,7 +15,7 @@ import (
 	"quadrille.internal/quad/api"
 	"quadrille.internal/quad/installation"
 	"quadrille.internal/quad/output"
-	"quadrille.internal/workflows/b2b/chain"
+	"quadrille.internal/workflows/b2b/decisionlog"
 	"quadrille.internal/workflows/b2b/wire"
 )
 
@@ -157,7 +157,7 @@ func outcome(o *wire.Order, step string) string {
 	}
 }
 
-func decisionMoment(d chain.Decision) SagaMoment {
+func decisionMoment(d decisionlog.Decision) SagaMoment {
 	detail := d.Verdict + " by " + d.Approver
 	if d.OnBehalfOf != d.Approver {
 		detail += " for " + d.OnBehalfOf

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"quadrille.internal/events"
-	"quadrille.internal/workflows/b2b/chain"
+	"quadrille.internal/workflows/b2b/decisionlog"
 	"quadrille.internal/workflows/b2b/wire"
 )
 
@@ -69,7 +69,7 @@ func TestSagaMoments(t *testing.T) {
 			{Name: "erp", Attempts: 1, StartedAt: at(7), EndedAt: ended(7), Verdict: &wire.Verdict{Reason: &events.Reason{Message: "No."}}},
 			{Name: "undo.erp", Attempts: 2, StartedAt: at(8), ErrorCode: "erp_failed", Message: "The ERP failed."},
 		},
-		Decisions: []chain.Decision{{Approver: "erin", OnBehalfOf: "bob", Verdict: "approve", Reason: "ok", DecidedAt: at(4)}},
+		Decisions: []decisionlog.Decision{{Approver: "erin", OnBehalfOf: "bob", Verdict: "approve", Reason: "ok", DecidedAt: at(4)}},
 	})
 	want := []SagaMoment{
 		{at(0), "submitted", "", "by carl"},

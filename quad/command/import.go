@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"quadrille.internal/quad/importer"
 	"quadrille.internal/quad/installation"
-	"quadrille.internal/quad/intake"
 	"quadrille.internal/quad/output"
 	"quadrille.internal/quad/retail"
 )
@@ -98,7 +98,7 @@ func (opts *importing) do(ctx context.Context, g *Globals, inst *installation.In
 	if !g.JSON {
 		printTally(result)
 	}
-	in := &intake.Intake{Client: inst.Client, Orders: settled, Token: opts.token, Concurrency: opts.concurrency}
+	in := &importer.Importer{Client: inst.Client, Orders: settled, Token: opts.token, Concurrency: opts.concurrency}
 	if err := opts.feed(ctx, g, in, orders, result); err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func (opts *importing) writeRejects(inst *installation.Installation, result *imp
 }
 
 // feed sets the stock, places the orders and follows them to their end.
-func (opts *importing) feed(ctx context.Context, g *Globals, in *intake.Intake, orders []retail.Order, result *imported) error {
+func (opts *importing) feed(ctx context.Context, g *Globals, in *importer.Importer, orders []retail.Order, result *imported) error {
 	step := func(label string, total int, do func() error) error {
 		b := output.NewBar(os.Stdout, label, total)
 		if !g.JSON {

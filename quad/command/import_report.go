@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"quadrille.internal/quad/intake"
+	"quadrille.internal/quad/importer"
 	"quadrille.internal/quad/output"
 	"quadrille.internal/quad/retail"
 )
@@ -16,8 +16,8 @@ type imported struct {
 	File    string
 	Rejects string
 	file    *retail.File
-	placed  intake.Placed
-	ends    []intake.End
+	placed  importer.Placed
+	ends    []importer.End
 	waiting map[string]int
 }
 
@@ -63,13 +63,13 @@ func (r *imported) forPrograms() map[string]any {
 }
 
 func jsonAmount(a retail.Amount) map[string]any {
-	return map[string]any{"lines": a.Lines, "value": a.Pounds(), "currency": intake.Currency}
+	return map[string]any{"lines": a.Lines, "value": a.Pounds(), "currency": importer.Currency}
 }
 
 // printTally accounts for the file.
 func printTally(r *imported) {
 	tally := &r.file.Tally
-	t := output.NewTable(r.File, "INVOICES", "LINES", "VALUE "+intake.Currency).AlignRight(1, 2, 3)
+	t := output.NewTable(r.File, "INVOICES", "LINES", "VALUE "+importer.Currency).AlignRight(1, 2, 3)
 	row := func(what, invoices string, a retail.Amount) {
 		t.Add(what, invoices, output.Grouped(a.Lines), output.Grouped(a.Pounds()))
 	}

@@ -11,7 +11,7 @@ import (
 
 	"quadrille.internal/quad/provider"
 	b2b "quadrille.internal/workflows/b2b/audit"
-	"quadrille.internal/workflows/b2b/chain"
+	"quadrille.internal/workflows/b2b/decisionlog"
 )
 
 func isCompanys(f *file) bool { return f.company != nil }
@@ -141,14 +141,14 @@ func decisionsDiffer(f *file, _ time.Time) string {
 // checkDecisions holds the record of decisions against its own hashes, against the
 // seal of the database and against the order as it is stored.
 func checkDecisions(o *b2b.Order) error {
-	if err := chain.Check(o.Decisions); err != nil {
+	if err := decisionlog.Check(o.Decisions); err != nil {
 		return err
 	}
-	key := chain.Key{InnerPad: o.InnerPad, OuterPad: o.OuterPad, Since: o.KeySince}
+	key := decisionlog.Key{InnerPad: o.InnerPad, OuterPad: o.OuterPad, Since: o.KeySince}
 	if err := key.CheckMACs(o.Decisions); err != nil {
 		return err
 	}
-	return chain.CheckOrder(o.Decisions, &chain.Order{
+	return decisionlog.CheckOrder(o.Decisions, &decisionlog.Order{
 		ID: o.ID, CompanyID: o.CompanyID, OrderedBy: o.OrderedBy, Currency: o.Currency, Amount: o.Amount,
 		AllowBackorder: o.AllowBackorder, Lines: o.Lines,
 	}, o.RequestHash)

@@ -14,7 +14,7 @@ import (
 
 	"quadrille.internal/platform/pgtest"
 	"quadrille.internal/quad/provider"
-	"quadrille.internal/workflows/b2b/chain"
+	"quadrille.internal/workflows/b2b/decisionlog"
 )
 
 var (
@@ -102,10 +102,10 @@ func (o *office) reserve(id uuid.UUID, status string, units int) {
 
 // decide records decisions as b2b does; the database seals them.
 func (o *office) decide(id uuid.UUID, verdicts ...string) {
-	var all []chain.Decision
+	var all []decisionlog.Decision
 	order := o.order(id)
 	for i, verdict := range verdicts {
-		d := chain.Append(all, chain.Decision{
+		d := decisionlog.Append(all, decisionlog.Decision{
 			OrderID: id, Approver: fmt.Sprint("approver-", i), OnBehalfOf: fmt.Sprint("approver-", i), Verdict: verdict, Reason: "why",
 			OrderHash: order.Hash(), Source: "api", DecidedAt: time.Now().Truncate(time.Microsecond),
 		})
@@ -115,16 +115,16 @@ func (o *office) decide(id uuid.UUID, verdicts ...string) {
 }
 
 // record adds a row; the database seals it.
-func (o *office) record(d chain.Decision) {
+func (o *office) record(d decisionlog.Decision) {
 	o.exec(o.b2b, `insert into decisions (order_id, seq, approver, on_behalf_of, verdict, reason, order_hash, source, decided_at, prev_hash, hash)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
 		d.OrderID, d.Seq, d.Approver, d.OnBehalfOf, d.Verdict, d.Reason, d.OrderHash, d.Source, d.DecidedAt, d.PrevHash, d.Hash)
 }
 
 // order is what approvers decide on.
-func (o *office) order(id uuid.UUID) *chain.Order {
+func (o *office) order(id uuid.UUID) *decisionlog.Order {
 	o.flush()
-	order := chain.Order{ID: id}
+	order := decisionlog.Order{ID: id}
 	err := o.b2b.QueryRow(context.Background(), `
 		select company_id, ordered_by, currency, amount, allow_backorder, lines from orders where id = $1`, id).
 		Scan(&order.CompanyID, &order.OrderedBy, &order.Currency, &order.Amount, &order.AllowBackorder, &order.Lines)
@@ -136,13 +136,13 @@ func (o *office) order(id uuid.UUID) *chain.Order {
 
 // rewrite replaces the decision on an order by one that fits its own hashes, past
 // every trigger, as somebody could who has the whole database but not its key.
-func (o *office) rewrite(id uuid.UUID, change func(*chain.Decision), mac any) {
-	d := chain.Decision{
+func (o *office) rewrite(id uuid.UUID, change func(*decisionlog.Decision), mac any) {
+	d := decisionlog.Decision{
 		OrderID: id, Approver: "approver-0", OnBehalfOf: "approver-0", Verdict: "approve", Reason: "why",
 		OrderHash: o.order(id).Hash(), Source: "api", DecidedAt: time.Now().Truncate(time.Microsecond),
 	}
 	change(&d)
-	d = chain.Append(nil, d)
+	d = decisionlog.Append(nil, d)
 	o.exec(o.b2b, `update decisions set approver = $2, reason = $3, order_hash = $4, decided_at = $5, hash = $6, mac = coalesce($7, mac)
 		where order_id = $1`, id, d.Approver, d.Reason, d.OrderHash, d.DecidedAt, d.Hash, mac)
 }
@@ -157,7 +157,7 @@ func (o *office) sources() Sources {
 func TestOldDecisionsAreNoFault(t *testing.T) {
 	o := newOffice(t)
 	o.reset()
-	old := chain.Append(nil, chain.Decision{
+	old := decisionlog.Append(nil, decisionlog.Decision{
 		OrderID: completed, Approver: "a", OnBehalfOf: "a", Verdict: "approve", OrderHash: "h", Source: "api",
 		DecidedAt: time.Now().Add(-time.Hour).Truncate(time.Microsecond),
 	})
@@ -245,18 +245,18 @@ func testEveryCompanyFaultIsFound(t *testing.T, o *office) {
 		{"who ordered is changed after approval", set(completed, `ordered_by = 'mallory'`),
 			"approvals are whole and as the policy wants", completed.String()},
 		{"a decision is rewritten, with its hashes", func() {
-			o.rewrite(completed, func(d *chain.Decision) { d.Reason = "because" }, nil)
+			o.rewrite(completed, func(d *decisionlog.Decision) { d.Reason = "because" }, nil)
 		}, "approvals are whole and as the policy wants", completed.String()},
 		{"a decision is rewritten, with a seal made up", func() {
-			o.rewrite(completed, func(d *chain.Decision) { d.Approver = "mallory" }, strings.Repeat("0", 64))
+			o.rewrite(completed, func(d *decisionlog.Decision) { d.Approver = "mallory" }, strings.Repeat("0", 64))
 		}, "approvals are whole and as the policy wants", completed.String()},
 		{"a decision is rewritten as one from before there were seals", func() {
-			o.rewrite(completed, func(d *chain.Decision) { d.OrderHash = "h" }, "")
+			o.rewrite(completed, func(d *decisionlog.Decision) { d.OrderHash = "h" }, "")
 			o.exec(o.b2b, `update decisions set mac = null, recorded_at = null`)
 		}, "approvals are whole and as the policy wants", completed.String()},
 		{"a decision is put in from another time", func() {
 			o.exec(o.b2b, `delete from decisions`)
-			o.record(chain.Append(nil, chain.Decision{
+			o.record(decisionlog.Append(nil, decisionlog.Decision{
 				OrderID: completed, Approver: "a", OnBehalfOf: "a", Verdict: "approve", OrderHash: o.order(completed).Hash(),
 				Source: "api", DecidedAt: time.Now().Add(-time.Hour).Truncate(time.Microsecond),
 			}))

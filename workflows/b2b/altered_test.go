@@ -15,7 +15,7 @@ import (
 	"quadrille.internal/platform/config"
 	"quadrille.internal/platform/pgtest"
 	"quadrille.internal/platform/servicetest"
-	"quadrille.internal/workflows/b2b/chain"
+	"quadrille.internal/workflows/b2b/decisionlog"
 )
 
 // What is carried out is what was approved, or nothing.
@@ -93,7 +93,7 @@ func TestOrderApprovedBeforeThereWereSeals(t *testing.T) {
 	}
 	d := o.decisions(req.OrderID)[0]
 	d.OrderHash = o.load(req.OrderID).RequestHash
-	d = chain.Append(nil, d)
+	d = decisionlog.Append(nil, d)
 	o.tamper(`update decisions set order_hash = $2, hash = $3, mac = null, recorded_at = null where order_id = $1`, d.OrderID, d.OrderHash, d.Hash)
 	for i, want := range []bool{false, true} {
 		if altered, err := o.worker.altered(t.Context(), o.load(req.OrderID)); altered != want || err != nil {
@@ -126,10 +126,10 @@ func TestDatabaseSealsDecisions(t *testing.T) {
 	if _, err := o.cast(req.OrderID, yes("alice")); err != nil {
 		t.Fatal(err)
 	}
-	forged := chain.Append(o.decisions(req.OrderID), chain.Decision{OrderID: req.OrderID, Approver: "x", OnBehalfOf: "x", Verdict: Approve, Source: "api"})
+	forged := decisionlog.Append(o.decisions(req.OrderID), decisionlog.Decision{OrderID: req.OrderID, Approver: "x", OnBehalfOf: "x", Verdict: Approve, Source: "api"})
 	o.exec(`insert into decisions (order_id, seq, approver, on_behalf_of, verdict, reason, order_hash, source, decided_at, prev_hash, hash, mac, recorded_at)
 		values ($1, 2, 'x', 'x', 'approve', '', '', 'api', $2, $3, $4, 'made up', $2)`, req.OrderID, forged.DecidedAt, forged.PrevHash, forged.Hash)
-	var key chain.Key
+	var key decisionlog.Key
 	if err := pgtest.Owner(t, o.Pool).QueryRow(t.Context(), `select inner_pad, outer_pad, since from decision_key`).Scan(&key.InnerPad, &key.OuterPad, &key.Since); err != nil {
 		t.Fatal(err)
 	}

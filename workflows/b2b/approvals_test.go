@@ -14,7 +14,7 @@ import (
 
 	"quadrille.internal/platform/service"
 	"quadrille.internal/platform/servicetest"
-	"quadrille.internal/workflows/b2b/chain"
+	"quadrille.internal/workflows/b2b/decisionlog"
 	"quadrille.internal/workflows/b2b/wire"
 )
 
@@ -140,7 +140,7 @@ func anyBallot(company string, now time.Time) *ballot {
 	b.gate.ID = order.ID
 	names := rand.Perm(len(people))
 	for i, voter := range rand.Perm(len(people))[:rand.IntN(3)] {
-		b.earlier = append(b.earlier, chain.Decision{OrderID: order.ID, Seq: i + 1, Approver: people[voter], OnBehalfOf: people[names[i]]})
+		b.earlier = append(b.earlier, decisionlog.Decision{OrderID: order.ID, Seq: i + 1, Approver: people[voter], OnBehalfOf: people[names[i]]})
 	}
 	return b
 }
@@ -156,7 +156,7 @@ func (s *scene) expected(person string, now time.Time) (list []string) {
 	})
 	for _, b := range open {
 		if b.gate.State != GateOpen || !now.Before(b.gate.ExpireAt) ||
-			slices.ContainsFunc(b.earlier, func(d chain.Decision) bool { return d.Approver == person }) {
+			slices.ContainsFunc(b.earlier, func(d decisionlog.Decision) bool { return d.Approver == person }) {
 			continue
 		}
 		principal := s.policies[b.order.CompanyID].Principal(person, b.order.Amount, b.order.OrderedBy, now, b.principals())

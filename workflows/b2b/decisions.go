@@ -11,17 +11,17 @@ import (
 	"quadrille.internal/events/b2b"
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/outbox"
-	"quadrille.internal/workflows/b2b/chain"
+	"quadrille.internal/workflows/b2b/decisionlog"
 )
 
-func record(tx *outbox.Tx, d chain.Decision) {
+func record(tx *outbox.Tx, d decisionlog.Decision) {
 	tx.Last(`
 		insert into decisions (order_id, seq, approver, on_behalf_of, verdict, reason, order_hash, source, decided_at, prev_hash, hash)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
 		d.OrderID, d.Seq, d.Approver, d.OnBehalfOf, d.Verdict, d.Reason, d.OrderHash, d.Source, d.DecidedAt, d.PrevHash, d.Hash)
 }
 
-func listDecisions(ctx context.Context, db aggregate.Querier, id uuid.UUID) ([]chain.Decision, error) {
+func listDecisions(ctx context.Context, db aggregate.Querier, id uuid.UUID) ([]decisionlog.Decision, error) {
 	rows, err := db.Query(ctx, `
 		select order_id, seq, approver, on_behalf_of, verdict, reason, order_hash, source, decided_at, prev_hash, hash,
 			recorded_at, coalesce(mac, '') as mac
@@ -29,7 +29,7 @@ func listDecisions(ctx context.Context, db aggregate.Querier, id uuid.UUID) ([]c
 	if err != nil {
 		return nil, fmt.Errorf("list decisions: %w", err)
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByName[chain.Decision])
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByName[decisionlog.Decision])
 	if err != nil {
 		return nil, fmt.Errorf("list decisions: %w", err)
 	}
@@ -37,7 +37,7 @@ func listDecisions(ctx context.Context, db aggregate.Querier, id uuid.UUID) ([]c
 }
 
 // anchor is what goes out of the decisions on an order.
-func anchor(given []chain.Decision) (a b2b.Anchor) {
+func anchor(given []decisionlog.Decision) (a b2b.Anchor) {
 	if n := len(given); n > 0 {
 		a.OrderHash, a.DecisionsHead = given[n-1].OrderHash, given[n-1].Hash
 	}
@@ -65,11 +65,11 @@ func (w *worker) altered(ctx context.Context, o *Order) (bool, error) {
 }
 
 // contradicts says in what the record of decisions stands against the order.
-func contradicts(o *Order, g *Gate, given []chain.Decision) error {
-	if err := chain.Check(given); err != nil {
+func contradicts(o *Order, g *Gate, given []decisionlog.Decision) error {
+	if err := decisionlog.Check(given); err != nil {
 		return err
 	}
-	if err := chain.CheckOrder(given, o.decided(), o.RequestHash); err != nil {
+	if err := decisionlog.CheckOrder(given, o.decided(), o.RequestHash); err != nil {
 		return err
 	}
 	approvals := 0

@@ -24,7 +24,7 @@ import (
 	"quadrille.internal/platform/pgtest"
 	"quadrille.internal/platform/service"
 	"quadrille.internal/platform/servicetest"
-	"quadrille.internal/workflows/b2b/chain"
+	"quadrille.internal/workflows/b2b/decisionlog"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -112,7 +112,7 @@ func (o *office) load(id uuid.UUID) *Order {
 	return found
 }
 
-func (o *office) decisions(id uuid.UUID) []chain.Decision {
+func (o *office) decisions(id uuid.UUID) []decisionlog.Decision {
 	o.Helper()
 	list, err := listDecisions(o.Context(), o.Pool, id)
 	if err != nil {

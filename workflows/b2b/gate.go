@@ -13,7 +13,7 @@ import (
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/outbox"
-	"quadrille.internal/workflows/b2b/chain"
+	"quadrille.internal/workflows/b2b/decisionlog"
 	"quadrille.internal/workflows/b2b/wire"
 )
 
@@ -147,7 +147,7 @@ type ballot struct {
 	gate    *Gate
 	order   *Order
 	policy  Policy
-	earlier []chain.Decision
+	earlier []decisionlog.Decision
 }
 
 func loadBallot(ctx context.Context, tx *outbox.Tx, id uuid.UUID) (*ballot, error) {
@@ -192,7 +192,7 @@ func cast(ctx context.Context, tx *outbox.Tx, id uuid.UUID, v Vote, source strin
 	if principal == "" {
 		return nil, fault.New(fault.Forbidden, "not_an_approver", "%s may not decide on this order: it is over their limit, their own, or decided in their name already.", v.Approver)
 	}
-	b.earlier = append(b.earlier, chain.Append(b.earlier, chain.Decision{
+	b.earlier = append(b.earlier, decisionlog.Append(b.earlier, decisionlog.Decision{
 		OrderID: b.order.ID, Approver: v.Approver, OnBehalfOf: principal,
 		Verdict: v.Decision, Reason: v.Reason, OrderHash: b.order.decided().Hash(), Source: source, DecidedAt: tx.Now,
 	}))

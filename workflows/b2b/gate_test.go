@@ -14,7 +14,7 @@ import (
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/pgtest"
 	"quadrille.internal/platform/servicetest"
-	"quadrille.internal/workflows/b2b/chain"
+	"quadrille.internal/workflows/b2b/decisionlog"
 )
 
 var (
@@ -70,7 +70,7 @@ func TestCast(t *testing.T) {
 					t.Errorf("vote %d, %+v: %+v, %v, want %+v", i+1, v, got, err, c.want[i])
 				}
 			}
-			if err := chain.Check(o.decisions(id)); err != nil {
+			if err := decisionlog.Check(o.decisions(id)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -323,11 +323,11 @@ func TestChainIsWholeUntilSomebodyTampersWithIt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := chain.Check(o.decisions(id)); err != nil {
+	if err := decisionlog.Check(o.decisions(id)); err != nil {
 		t.Fatal(err)
 	}
 	o.tamper(`update decisions set reason = 'too cheap' where seq = 2`)
-	if err := chain.Check(o.decisions(id)); !errors.Is(err, chain.ErrBroken) {
+	if err := decisionlog.Check(o.decisions(id)); !errors.Is(err, decisionlog.ErrBroken) {
 		t.Errorf("a changed reason: %v", err)
 	}
 }

@@ -5,7 +5,7 @@ import (
 
 	"quadrille.internal/events"
 	"quadrille.internal/platform/aggregate"
-	"quadrille.internal/workflows/b2b/chain"
+	"quadrille.internal/workflows/b2b/decisionlog"
 	"quadrille.internal/workflows/b2b/wire"
 )
 
@@ -213,8 +213,8 @@ func (o *Order) held() int64 {
 }
 
 // decided is what approvers decide on.
-func (o *Order) decided() *chain.Order {
-	return &chain.Order{
+func (o *Order) decided() *decisionlog.Order {
+	return &decisionlog.Order{
 		ID: o.ID, CompanyID: o.CompanyID, OrderedBy: o.OrderedBy, Currency: o.Currency, Amount: o.Amount,
 		AllowBackorder: o.AllowBackorder, Lines: o.Lines,
 	}

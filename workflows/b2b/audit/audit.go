@@ -9,7 +9,7 @@ import (
 
 	"quadrille.internal/events"
 	"quadrille.internal/platform/audit"
-	"quadrille.internal/workflows/b2b/chain"
+	"quadrille.internal/workflows/b2b/decisionlog"
 )
 
 // Books are those of b2b. Orders that wait for a person do not make it busy. The story of
@@ -34,7 +34,7 @@ type Order struct {
 	Gate       string // "" where no approval was asked for
 	Need       int
 	ExpireAt   *time.Time
-	Decisions  []chain.Decision
+	Decisions  []decisionlog.Decision
 	// What approvers decided on, beside ID, Amount and Currency.
 	CompanyID      string
 	OrderedBy      string

@@ -13,7 +13,7 @@ import (
 	"quadrille.internal/platform/servicetest"
 	"quadrille.internal/workflows/b2b"
 	"quadrille.internal/workflows/b2b/audit"
-	"quadrille.internal/workflows/b2b/chain"
+	"quadrille.internal/workflows/b2b/decisionlog"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -37,7 +37,7 @@ func open(t *testing.T) *pgxpool.Pool {
 		`[{"sku": "A", "warehouse": "york", "quantity": 4}]`, "erp_1", "used", 300, time.Now())
 	servicetest.Exec(t, pool, `insert into gates (id, company_id, state, need, level, opened_at, expire_at, version)
 		values ($1, 'acme', 'open', 2, 1, now(), now() + interval '1 hour', 1)`, decided)
-	d := chain.Append(nil, chain.Decision{
+	d := decisionlog.Append(nil, decisionlog.Decision{
 		OrderID: decided, Approver: "ann", OnBehalfOf: "bob", Verdict: "approve", Reason: "why", OrderHash: "oh", Source: "api",
 		DecidedAt: time.Now().Truncate(time.Microsecond),
 	})
@@ -59,9 +59,9 @@ func TestOrders(t *testing.T) {
 		t.Fatalf("the first is %+v", o)
 	}
 	// Every column of a decision counts in its hashes and in the seal of the database.
-	key := chain.Key{InnerPad: o.InnerPad, OuterPad: o.OuterPad, Since: o.KeySince}
-	if len(o.Decisions) != 1 || chain.Check(o.Decisions) != nil || key.CheckMACs(o.Decisions) != nil || o.Decisions[0].MAC == "" {
-		t.Errorf("its decisions are %+v: %v, %v", o.Decisions, chain.Check(o.Decisions), key.CheckMACs(o.Decisions))
+	key := decisionlog.Key{InnerPad: o.InnerPad, OuterPad: o.OuterPad, Since: o.KeySince}
+	if len(o.Decisions) != 1 || decisionlog.Check(o.Decisions) != nil || key.CheckMACs(o.Decisions) != nil || o.Decisions[0].MAC == "" {
+		t.Errorf("its decisions are %+v: %v, %v", o.Decisions, decisionlog.Check(o.Decisions), key.CheckMACs(o.Decisions))
 	}
 	o = rows.Take(plain)
 	if o == nil || o.Reason != "So." || o.Credit != "used" || o.ERPOrderID != "erp_1" || o.Units != 4 || !o.Ended || o.MovedAt.IsZero() ||

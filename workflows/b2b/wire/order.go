@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
-	"quadrille.internal/workflows/b2b/chain"
+	"quadrille.internal/workflows/b2b/decisionlog"
 )
 
 // NewOrder is what a company wants to buy. Prices are minor units of the company's
@@ -30,23 +30,23 @@ type Receipt struct {
 
 // Order is a company's order with the steps of its saga.
 type Order struct {
-	ID           uuid.UUID           `json:"id"`
-	CompanyID    string              `json:"company_id"`
-	OrderedBy    string              `json:"ordered_by"`
-	Status       string              `json:"status"`
-	Reason       *events.Reason      `json:"reason,omitempty"`
-	Total        events.Money        `json:"total"`
-	Lines        []events.Line       `json:"lines"`
-	Allocations  []events.Allocation `json:"allocations,omitempty"`
-	Backorders   []events.Shortage   `json:"backorders,omitempty"`
-	ERPOrderID   string              `json:"erp_order_id,omitempty"`
-	Steps        []*Step             `json:"steps"`
-	WaitsFor     string              `json:"waits_for,omitempty"`
-	WaitingSince *time.Time          `json:"waiting_since,omitempty"`
-	WaitsUntil   *time.Time          `json:"waits_until,omitempty"`
-	SubmittedAt  time.Time           `json:"submitted_at"`
-	EndedAt      *time.Time          `json:"ended_at,omitempty"`
-	Decisions    []chain.Decision    `json:"decisions,omitempty"`
+	ID           uuid.UUID              `json:"id"`
+	CompanyID    string                 `json:"company_id"`
+	OrderedBy    string                 `json:"ordered_by"`
+	Status       string                 `json:"status"`
+	Reason       *events.Reason         `json:"reason,omitempty"`
+	Total        events.Money           `json:"total"`
+	Lines        []events.Line          `json:"lines"`
+	Allocations  []events.Allocation    `json:"allocations,omitempty"`
+	Backorders   []events.Shortage      `json:"backorders,omitempty"`
+	ERPOrderID   string                 `json:"erp_order_id,omitempty"`
+	Steps        []*Step                `json:"steps"`
+	WaitsFor     string                 `json:"waits_for,omitempty"`
+	WaitingSince *time.Time             `json:"waiting_since,omitempty"`
+	WaitsUntil   *time.Time             `json:"waits_until,omitempty"`
+	SubmittedAt  time.Time              `json:"submitted_at"`
+	EndedAt      *time.Time             `json:"ended_at,omitempty"`
+	Decisions    []decisionlog.Decision `json:"decisions,omitempty"`
 }
 
 // Step is one step of the saga, forward or undoing.
@@ -79,10 +79,10 @@ type Vote struct {
 
 // Poll is what the decisions on an order have come to.
 type Poll struct {
-	OrderID   uuid.UUID        `json:"order_id"`
-	State     string           `json:"state"`
-	Need      int              `json:"need"`
-	Decisions []chain.Decision `json:"decisions"`
+	OrderID   uuid.UUID              `json:"order_id"`
+	State     string                 `json:"state"`
+	Need      int                    `json:"need"`
+	Decisions []decisionlog.Decision `json:"decisions"`
 }
 
 // Pending is an order in an approver's queue.

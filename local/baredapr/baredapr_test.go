@@ -12,7 +12,7 @@ import (
 	"quadrille.internal/platform/outbox"
 )
 
-// loop delivers what is published straight back, as a chain without hops would.
+// loop delivers what is published straight back, as one without other hops would.
 type loop struct{ to *driver }
 
 func (l *loop) Publish(ctx context.Context, topic string, batch []outbox.Message) ([]uuid.UUID, error) {

@@ -1,4 +1,4 @@
-// Command chain is one hop of the bare Dapr chain that quad bench measures
+// Command baredapr is one hop of the four of bare Dapr that quad bench measures
 // Quadrille against: it passes messages on through its sidecar as the services
 // do, in bulk and raw, but decides nothing and stores nothing. What four of them
 // carry a second is what the machine can do without databases.
@@ -36,13 +36,13 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	var cfg config
-	flag.IntVar(&cfg.hop, "hop", 1, "which hop this is; 1 also drives the chain")
+	flag.IntVar(&cfg.hop, "hop", 1, "which hop this is; 1 also sends the messages off")
 	flag.IntVar(&cfg.hops, "hops", 4, "how many there are")
 	flag.StringVar(&cfg.grpc, "grpc", "127.0.0.1:19101", "host:port for the sidecar's deliveries")
 	flag.StringVar(&cfg.control, "control", "127.0.0.1:19102", "host:port of GET /ready and, at hop 1, POST /run")
 	flag.Parse()
 	if err := run(ctx, cfg, log); err != nil {
-		log.Error("chain failed", "err", err)
+		log.Error("bare Dapr hop failed", "err", err)
 		os.Exit(1)
 	}
 }

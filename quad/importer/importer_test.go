@@ -1,4 +1,4 @@
-package intake
+package importer
 
 import (
 	"encoding/json"
@@ -23,11 +23,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func newIntake(t *testing.T, handler http.Handler, pool *pgxpool.Pool) *Intake {
+func newImporter(t *testing.T, handler http.Handler, pool *pgxpool.Pool) *Importer {
 	server := httptest.NewServer(handler)
 	client := api.New(api.URLs{Checkout: api.Access{URL: server.URL}, Order: api.Access{URL: server.URL}, InventoryAdmin: api.Access{URL: server.URL}}, 0)
 	t.Cleanup(func() { client.Close(); server.Close() })
-	return &Intake{Client: client, Orders: pool, Token: "tok_success", Concurrency: 4, Advance: func() {}}
+	return &Importer{Client: client, Orders: pool, Token: "tok_success", Concurrency: 4, Advance: func() {}}
 }
 
 func answer(w http.ResponseWriter, status int, v any) {
@@ -47,7 +47,7 @@ func TestPlaceSortsOutWhatBecameOfEachOrder(t *testing.T) {
 			answer(w, http.StatusUnprocessableEntity, map[string]string{"code": "idempotency_mismatch", "detail": "Used."})
 		}
 	})
-	in := newIntake(t, mux, nil)
+	in := newImporter(t, mux, nil)
 	placed, err := in.Place(t.Context(), []retail.Order{{Key: "new"}, {Key: "old"}, {Key: "other", Invoice: "7"}})
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +58,7 @@ func TestPlaceSortsOutWhatBecameOfEachOrder(t *testing.T) {
 }
 
 func TestPlaceStopsWhenNobodyAnswers(t *testing.T) {
-	in := &Intake{Client: api.New(api.URLs{Checkout: api.Access{URL: "http://127.0.0.1:1"}}, 0), Concurrency: 1, Advance: func() {}}
+	in := &Importer{Client: api.New(api.URLs{Checkout: api.Access{URL: "http://127.0.0.1:1"}}, 0), Concurrency: 1, Advance: func() {}}
 	if _, err := in.Place(t.Context(), make([]retail.Order, 3)); err == nil {
 		t.Error("orders that could not be placed were not noticed")
 	}
@@ -104,7 +104,7 @@ func TestRestockLeavesWhatIsHeldAside(t *testing.T) {
 		}
 		view(w)
 	})
-	in := newIntake(t, mux, nil)
+	in := newImporter(t, mux, nil)
 	for _, before := range []int64{500, 30} { // more than is demanded, and less
 		held[most] = before
 		if err := in.Restock(t.Context(), map[string]int64{"A1": 100}); err != nil {
@@ -134,7 +134,7 @@ func TestAwait(t *testing.T) {
 	insert(confirmed, "confirmed", nil)
 	insert(cancelled, "cancelled", events.Reason{Code: "out_of_stock", Message: "None."})
 	insert(waiting, "pending", nil)
-	in := &Intake{Orders: pool, Advance: func() {}}
+	in := &Importer{Orders: pool, Advance: func() {}}
 
 	ends, left, err := in.Await(t.Context(), []uuid.UUID{confirmed, cancelled, waiting, unheard}, 0)
 	if err != nil {

@@ -21,9 +21,9 @@ import (
 	"quadrille.internal/local/stack"
 )
 
-// Chain is what the same sidecars and broker do without services' logic and
+// BareDapr is what the same sidecars and broker do without services' logic and
 // databases: messages of the same size over the same number of hops.
-type Chain struct {
+type BareDapr struct {
 	PayloadBytes int       `json:"payload_bytes"`
 	PerSecond    float64   `json:"per_second"`
 	MS           Quantiles `json:"ms"`
@@ -31,27 +31,27 @@ type Chain struct {
 
 const (
 	hops = 4 // created, reserved, paid, confirmed
-	// chainBase is the first port, before a second stack's shift; a hop has a
+	// barePorts is the first port, before a second stack's shift; a hop has a
 	// hundred, used as local/dapr.yaml does those of a service.
-	chainBase     = 19000
+	barePorts     = 19000
 	firstDaprPort = 18110 // of checkout's sidecar, in an unshifted stack
-	chainMessages = 20_000
-	chainWarmUp   = 3_000
-	chainStart    = 40 * time.Second
-	chainGrace    = 10 * time.Second
+	bareMessages  = 20_000
+	bareWarmUp    = 3_000
+	bareStart     = 40 * time.Second
+	bareGrace     = 10 * time.Second
 )
 
-// A chain is four hops with their sidecars, running.
-type chain struct {
+// A bareDapr is four hops with their sidecars, running.
+type bareDapr struct {
 	stack *stack.Stack
 	dir   string
 	shift int
 	parts []*exec.Cmd
 }
 
-// startChain builds and starts the chain beside a running stack.
-func startChain(ctx context.Context, s *stack.Stack) (*chain, error) {
-	c := &chain{stack: s, dir: filepath.Join(s.Dir, "bench", "chain"), shift: s.App("checkout").DaprHTTP - firstDaprPort}
+// startBareDapr builds and starts bare Dapr beside a running stack.
+func startBareDapr(ctx context.Context, s *stack.Stack) (*bareDapr, error) {
+	c := &bareDapr{stack: s, dir: filepath.Join(s.Dir, "bench", "baredapr"), shift: s.App("checkout").DaprHTTP - firstDaprPort}
 	if err := c.build(ctx); err != nil {
 		return nil, err
 	}
@@ -72,14 +72,14 @@ func startChain(ctx context.Context, s *stack.Stack) (*chain, error) {
 	return c, nil
 }
 
-func (c *chain) binary() string { return filepath.Join(c.stack.Root, ".local", "bin", "chain") }
+func (c *bareDapr) binary() string { return filepath.Join(c.stack.Root, ".local", "bin", "baredapr") }
 
-func (c *chain) build(ctx context.Context) error {
+func (c *bareDapr) build(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", c.binary(), ".")
-	cmd.Dir = filepath.Join(c.stack.Root, "local", "chain")
+	cmd.Dir = filepath.Join(c.stack.Root, "local", "baredapr")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the bare chain: %w\n%s", err, out)
+		return fmt.Errorf("build bare Dapr: %w\n%s", err, out)
 	}
 	return nil
 }
@@ -87,8 +87,8 @@ func (c *chain) build(ctx context.Context) error {
 func hopApp(hop int) string   { return "bench" + strconv.Itoa(hop) }
 func hopTopic(hop int) string { return "bench.hop" + strconv.Itoa(hop) }
 
-// forget deletes the chain's streams.
-func (c *chain) forget(ctx context.Context) error {
+// forget deletes its streams.
+func (c *bareDapr) forget(ctx context.Context) error {
 	b, err := openBroker(ctx, c.stack.RedisAddr(), c.stack.RedisPassword())
 	if err != nil {
 		return err
@@ -101,9 +101,9 @@ func (c *chain) forget(ctx context.Context) error {
 	return b.forget(topics...)
 }
 
-// writeComponents copies the components of the stack, with the chain's topics in
+// writeComponents copies the components of the stack, with its topics in
 // place of the services': whatever is tuned there is tuned here.
-func (c *chain) writeComponents() error {
+func (c *bareDapr) writeComponents() error {
 	if err := os.MkdirAll(c.components(), 0o755); err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (c *chain) writeComponents() error {
 			return err
 		}
 		if name == "pubsub.yaml" {
-			if text, err = forChain(text); err != nil {
+			if text, err = forBareDapr(text); err != nil {
 				return fmt.Errorf("read %s: %w", name, err)
 			}
 		}
@@ -125,7 +125,7 @@ func (c *chain) writeComponents() error {
 	return nil
 }
 
-func (c *chain) components() string { return filepath.Join(c.dir, "components") }
+func (c *bareDapr) components() string { return filepath.Join(c.dir, "components") }
 
 // component is the part of a component's schema that is rewritten.
 type component struct {
@@ -141,9 +141,9 @@ type component struct {
 	Scopes []string          `yaml:"scopes"`
 }
 
-// forChain gives a pub/sub component the chain's topics and apps. The chain has no
+// forBareDapr gives a pub/sub component the topics and apps of bare Dapr, which has no
 // secret store: its sidecars take the broker's password from their environment.
-func forChain(pubsub []byte) ([]byte, error) {
+func forBareDapr(pubsub []byte) ([]byte, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(pubsub))
 	decoder.KnownFields(true)
 	var c component
@@ -176,13 +176,13 @@ func forChain(pubsub []byte) ([]byte, error) {
 	return yaml.Marshal(c)
 }
 
-func (c *chain) port(hop, offset int) string {
-	return strconv.Itoa(chainBase + 100*hop + offset + c.shift)
+func (c *bareDapr) port(hop, offset int) string {
+	return strconv.Itoa(barePorts + 100*hop + offset + c.shift)
 }
 
-func (c *chain) addr(hop, offset int) string { return "127.0.0.1:" + c.port(hop, offset) }
+func (c *bareDapr) addr(hop, offset int) string { return "127.0.0.1:" + c.port(hop, offset) }
 
-func (c *chain) startApp(hop int) error {
+func (c *bareDapr) startApp(hop int) error {
 	return c.spawn(hopApp(hop), []string{
 		c.binary(), "-hop", strconv.Itoa(hop), "-hops", strconv.Itoa(hops),
 		"-grpc", c.addr(hop, 1), "-control", c.addr(hop, 2),
@@ -190,7 +190,7 @@ func (c *chain) startApp(hop int) error {
 }
 
 // startSidecar runs the same daprd that serves the services.
-func (c *chain) startSidecar(hop int) error {
+func (c *bareDapr) startSidecar(hop int) error {
 	return c.spawn(hopApp(hop)+"-daprd", []string{
 		filepath.Join(c.stack.Root, ".local", "dapr", "bin", "daprd"),
 		"--app-id", hopApp(hop),
@@ -208,7 +208,7 @@ func (c *chain) startSidecar(hop int) error {
 }
 
 // spawn starts a process that `quad down` also finds, should this one be killed.
-func (c *chain) spawn(name string, args []string, env ...string) error {
+func (c *bareDapr) spawn(name string, args []string, env ...string) error {
 	log, err := os.Create(filepath.Join(c.dir, name+".log"))
 	if err != nil {
 		return err
@@ -229,8 +229,8 @@ func (c *chain) spawn(name string, args []string, env ...string) error {
 	return nil
 }
 
-func (c *chain) awaitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, chainStart)
+func (c *bareDapr) awaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, bareStart)
 	defer cancel()
 	for hop := 1; hop <= hops; hop++ {
 		for {
@@ -240,14 +240,14 @@ func (c *chain) awaitReady(ctx context.Context) error {
 			}
 			const again = 50 * time.Millisecond
 			if sleep(ctx, again) != nil {
-				return fmt.Errorf("the bare chain does not start, see the logs in %s: %w", c.dir, err)
+				return fmt.Errorf("bare Dapr does not start, see the logs in %s: %w", c.dir, err)
 			}
 		}
 	}
 	return nil
 }
 
-func (c *chain) call(ctx context.Context, method string, hop int, path string, body []byte) ([]byte, error) {
+func (c *bareDapr) call(ctx context.Context, method string, hop int, path string, body []byte) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.addr(hop, 2)+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -259,15 +259,15 @@ func (c *chain) call(ctx context.Context, method string, hop int, path string, b
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("the bare chain answers %s: %s", resp.Status, bytes.TrimSpace(text))
+		err = fmt.Errorf("bare Dapr answers %s: %s", resp.Status, bytes.TrimSpace(text))
 	}
 	return text, err
 }
 
 // measure sends messages around, in a closed loop.
-func (c *chain) measure(ctx context.Context, inFlight, payloadBytes int) (*Chain, error) {
+func (c *bareDapr) measure(ctx context.Context, inFlight, payloadBytes int) (*BareDapr, error) {
 	body, err := json.Marshal(map[string]int{
-		"count": chainMessages, "warm_up": chainWarmUp, "in_flight": inFlight, "bytes": payloadBytes,
+		"count": bareMessages, "warm_up": bareWarmUp, "in_flight": inFlight, "bytes": payloadBytes,
 	})
 	if err != nil {
 		return nil, err
@@ -276,21 +276,21 @@ func (c *chain) measure(ctx context.Context, inFlight, payloadBytes int) (*Chain
 	if err != nil {
 		return nil, err
 	}
-	measured := &Chain{PayloadBytes: payloadBytes}
+	measured := &BareDapr{PayloadBytes: payloadBytes}
 	if err := json.Unmarshal(text, measured); err != nil {
-		return nil, fmt.Errorf("read the bare chain's report: %w", err)
+		return nil, fmt.Errorf("read bare Dapr's report: %w", err)
 	}
 	return measured, nil
 }
 
-// stop ends every process of the chain and deletes what they left on the broker.
-func (c *chain) stop(ctx context.Context) error {
+// stop ends every process of bare Dapr and deletes what they left on the broker.
+func (c *bareDapr) stop(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 	for _, part := range c.parts {
 		_ = part.Process.Signal(syscall.SIGTERM) // fails on one that has ended
 	}
 	for _, part := range c.parts {
-		late := time.AfterFunc(chainGrace, func() { _ = part.Process.Kill() })
+		late := time.AfterFunc(bareGrace, func() { _ = part.Process.Kill() })
 		_ = part.Wait() // however it ended
 		late.Stop()
 	}

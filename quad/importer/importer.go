@@ -1,6 +1,6 @@
-// Package intake feeds sales to Quadrille: it sets stock for them, places their
+// Package importer feeds sales to Quadrille: it sets stock for them, places their
 // orders and follows these to their end.
-package intake
+package importer
 
 import (
 	"context"
@@ -21,8 +21,8 @@ import (
 // Currency of the Online Retail format.
 const Currency = "GBP"
 
-// Intake places orders, several at once.
-type Intake struct {
+// Importer places orders, several at once.
+type Importer struct {
 	Client      *api.Client
 	Orders      *pgxpool.Pool // the order service's database, to be read only
 	Token       string        // of the means of payment, for all orders
@@ -33,7 +33,7 @@ type Intake struct {
 
 // Restock sets stock so that all that is demanded can be served: demand and
 // nothing more is available in the end, spread over warehouses.
-func (in *Intake) Restock(ctx context.Context, demand map[string]int64) error {
+func (in *Importer) Restock(ctx context.Context, demand map[string]int64) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(in.Concurrency)
 	for sku, units := range demand {
@@ -49,7 +49,7 @@ func (in *Intake) Restock(ctx context.Context, demand map[string]int64) error {
 }
 
 // restock counts what orders hold already on top: it is not for sale.
-func (in *Intake) restock(ctx context.Context, sku string, units int64) error {
+func (in *Importer) restock(ctx context.Context, sku string, units int64) error {
 	spread := retail.Spread(sku, units)
 	stock, err := in.setStock(ctx, sku, spread)
 	held := api.IsProblem(err, "stock_below_held")
@@ -68,7 +68,7 @@ func (in *Intake) restock(ctx context.Context, sku string, units int64) error {
 	return err
 }
 
-func (in *Intake) setStock(ctx context.Context, sku string, spread map[string]int64) (api.Stock, error) {
+func (in *Importer) setStock(ctx context.Context, sku string, spread map[string]int64) (api.Stock, error) {
 	var counts []api.Count
 	for warehouse, units := range spread {
 		counts = append(counts, api.Count{Warehouse: warehouse, OnHand: units})
@@ -92,7 +92,7 @@ type Refusal struct {
 
 // Place places orders. An order that is refused is noted; a service that does not
 // answer is an error, after which the same call may be made again.
-func (in *Intake) Place(ctx context.Context, orders []retail.Order) (Placed, error) {
+func (in *Importer) Place(ctx context.Context, orders []retail.Order) (Placed, error) {
 	began := time.Now()
 	var mu sync.Mutex
 	var placed Placed
@@ -142,7 +142,7 @@ const askEvery = 200 * time.Millisecond
 
 // Await waits until orders are settled, or the time is over, and returns how they
 // ended and what the others wait for.
-func (in *Intake) Await(ctx context.Context, ids []uuid.UUID, wait time.Duration) (ends []End, waiting map[string]int, err error) {
+func (in *Importer) Await(ctx context.Context, ids []uuid.UUID, wait time.Duration) (ends []End, waiting map[string]int, err error) {
 	left := make(map[uuid.UUID]struct{}, len(ids))
 	for _, id := range ids {
 		left[id] = struct{}{}
@@ -173,7 +173,7 @@ func (in *Intake) Await(ctx context.Context, ids []uuid.UUID, wait time.Duration
 	return ends, waiting, err
 }
 
-func (in *Intake) settled(ctx context.Context, left map[uuid.UUID]struct{}) ([]End, error) {
+func (in *Importer) settled(ctx context.Context, left map[uuid.UUID]struct{}) ([]End, error) {
 	rows, err := in.Orders.Query(ctx, `
 		select id, status, coalesce(reason ->> 'code', ''), settled_at - placed_at
 		from orders where id = any($1) and status <> 'pending'`, keys(left))
@@ -184,7 +184,7 @@ func (in *Intake) settled(ctx context.Context, left map[uuid.UUID]struct{}) ([]E
 }
 
 // waitsFor counts orders by whom they wait for, in the order service's terms.
-func (in *Intake) waitsFor(ctx context.Context, left map[uuid.UUID]struct{}) (map[string]int, error) {
+func (in *Importer) waitsFor(ctx context.Context, left map[uuid.UUID]struct{}) (map[string]int, error) {
 	rows, err := in.Orders.Query(ctx, `
 		select case when o.placed_at is null then 'checkout' when o.reserved_at is null then 'inventory' else 'payment' end, count(*)
 		from unnest($1::uuid[]) i (id) left join orders o using (id) group by 1`, keys(left))

@@ -50,7 +50,7 @@ type report struct {
 	} `json:"ms"`
 }
 
-// driver sends messages around the chain and times them.
+// driver sends messages around the hops and times them.
 type driver struct {
 	out     *forwarder
 	running sync.Mutex
@@ -191,7 +191,7 @@ func (d *driver) Handle(_ context.Context, batch []*inbox.Message) error {
 func (d *driver) HandleDead(context.Context, []*inbox.Message) {}
 
 // report leaves out the first messages. The throughput is what came back while
-// messages were being sent off: the ends, when the chain runs full or empty, say
+// messages were being sent off: the ends, when the hops run full or empty, say
 // nothing about it.
 func (t *trip) report(warmUp int) report {
 	from, to := t.sent[warmUp], t.sent[len(t.sent)-1]

@@ -1,4 +1,4 @@
-module quadrille.internal/local/chain
+module quadrille.internal/local/baredapr
 
 go 1.26.5
 

@@ -1,8 +1,8 @@
-// Package chain is the record of approvers' decisions: append-only, and each
+// Package decisionlog is the record of approvers' decisions: append-only, and each
 // decision on an order sealed by the hash of the one before, so that those who read
 // them can tell whether any was changed. docs/decisions/0013 says what that proves,
 // and against whom.
-package chain
+package decisionlog
 
 import (
 	"crypto/hmac"
@@ -40,7 +40,7 @@ type Decision struct {
 }
 
 // ErrBroken says that decisions are not those that were recorded.
-var ErrBroken = errors.New("the chain is broken")
+var ErrBroken = errors.New("the hash chain of the decisions is broken")
 
 // Append seals a decision as the next of a chain, and returns it.
 func Append(chain []Decision, d Decision) Decision {
