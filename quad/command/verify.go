@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"quadrille.internal/quad/books"
 	"quadrille.internal/quad/installation"
 	"quadrille.internal/quad/output"
 	"quadrille.internal/quad/timeline"
@@ -60,12 +62,15 @@ func VerifySources(ctx context.Context, inst *installation.Installation) (src ve
 
 // ProveBooks prints what quad verify finds, and fails if the books do not balance.
 func ProveBooks(ctx context.Context, g *Globals, inst *installation.Installation, settle time.Duration) error {
-	books, err := VerifySources(ctx, inst)
+	sources, err := VerifySources(ctx, inst)
 	if err != nil {
 		return err
 	}
-	books.Settle = settle
-	report, err := verify.Run(ctx, books)
+	for _, note := range unproven(inst.Name, books.All(), inst.ServiceNames()) {
+		fmt.Fprintln(os.Stderr, output.Paint(os.Stderr, output.Yellow, note))
+	}
+	sources.Settle = settle
+	report, err := verify.Run(ctx, sources)
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
@@ -78,6 +83,22 @@ func ProveBooks(ctx context.Context, g *Globals, inst *installation.Installation
 		return Unwell{Err: errors.New("the books do not balance"), Said: true}
 	}
 	return err
+}
+
+// unproven says of which services the rules are not checked: those that the context leaves
+// out, and those that this program does not know.
+func unproven(name string, known []books.Service, have []string) (notes []string) {
+	for _, service := range known {
+		if !slices.Contains(have, service.Name) {
+			notes = append(notes, fmt.Sprintf("not proven: the books of %s, which is not in context %s", service.Name, name))
+		}
+	}
+	for _, service := range have {
+		if !slices.ContainsFunc(known, func(s books.Service) bool { return s.Name == service }) {
+			notes = append(notes, fmt.Sprintf("not proven: the rules of %s, which this quad does not know", service))
+		}
+	}
+	return notes
 }
 
 func printReport(report *verify.Report, settle time.Duration) {
