@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quadrille.internal/quad/api"
@@ -150,8 +151,8 @@ func (i *Installation) partner(name string, p Partner) (key string, err error) {
 }
 
 func (i *Installation) public(service string) api.Access {
-	if url := i.Services[service].Public; url != "" {
-		return api.Access{URL: url}
+	if address := i.Services[service].Public; address != "" {
+		return api.Access{URL: address}
 	}
 	return api.Access{Err: i.missing("services." + service + ".public")}
 }
@@ -196,23 +197,29 @@ func (i *Installation) Explain(err error) error {
 	if problem, ok := errors.AsType[*api.Problem](err); ok && problem.Code == "token" {
 		return i.fault("services."+i.serviceAt(problem.URL)+".admin_token", "the service has another")
 	}
-	_, unknownHost := errors.AsType[*net.DNSError](err)
 	switch {
-	case i.where == "" && errors.Is(err, syscall.ECONNREFUSED):
-		return &EnvironmentError{Problem: "Quadrille is not running, or not all of it", Remedy: "run `make up`; `quad doctor` says what is missing"}
-	case errors.Is(err, syscall.ECONNREFUSED) || unknownHost:
+	case i.where != "" && unreachable(err):
 		return &EnvironmentError{
 			fmt.Sprintf("context %s: %v", i.Name, err),
 			fmt.Sprintf("is it running, and the port forwarded? `quad doctor --context %s` tries each address of %s", i.Name, i.where),
 		}
+	case i.where == "" && errors.Is(err, syscall.ECONNREFUSED):
+		return &EnvironmentError{Problem: "Quadrille is not running, or not all of it", Remedy: "run `make up`; `quad doctor` says what is missing"}
 	}
 	return err
 }
 
+// unreachable reports whether a request or a login got no answer, or none that helps.
+func unreachable(err error) bool {
+	_, http := errors.AsType[*url.Error](err)
+	_, database := errors.AsType[*pgconn.ConnectError](err)
+	return (http || database) && !errors.Is(err, context.Canceled)
+}
+
 // serviceAt is the service with the admin port that a request went to.
-func (i *Installation) serviceAt(url string) string {
+func (i *Installation) serviceAt(address string) string {
 	for name, s := range i.Services {
-		if s.Admin != "" && strings.HasPrefix(url, strings.TrimSuffix(s.Admin, "/")+"/") {
+		if s.Admin != "" && strings.HasPrefix(address, strings.TrimSuffix(s.Admin, "/")+"/") {
 			return name
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/pgtest"
 	"quadrille.internal/platform/rest"
 )
 
@@ -90,6 +92,27 @@ func TestSecretsAreFound(t *testing.T) {
 		if got, err := c.secret.read(dir); err != nil || got != c.want {
 			t.Errorf("%+v is %q, %v, want %q", c.secret, got, err, c.want)
 		}
+	}
+}
+
+// A database that refuses a login is told with the context too, and not with a password.
+func TestLoginsThatFailAreExplained(t *testing.T) {
+	server, err := url.Parse(pgtest.New(t).Runtime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Path = "/no_such_database"
+	i := open(t, `contexts: {there: {services: {order: {database: {value: '`+server.String()+`'}}}}}`)
+	pool, err := i.Database(t.Context(), "order")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = i.Explain(pool.Ping(t.Context()))
+	if _, ok := errors.AsType[*EnvironmentError](err); !ok || !strings.Contains(err.Error(), "context there: ") || !strings.Contains(err.Error(), "no_such_database") {
+		t.Errorf("the error is %v", err)
+	}
+	if password, set := server.User.Password(); set && strings.Contains(err.Error(), password) {
+		t.Errorf("the error tells the password: %v", err)
 	}
 }
 
