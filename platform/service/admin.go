@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"quadrille.internal/platform/config"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/rest"
 )
@@ -51,16 +52,24 @@ func (s *Instance) adminHandler() http.Handler {
 
 // authenticated lets operators in. Where no token is set nobody is one.
 func (s *Instance) authenticated(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		given, want := bearer(r.Header), s.set.adminToken.Reveal()
-		if want == "" || subtle.ConstantTimeCompare([]byte(given), []byte(want)) != 1 {
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			rest.WriteProblem(w, r, fault.New(fault.Unauthorized, "token",
-				"Send the service's QUADRILLE_ADMIN_TOKEN, which must be set, as Authorization: Bearer."))
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
+	return RequireToken(s.set.adminToken, "QUADRILLE_ADMIN_TOKEN")(next)
+}
+
+// RequireToken lets those in who send the token, which is a setting, as bearer. Where it is
+// empty nobody is let in.
+func RequireToken(token config.Secret, setting string) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			given, want := bearer(r.Header), token.Reveal()
+			if want == "" || subtle.ConstantTimeCompare([]byte(given), []byte(want)) != 1 {
+				w.Header().Set("WWW-Authenticate", "Bearer")
+				rest.WriteProblem(w, r, fault.New(fault.Unauthorized, "token",
+					"Send the service's %s, which must be set, as Authorization: Bearer.", setting))
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
 }
 
 // bearer returns the token of the one Authorization header, or "".

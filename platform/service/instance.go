@@ -2,11 +2,9 @@ package service
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	runtimetrace "runtime/trace"
 	"sync/atomic"
@@ -170,7 +168,7 @@ func (s *Instance) Listen(ctx context.Context) error {
 		{"QUADRILLE_ADMIN_ADDR", s.set.adminAddr, maxAdminConns, &s.admin},
 		{"QUADRILLE_HTTP_ADDR", s.set.httpAddr, maxConns, &s.http},
 	} {
-		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", l.addr)
+		ln, err := Listen(ctx, l.addr, s.set.sharePorts)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.host.Config.Own().Name(l.name), err)
 		}
@@ -223,8 +221,8 @@ type Layer struct {
 // Layers lists what runs, bottom up.
 func (s *Instance) Layers() []Layer {
 	layers := []Layer{
-		{LevelHealth, "health endpoint", s.serveHTTP(s.health, s.healthHandler())},
-		{LevelAdmin, "admin endpoint", s.serveHTTP(s.admin, s.adminHandler())},
+		{LevelHealth, "health endpoint", Serve(s.health, s.healthHandler())},
+		{LevelAdmin, "admin endpoint", Serve(s.admin, s.adminHandler())},
 		{LevelOutbox, "outbox", s.outbox.Run},
 		{LevelInbox, "inbox", s.inbox.Run},
 	}
@@ -236,30 +234,7 @@ func (s *Instance) Layers() []Layer {
 	}
 	return append(layers,
 		Layer{LevelEvents, "event intake", s.transport.Deliver},
-		Layer{LevelHTTP, "HTTP intake", s.serveHTTP(s.http, s.intake)})
-}
-
-func (s *Instance) serveHTTP(ln *rest.ConnLimit, h http.Handler) func(context.Context) error {
-	return func(ctx context.Context) error {
-		srv := ln.Server(h)
-		finished := make(chan struct{})
-		stop := context.AfterFunc(ctx, func() {
-			defer close(finished)
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), transport.StopTimeout)
-			defer cancel()
-			if srv.Shutdown(ctx) != nil {
-				_ = srv.Close() // requests that hang are cut
-			}
-		})
-		err := srv.Serve(ln)
-		if !stop() {
-			<-finished // Serve returns at once, before the requests under way
-		}
-		if errors.Is(err, http.ErrServerClosed) {
-			return nil
-		}
-		return err
-	}
+		Layer{LevelHTTP, "HTTP intake", Serve(s.http, s.intake)})
 }
 
 // Stopping has the service say that it is to get no more.

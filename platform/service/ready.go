@@ -3,6 +3,8 @@ package service
 import (
 	"context"
 	"net/http"
+	"os"
+	"strconv"
 	"time"
 
 	"quadrille.internal/platform/fault"
@@ -14,6 +16,9 @@ const readyTimeout = time.Second
 // stop, the database answers, events come (with Dapr: the sidecar answers and has made all
 // subscriptions), and none fail for a fault of ours.
 func (s *Instance) ready(w http.ResponseWriter, r *http.Request) error {
+	if s.set.sharePorts { // two processes answer here: which one is this?
+		w.Header().Set("Quadrille-Pid", strconv.Itoa(os.Getpid()))
+	}
 	if s.stopping.Load() {
 		return fault.New(fault.Unavailable, "stopping", "The service is stopping.")
 	}

@@ -92,6 +92,7 @@ type Work struct {
 type settings struct {
 	httpAddr, adminAddr, healthAddr string
 
+	sharePorts bool
 	behindEdge bool
 	adminToken config.Secret
 	insecure   bool
@@ -118,6 +119,7 @@ func readSettings(r *config.Reader, ports Ports) settings {
 		httpAddr:    own.Addr("QUADRILLE_HTTP_ADDR", loopback(ports.Public)),
 		adminAddr:   own.Addr("QUADRILLE_ADMIN_ADDR", loopback(ports.Admin)),
 		healthAddr:  own.Addr("QUADRILLE_HEALTH_ADDR", loopback(ports.Health)),
+		sharePorts:  r.Choice("QUADRILLE_SHARE_PORTS", "off", "off", "on") == "on",
 		behindEdge:  r.Choice("QUADRILLE_BEHIND_EDGE", "off", "off", "on") == "on",
 		adminToken:  readAdminToken(own, insecure),
 		insecure:    insecure,
