@@ -86,36 +86,46 @@ type route struct {
 	to   string
 }
 
-// conn returns a connection to the callee, or why there is none.
-func (r route) conn(method string) (*grpc.ClientConn, error) {
+// conn returns a connection to the callee, in the process or by its sidecar, or why there
+// is none. The call owes a users.Done of the routes where there is one.
+func (r route) conn(method string) (grpc.ClientConnInterface, *routes, error) {
 	if !slices.Contains(r.from.Member.Calls, method) {
-		return nil, status.Errorf(codes.PermissionDenied, "%s may not call %s: it is not among Calls of its service.Spec", r.from.Name, method)
+		return nil, nil, status.Errorf(codes.PermissionDenied, "%s may not call %s: it is not among Calls of its service.Spec", r.from.Name, method)
+	}
+	held := r.from.bus.hold()
+	if held.outside(r.to) {
+		return r.from.bus.cfg.Remote.Calls(r.to), held, nil
 	}
 	to := r.from.bus.find(r.to)
-	if to == nil {
-		return nil, status.Errorf(codes.Unavailable, "%s does not run in this process", r.to)
+	switch {
+	case to == nil:
+		held.users.Done()
+		return nil, nil, status.Errorf(codes.Unavailable, "%s does not run in this process", r.to)
+	case to.calls == nil:
+		held.users.Done()
+		return nil, nil, status.Errorf(codes.Unimplemented, "%s serves no calls", r.to)
 	}
-	if to.calls == nil {
-		return nil, status.Errorf(codes.Unimplemented, "%s serves no calls", r.to)
-	}
-	return to.calls.conn, nil
+	return to.calls.conn, held, nil
 }
 
 // Invoke makes a unary call.
 func (r route) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	conn, err := r.conn(method)
+	conn, held, err := r.conn(method)
 	if err != nil {
 		return err
 	}
+	defer held.users.Done()
 	return conn.Invoke(ctx, method, args, reply, opts...)
 }
 
-// NewStream begins a streaming call.
+// NewStream begins a streaming call. A callee that is moved waits for it as long as for
+// deliveries when it stops, and then cuts it.
 func (r route) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	conn, err := r.conn(method)
+	conn, held, err := r.conn(method)
 	if err != nil {
 		return nil, err
 	}
+	defer held.users.Done()
 	return conn.NewStream(ctx, desc, method, opts...)
 }
 

@@ -1,4 +1,5 @@
 // Package inprocess joins the services of one process, without Dapr and without a broker.
+// Some of them may be outside, behind a sidecar, and move in and out while all run.
 //
 // The outbox table is the log: an event counts as published once every service that hears
 // it has committed its effect, or parked it. Whatever ends in between leaves it in the
@@ -32,6 +33,12 @@ type Config struct {
 	// Hears names the services that hear a topic. Those that have not joined are waited
 	// for: the topic's events stay in the outbox.
 	Hears map[string][]string
+	// Remote is nil where no service is ever outside.
+	Remote Remote
+	// Emits names the services that emit a topic, and Outside those that do not run in the
+	// process and are reached by Remote. Both are for Remote only.
+	Emits   map[string][]string
+	Outside []string
 }
 
 // Bus is the network of a process.
@@ -40,10 +47,17 @@ type Bus struct {
 
 	mu      sync.RWMutex
 	members map[string]*member
+	routes  *routes
 }
 
 // New returns a Bus without members.
-func New(cfg Config) *Bus { return &Bus{cfg: cfg, members: make(map[string]*member)} }
+func New(cfg Config) *Bus {
+	places := make(map[string]Place)
+	for _, name := range cfg.Outside {
+		places[name] = Outside
+	}
+	return &Bus{cfg: cfg, members: make(map[string]*member), routes: &routes{places: places}}
+}
 
 // Join implements transport.Network.
 func (b *Bus) Join(m transport.Member) (transport.Transport, error) {
@@ -76,7 +90,9 @@ func (b *Bus) find(name string) *member {
 func (b *Bus) leave(m *member) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.members, m.Name)
+	if b.members[m.Name] == m {
+		delete(b.members, m.Name)
+	}
 }
 
 // member is the transport of one service.

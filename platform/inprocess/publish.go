@@ -12,28 +12,31 @@ import (
 	"quadrille.internal/platform/outbox"
 )
 
-// Publish hands a batch to all that hear the topic, at once, and returns when they have
-// answered or ctx ends. It reports what one of them has not done with, for outbox.ErrNotNow:
-// the others pass over it when it comes again.
+// Publish hands a batch to all that hear the topic, at once: to those inside the process,
+// and to the broker for those outside. It returns when all have answered or ctx ends, and
+// reports what one of them has not done with, for outbox.ErrNotNow: the others pass over it
+// when it comes again.
 func (m *member) Publish(ctx context.Context, topic string, batch []outbox.Message) ([]uuid.UUID, error) {
-	hearers := m.bus.cfg.Hears[topic]
-	deliveries := make([]*delivery, len(hearers))
-	for i, name := range hearers {
-		deliveries[i] = m.bus.begin(ctx, name, topic, batch)
+	r := m.bus.hold()
+	defer r.users.Done()
+	inside, outside := m.bus.hearers(r, topic)
+	notTaken, broker := make([]bool, len(batch)), make(chan error, 1)
+	if outside {
+		go func() { broker <- m.bus.publishOutside(ctx, topic, batch, notTaken) }()
+	} else {
+		broker <- nil
+	}
+	payloads := make([][]byte, len(batch))
+	for i, message := range batch {
+		payloads[i] = message.Payload
 	}
 	open := make([]bool, len(batch))
-	var why error
-	for i, d := range deliveries {
-		if err := d.wait(ctx, open); err != nil {
-			why = errors.Join(why, fmt.Errorf("%s: %w", hearers[i], err))
-		}
+	why := m.bus.deliver(ctx, inside, topic, payloads, open)
+	why = errors.Join(why, <-broker)
+	for i := range open {
+		open[i] = open[i] || notTaken[i]
 	}
-	var failed []uuid.UUID
-	for i, message := range batch {
-		if open[i] {
-			failed = append(failed, message.ID)
-		}
-	}
+	failed := openIDs(batch, open)
 	if len(failed) == 0 {
 		return nil, nil
 	}
@@ -42,6 +45,22 @@ func (m *member) Publish(ctx context.Context, topic string, batch []outbox.Messa
 		return nil, err
 	}
 	return failed, err
+}
+
+// deliver hands payloads to subscribers in the process, at once, marks what one of them
+// has not done with, and says why.
+func (b *Bus) deliver(ctx context.Context, names []string, topic string, payloads [][]byte, open []bool) error {
+	deliveries := make([]*delivery, len(names))
+	for i, name := range names {
+		deliveries[i] = b.begin(ctx, name, topic, payloads)
+	}
+	var why error
+	for i, d := range deliveries {
+		if err := d.wait(ctx, open); err != nil {
+			why = errors.Join(why, fmt.Errorf("%s: %w", names[i], err))
+		}
+	}
+	return why
 }
 
 // The reasons for which a subscriber does not take an event now.
@@ -60,19 +79,19 @@ type delivery struct {
 
 // begin hands a batch to a subscriber, and does not wait for it: others are to have theirs.
 // The handler outlives ctx, as it may be at its commit.
-func (b *Bus) begin(ctx context.Context, name, topic string, batch []outbox.Message) *delivery {
-	d := &delivery{batch: make([]*inbox.Message, len(batch)), done: make(chan struct{})}
+func (b *Bus) begin(ctx context.Context, name, topic string, payloads [][]byte) *delivery {
+	d := &delivery{batch: make([]*inbox.Message, len(payloads)), done: make(chan struct{})}
 	s := b.find(name)
 	if s == nil {
 		d.err = errAbsent
 		close(d.done)
 		return d
 	}
-	size, messages := int64(0), make([]inbox.Message, len(batch))
-	for i, m := range batch {
-		size += int64(len(m.Payload))
+	size, messages := int64(0), make([]inbox.Message, len(payloads))
+	for i, payload := range payloads {
+		size += int64(len(payload))
 		// An answer that is not given is none.
-		messages[i] = inbox.Message{Topic: topic, Payload: m.Payload, Verdict: inbox.Again}
+		messages[i] = inbox.Message{Topic: topic, Payload: payload, Verdict: inbox.Again}
 		d.batch[i] = &messages[i]
 	}
 	size = min(max(size, minDelivery), maxInFlight)
