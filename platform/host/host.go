@@ -127,11 +127,18 @@ func readSettings(r *config.Reader) settings {
 // process is a program that is running.
 type process struct {
 	program
-	set       settings
-	log       *slog.Logger
-	recorder  *runtimetrace.FlightRecorder
-	instances []*service.Instance
-	closers   []func()
+	set      settings
+	log      *slog.Logger
+	lookup   func(string) (string, bool)
+	logs     io.Writer // of all services
+	network  transport.Network
+	bridge   *bridge // nil where no service is ever outside
+	layers   *layers
+	recorder *runtimetrace.FlightRecorder
+	closers  []func()
+
+	mu        sync.Mutex
+	instances map[string]*service.Instance // those that run, by service
 }
 
 func run(ctx context.Context, p program, lookup func(string) (string, bool), w io.Writer) error {
@@ -142,31 +149,39 @@ func run(ctx context.Context, p program, lookup func(string) (string, bool), w i
 	}
 	w = &sharedWriter{w: w}
 	reader := config.NewReader(lookup)
-	h := &process{program: p, set: readSettings(reader), log: telemetry.NewLog(w, slog.LevelInfo, p.name())}
+	h := &process{
+		program: p, set: readSettings(reader), log: telemetry.NewLog(w, slog.LevelInfo, p.name()), lookup: lookup, logs: w,
+		layers: newLayers(), instances: make(map[string]*service.Instance),
+	}
 	defer h.close() //nolint:contextcheck // it must happen after ctx has ended
-	if err := h.open(ctx, reader, w); err != nil {
+	if err := h.open(ctx, reader); err != nil {
 		return err
 	}
 	if err := h.each(ctx, (*service.Instance).Listen); err != nil {
 		return err
+	}
+	if h.bridge != nil {
+		if err := h.bridge.listen(ctx, h); err != nil {
+			return err
+		}
 	}
 	if err := h.each(ctx, (*service.Instance).Prepare); err != nil {
 		return err
 	}
 	limit, from := memoryLimit(os.DirFS("/"), os.Getenv, len(p.chosen))
 	h.log.InfoContext(ctx, "running", "services", p.names(), "memory_limit", limit, "memory_limit_from", from)
-	if topics := p.unheard(); topics != nil {
+	if topics := p.unheard(); topics != nil && h.bridge == nil {
 		h.log.WarnContext(ctx, "events wait in the outbox for services that this process does not run", "topics", topics)
 	}
 	running, cancel := h.drain(ctx)
 	defer cancel()
-	err := runLayers(running, stopTimeout, h.stacks())
+	err := h.layers.run(running, stopTimeout, h.stacks())
 	h.log.InfoContext(context.WithoutCancel(ctx), "stopped", "err", err)
 	return err
 }
 
 // open makes what needs neither network nor database, and names all wrong settings.
-func (p *process) open(ctx context.Context, reader *config.Reader, w io.Writer) error {
+func (p *process) open(ctx context.Context, reader *config.Reader) error {
 	stopTracing, err := telemetry.StartTracing(ctx, telemetry.TraceConfig{
 		Service: p.name(), Export: p.set.exports, Ratio: float64(p.set.traceRatio) / 100,
 	})
@@ -179,14 +194,12 @@ func (p *process) open(ctx context.Context, reader *config.Reader, w io.Writer) 
 		_ = stopTracing(ctx) // spans that cannot be sent are not worth a failed stop
 	})
 	p.recorder = runtimetrace.NewFlightRecorder(runtimetrace.FlightRecorderConfig{MinAge: flightWindow, MaxBytes: flightBytes})
-	network := p.network()
+	if err := p.join(reader); err != nil {
+		return err
+	}
 	for _, spec := range p.chosen {
-		s, err := service.Open(ctx, spec, service.Host{
-			Config: p.reader(reader, spec), Log: w, Network: network, Migrate: p.migrate(spec), Shared: p.several(),
-			Exports: p.set.exports, Recorder: p.recorder,
-		})
-		p.instances = append(p.instances, s)
-		p.onClose(s.Close)
+		s, err := p.openService(ctx, reader, spec)
+		p.add(s, spec.Name)
 		if err != nil {
 			return err
 		}
@@ -197,19 +210,46 @@ func (p *process) open(ctx context.Context, reader *config.Reader, w io.Writer) 
 	return p.record()
 }
 
-// network is Dapr's for the program of one service, which has a sidecar. Services that
-// share a process reach one another within it.
-func (p program) network() transport.Network {
+// openService reads a service's settings. The caller looks at the reader's faults.
+func (p *process) openService(ctx context.Context, reader *config.Reader, spec service.Spec) (*service.Instance, error) {
+	return service.Open(ctx, spec, service.Host{
+		Config: p.reader(reader, spec), Log: p.logs, Network: p.network, Migrate: p.migrate(spec), Shared: p.several(),
+		Exports: p.set.exports, Recorder: p.recorder,
+	})
+}
+
+// join makes the network: Dapr's for the program of one service, which has a sidecar.
+// Services that share a process reach one another within it.
+func (p *process) join(reader *config.Reader) (err error) {
 	if !p.several() {
-		return dapr.Network{}
+		p.network = dapr.Network{}
+		return nil
 	}
-	hears := make(map[string][]string)
+	cfg := inprocess.Config{Hears: make(map[string][]string), Emits: make(map[string][]string)}
 	for _, spec := range p.specs {
 		for _, topic := range spec.Hears {
-			hears[topic] = append(hears[topic], spec.Name)
+			cfg.Hears[topic] = append(cfg.Hears[topic], spec.Name)
+		}
+		for _, topic := range emitted(spec) {
+			cfg.Emits[topic] = append(cfg.Emits[topic], spec.Name)
 		}
 	}
-	return inprocess.New(inprocess.Config{Hears: hears})
+	if p.bridge, err = p.readBridge(reader); err != nil {
+		return err
+	}
+	if p.bridge == nil {
+		p.network = inprocess.New(cfg)
+		return nil
+	}
+	cfg.Remote = p.bridge.remote
+	for _, spec := range p.specs {
+		if !p.runs(spec.Name) {
+			cfg.Outside = append(cfg.Outside, spec.Name)
+		}
+	}
+	p.bridge.bus = inprocess.New(cfg)
+	p.network = p.bridge.bus
+	return nil
 }
 
 // unheard are the topics whose events wait, since the process does not run all that hear
@@ -248,7 +288,35 @@ func (p *process) record() error {
 
 // each does a step of the start with all services at once.
 func (p *process) each(ctx context.Context, step func(*service.Instance, context.Context) error) error {
-	return sideBySide(len(p.instances), func(i int) error { return step(p.instances[i], ctx) })
+	running := p.all()
+	return sideBySide(len(running), func(i int) error { return step(running[i], ctx) })
+}
+
+func (p *process) add(s *service.Instance, name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.instances[name] = s
+}
+
+// remove returns the service that was removed, or nil.
+func (p *process) remove(name string) *service.Instance {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.instances[name]
+	delete(p.instances, name)
+	return s
+}
+
+// all are the services that run, in the order of their declarations.
+func (p *process) all() (running []*service.Instance) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, spec := range p.specs {
+		if s := p.instances[spec.Name]; s != nil {
+			running = append(running, s)
+		}
+	}
+	return running
 }
 
 // sideBySide calls do for 0 to n-1 at once and joins the errors.
@@ -262,10 +330,14 @@ func sideBySide(n int, do func(int) error) error {
 	return errors.Join(errs...)
 }
 
-func (p *process) stacks() []stack {
-	stacks := make([]stack, len(p.instances))
-	for i, s := range p.instances {
-		stacks[i] = stack{p.chosen[i].Name, s.Layers()}
+func (p *process) stacks() (stacks []stack) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, spec := range p.chosen {
+		stacks = append(stacks, stack{spec.Name, p.instances[spec.Name].Layers()})
+	}
+	if p.bridge != nil {
+		stacks = append(stacks, p.bridge.layers(p))
 	}
 	return stacks
 }
@@ -276,7 +348,7 @@ func (p *process) stacks() []stack {
 func (p *process) drain(ctx context.Context) (context.Context, context.CancelFunc) {
 	drained, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
-		for _, s := range p.instances {
+		for _, s := range p.all() {
 			s.Stopping()
 		}
 		p.log.InfoContext(drained, "stopping", "drain", p.set.drain)
@@ -292,6 +364,9 @@ func (p *process) drain(ctx context.Context) (context.Context, context.CancelFun
 func (p *process) onClose(f func()) { p.closers = append(p.closers, f) }
 
 func (p *process) close() {
+	for _, s := range p.all() {
+		s.Close()
+	}
 	for i := len(p.closers) - 1; i >= 0; i-- {
 		p.closers[i]()
 	}

@@ -42,7 +42,7 @@ func TestLayersStopTopDownOneAfterTheOther(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() {
-			ended <- runLayers(ctx, time.Minute, []stack{{"order", []service.Layer{j.patient(service.LevelOutbox, "outbox"), j.patient(service.LevelInbox, "inbox"), j.patient(service.LevelHTTP, "intake")}}})
+			ended <- newLayers().run(ctx, time.Minute, []stack{{"order", []service.Layer{j.patient(service.LevelOutbox, "outbox"), j.patient(service.LevelInbox, "inbox"), j.patient(service.LevelHTTP, "intake")}}})
 		}()
 		synctest.Wait() // all run
 		cancel()
@@ -64,13 +64,13 @@ func TestTheEndOfOneLayerEndsAll(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var j journal
-				err := runLayers(t.Context(), time.Minute, []stack{{"order", []service.Layer{
+				err := newLayers().run(t.Context(), time.Minute, []stack{{"order", []service.Layer{
 					j.patient(service.LevelOutbox, "outbox"),
 					{Level: service.LevelInbox, Name: "inbox", Run: func(context.Context) error { return result }},
 					j.patient(service.LevelHTTP, "intake"),
 				}}})
 				if !errors.Is(err, errEnded) || !strings.HasPrefix(err.Error(), "order: inbox ended early") || (result != nil && !errors.Is(err, result)) {
-					t.Errorf("runLayers = %v", err)
+					t.Errorf("run = %v", err)
 				}
 				if want := []string{"intake stops", "intake stopped", "outbox stops", "outbox stopped"}; !slices.Equal(j.lines, want) {
 					t.Errorf("stopped in the order %q", j.lines)
@@ -86,12 +86,12 @@ func TestAFailedStopIsReportedAndDoesNotKeepTheOthers(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		broken := errors.New("could not flush")
-		err := runLayers(ctx, time.Minute, []stack{{"order", []service.Layer{
+		err := newLayers().run(ctx, time.Minute, []stack{{"order", []service.Layer{
 			j.patient(service.LevelOutbox, "outbox"),
 			{Level: service.LevelInbox, Name: "inbox", Run: func(ctx context.Context) error { <-ctx.Done(); return broken }},
 		}}})
 		if !errors.Is(err, broken) || !strings.Contains(err.Error(), "stop order: inbox") {
-			t.Errorf("runLayers = %v", err)
+			t.Errorf("run = %v", err)
 		}
 		if want := []string{"outbox stops", "outbox stopped"}; !slices.Equal(j.lines, want) {
 			t.Errorf("stopped in the order %q", j.lines)
@@ -105,14 +105,14 @@ func TestAStopThatHangsIsGivenUp(t *testing.T) {
 		cancel()
 		release := make(chan struct{})
 		began := time.Now()
-		err := runLayers(ctx, stopTimeout, []stack{{"order", []service.Layer{
+		err := newLayers().run(ctx, stopTimeout, []stack{{"order", []service.Layer{
 			{Level: service.LevelInbox, Name: "inbox", Run: func(context.Context) error { <-release; return nil }},
 		}}})
 		if took := time.Since(began); took != stopTimeout || stopTimeout+closeTimeout*2 > 10*time.Second {
 			t.Errorf("given up after %v, and the process has ten seconds", took)
 		}
 		if err == nil || !strings.Contains(err.Error(), "order: inbox did not stop in time") {
-			t.Errorf("runLayers = %v", err)
+			t.Errorf("run = %v", err)
 		}
 		close(release)
 	})
@@ -132,7 +132,7 @@ func TestServicesStopLevelByLevel(t *testing.T) {
 			}
 		}
 		go func() {
-			ended <- runLayers(ctx, time.Minute, []stack{{"a", layers("a")}, {"b", layers("b")}})
+			ended <- newLayers().run(ctx, time.Minute, []stack{{"a", layers("a")}, {"b", layers("b")}})
 		}()
 		synctest.Wait()
 		began := time.Now()
