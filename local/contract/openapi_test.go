@@ -101,8 +101,14 @@ func adminRoutes(t *testing.T) map[string]bool {
 	return found
 }
 
+// bridgeRoutes are those of the process of several services.
+func bridgeRoutes(t *testing.T) map[string]bool {
+	return routesOf(parse(t, "platform/host/*.go"), "routes")
+}
+
 func TestOpenAPIHasTheAdminAndHealthRoutes(t *testing.T) {
 	api := load(t)
+	same(t, "bridge", bridgeRoutes(t), documentedRoutes(api, "bridge"))
 	same(t, "admin", adminRoutes(t), documentedRoutes(api, "admin"))
 	same(t, "health", routesOf(parse(t, "platform/service/*.go"), "healthHandler"), documentedRoutes(api, "health"))
 }
@@ -111,6 +117,7 @@ func TestOpenAPIHasTheAdminAndHealthRoutes(t *testing.T) {
 // public port too may come without.
 func TestOpenAPISaysWhatIsForOperators(t *testing.T) {
 	code, public := adminRoutes(t), make(map[string]bool)
+	maps.Copy(code, bridgeRoutes(t))
 	for _, s := range names() {
 		files := sourceOf(t, s)
 		maps.Copy(code, routesOf(files, "operatorRoutes"))

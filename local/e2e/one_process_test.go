@@ -4,4 +4,4 @@ package e2e
 // otherwise: every rule but those about sidecars, the broker and replicas. Repeated events
 // are for the tests of package transporttest, which need no broker to repeat them.
 const oneProcessTests = "^(TestRule3_NothingIsLostWhenAProcessIsKilled|TestRule3_NothingIsLostWhenTheDatabase.*" +
-	"|TestRule4.*|TestRule5.*|TestRule6.*|TestRule7.*|TestStop.*|TestIdempotencyKey.*|TestHTTP.*|TestHealth.*|TestAdmin.*|TestParked.*|TestB2B.*)$"
+	"|TestRule4.*|TestRule5.*|TestRule6.*|TestRule7.*|TestStop.*|TestIdempotencyKey.*|TestHTTP.*|TestHealth.*|TestAdmin.*|TestMove.*|TestParked.*|TestB2B.*)$"

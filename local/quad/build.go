@@ -17,10 +17,7 @@ func newBuild(g *globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := s.BuildToolchain(cmd.Context()); err != nil {
-				return err
-			}
-			return s.Build(cmd.Context())
+			return s.BuildAll(cmd.Context())
 		},
 	}
 }

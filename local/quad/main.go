@@ -40,7 +40,7 @@ servers that already run.
 	root.PersistentFlags().StringVar(&g.dir, "dir", "", "folder for data, logs and secrets of the local stack (default <repository>/.local)")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return g.preferDir() }
 	root.AddCommand(
-		newUp(&g), newDown(&g), newBuild(&g), newGenerate(&g), newTest(&g), newDemo(&g), newBench(&g),
+		newUp(&g), newDown(&g), newMove(&g), newBuild(&g), newGenerate(&g), newTest(&g), newDemo(&g), newBench(&g),
 	)
 	return root
 }

@@ -41,6 +41,10 @@ func (s *Stack) BuildToolchain(ctx context.Context) error {
 	if s.OneProcess() {
 		return nil // which needs none of it
 	}
+	return s.buildToolchain(ctx)
+}
+
+func (s *Stack) buildToolchain(ctx context.Context) error {
 	runtimePath := s.run.Common.RuntimePath
 	if err := os.MkdirAll(filepath.Join(runtimePath, "bin"), 0o755); err != nil {
 		return err
@@ -122,7 +126,17 @@ func (s *Stack) toolStamp(t tool) (string, error) {
 
 // Build builds the services, the stand-ins for third parties and quad itself into
 // .local/bin. A service is built without go.work, with no more than its module requires.
-func (s *Stack) Build(ctx context.Context) error {
+func (s *Stack) Build(ctx context.Context) error { return s.build(ctx, s.OneProcess()) }
+
+// BuildAll builds everything, also what the way in which Quadrille runs does not need.
+func (s *Stack) BuildAll(ctx context.Context) error {
+	if err := s.buildToolchain(ctx); err != nil {
+		return err
+	}
+	return s.build(ctx, false)
+}
+
+func (s *Stack) build(ctx context.Context, together bool) error {
 	if err := os.MkdirAll(s.bin(""), 0o755); err != nil {
 		return err
 	}
@@ -138,7 +152,7 @@ func (s *Stack) Build(ctx context.Context) error {
 		{"local/quad/main.go", false},
 		{"services/cmd/*/main.go", true},
 	} {
-		if s.OneProcess() && (strings.HasPrefix(c.commands, "services/*") || strings.HasPrefix(c.commands, "workflows/")) {
+		if together && (strings.HasPrefix(c.commands, "services/*") || strings.HasPrefix(c.commands, "workflows/")) {
 			continue // it has them all in one program
 		}
 		mains, err := filepath.Glob(filepath.Join(s.Root, c.commands))

@@ -87,6 +87,9 @@ func (s *Stack) APIToken() string { return s.tokens.app }
 // DaprAPIToken is what calls to a sidecar carry (DAPR_API_TOKEN).
 func (s *Stack) DaprAPIToken() string { return s.tokens.dapr }
 
+// BridgeURL is where the one process is told to move services.
+func (s *Stack) BridgeURL() string { return "http://" + s.addr(bridgeAdminPort) }
+
 // PSPURL is the payment provider's stand-in.
 func (s *Stack) PSPURL() string { return "http://" + s.addr(pspPort) }
 

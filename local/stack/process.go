@@ -175,9 +175,9 @@ func (s *Stack) writePID(p *Process) error {
 // "sentry", "placement", "scheduler", "psp", "dapr" (the CLI), a service such as "order",
 // or its sidecar, "order-daprd".
 //
-// Where all services run in one process, each of them is that process.
+// Where services run in one process, each that was not moved out is that process.
 func (s *Stack) Process(name string) *Process {
-	if s.OneProcess() && slices.Contains(s.Apps(), name) {
+	if s.OneProcess() && slices.Contains(s.inside(), name) {
 		name = Together
 	}
 	if p := s.recorded(name); p != nil {

@@ -48,6 +48,9 @@ type App struct {
 	DaprMetrics  int               `yaml:"metricsPort"`
 	Command      []string          `yaml:"command"`
 	Env          map[string]string `yaml:"env"`
+
+	// Alone is the command of a service that leaves the one process.
+	Alone []string `yaml:"-"`
 }
 
 // ports matches what the shift of a second stack applies to.

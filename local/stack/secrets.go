@@ -53,7 +53,11 @@ func (s *Stack) writeSidecarSecrets() error {
 	if err := os.MkdirAll(s.secretFile("sidecar"), 0o700); err != nil {
 		return err
 	}
-	for _, app := range s.Apps() {
+	apps := s.Apps()
+	if s.OneProcess() {
+		apps = append(apps, Together)
+	}
+	for _, app := range apps {
 		secrets := map[string]map[string]string{"broker": s.brokerSecrets()}
 		if app == stateStoreUser {
 			secrets["statestore"] = map[string]string{"url": s.databaseURL(stateStore, s.passwords[stateStore], stateStore)}

@@ -47,15 +47,19 @@ func (s *Stack) serviceParts() []string {
 
 // ServiceProcesses are the processes of the services and their sidecars.
 func (s *Stack) ServiceProcesses() []string {
-	if s.OneProcess() {
-		return []string{Together}
+	if !s.OneProcess() {
+		return s.serviceParts()
 	}
-	return s.serviceParts()
+	processes := []string{Together}
+	for _, app := range s.Outside() {
+		processes = append(processes, s.partsOf(app)...)
+	}
+	return processes
 }
 
 // partsOf are a service and its sidecar, if it has one.
 func (s *Stack) partsOf(app string) []string {
-	if s.OneProcess() {
+	if s.OneProcess() && !s.isOutside(app) {
 		return []string{app}
 	}
 	return []string{app, Sidecar(app)}
@@ -89,14 +93,16 @@ func (s *Stack) daprRun(ctx context.Context) error {
 	if linkErr := s.linkLogs(); err != nil || linkErr != nil {
 		return errors.Join(err, linkErr)
 	}
-	s.reportServices(began)
+	s.reportServices(began, s.Apps())
 	return nil
 }
 
-// reportServices says that all services were started, which began then.
-func (s *Stack) reportServices(began time.Time) {
-	for _, part := range s.serviceParts() {
-		s.reportEvent(Event{Part: part, State: Started, Detail: s.listens(part), Took: time.Since(began)})
+// reportServices says that services were started, which began then.
+func (s *Stack) reportServices(began time.Time, apps []string) {
+	for _, app := range apps {
+		for _, part := range s.partsOf(app) {
+			s.reportEvent(Event{Part: part, State: Started, Detail: s.listens(part), Took: time.Since(began)})
+		}
 	}
 }
 
@@ -106,6 +112,9 @@ func (s *Stack) servicesCanStart() error {
 		return err
 	}
 	for _, part := range s.serviceParts() {
+		if s.OneProcess() && s.Process(part) != nil {
+			continue // it was moved out, and the one process is started again
+		}
 		if err := portFree(strings.TrimPrefix(s.listens(part), "http://")); err != nil {
 			return err
 		}
@@ -139,7 +148,10 @@ func (s *Stack) daprEnv() ([]string, error) {
 
 // StartApp starts the service alone, without its sidecar and without waiting until
 // it is ready; a running one is left alone.
-func (s *Stack) StartApp(_ context.Context, app string) error {
+func (s *Stack) StartApp(ctx context.Context, app string) error {
+	if s.isOutside(app) {
+		return s.startOutside(ctx, app)
+	}
 	if s.OneProcess() {
 		return s.spawnTogether()
 	}
@@ -156,7 +168,7 @@ func (s *Stack) StartApp(_ context.Context, app string) error {
 // StartSidecar starts the app's daprd alone; a running one is left alone.
 func (s *Stack) StartSidecar(_ context.Context, app string) error {
 	if s.OneProcess() {
-		return nil // there are none
+		return nil // there are none, but for services outside, which start theirs
 	}
 	a := s.App(app)
 	env, err := s.daprEnv()

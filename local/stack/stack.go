@@ -41,6 +41,13 @@ const (
 	schedulerMetricsPort = 18964
 	sentryPort           = 18970
 	sentryHealthPort     = 18971
+
+	bridgeAdminPort        = 18980
+	bridgeGRPCPort         = 18981
+	bridgeDaprPort         = 18990
+	bridgeDaprGRPCPort     = 18991
+	bridgeDaprInternalPort = 18992
+	bridgeDaprMetricsPort  = 18993
 )
 
 // TestPortShift keeps the stack of the tests clear of the one in daily use.
@@ -229,7 +236,7 @@ func (s *Stack) readSecrets() error {
 		s.passwords[role] = password
 	}
 	s.admin = map[string]string{}
-	for _, app := range s.Apps() {
+	for _, app := range append(s.Apps(), Together) {
 		token, err := s.secret(app + ".admin")
 		if err != nil {
 			return err

@@ -41,7 +41,8 @@ type partCheck struct {
 
 func (s *Stack) partChecks() []partCheck {
 	checks := []partCheck{{"postgres", s.postgres.host, s.postgres.external, s.postgresReady}}
-	if !s.OneProcess() {
+	outside := s.Outside()
+	if !s.OneProcess() || len(outside) > 0 {
 		checks = append(checks, s.brokerCheck(),
 			partCheck{"sentry", s.addr(sentryPort), false, httpOK("http://" + s.addr(sentryHealthPort) + "/healthz")},
 			partCheck{"placement", s.addr(placementPort), false, httpOK("http://" + s.addr(placementHealthPort) + "/healthz")},
@@ -51,6 +52,10 @@ func (s *Stack) partChecks() []partCheck {
 		{"psp", s.addr(pspPort), false, listening(s.addr(pspPort))},
 		{"erp", s.addr(erpPort), false, listening(s.addr(erpPort))},
 	}...)
+	if len(outside) > 0 {
+		bridge := s.bridgeApp()
+		checks = append(checks, partCheck{Sidecar(Together), s.addr(bridgeDaprPort), false, httpOK(fmt.Sprintf("http://127.0.0.1:%d/v1.0/healthz/outbound", bridge.DaprHTTP))})
+	}
 	for _, part := range s.serviceParts() {
 		addr := strings.TrimPrefix(s.listens(part), "http://")
 		checks = append(checks, partCheck{part, addr, false, func(ctx context.Context) error { return s.ready(ctx, part) }})

@@ -19,7 +19,8 @@ func (s *Stack) OneProcess() bool { return s.opts.Broker == OneProcess }
 // joinApps makes the one program that of every app.
 func (s *Stack) joinApps() {
 	for i := range s.run.Apps {
-		s.run.Apps[i].Command = []string{cmp.Or(s.opts.Program, s.bin(Together))}
+		app := &s.run.Apps[i]
+		app.Alone, app.Command = app.Command, []string{cmp.Or(s.opts.Program, s.bin(Together))}
 	}
 }
 
@@ -34,19 +35,25 @@ func (s *Stack) startTogether(ctx context.Context) error {
 	if err := s.spawnTogether(); err != nil {
 		return err
 	}
-	if err := s.awaitServices(ctx); err != nil || ran {
-		return err
+	for _, app := range s.inside() {
+		if err := s.AwaitReady(ctx, app); err != nil {
+			return err
+		}
 	}
-	s.reportServices(began)
-	return nil
+	if !ran {
+		s.reportServices(began, s.inside())
+	}
+	return s.startAllOutside(ctx)
 }
 
 // spawnTogether starts the one process, unless it runs.
 func (s *Stack) spawnTogether() error {
-	if s.alreadyRunning(Together, strings.Join(s.Apps(), ", ")) {
+	inside := s.inside()
+	if s.alreadyRunning(Together, strings.Join(inside, ", ")) {
 		return nil
 	}
-	_, err := s.spawn(command{name: Together, args: s.run.Apps[0].Command, dir: s.Dir, env: s.togetherEnv()})
+	args := slices.Concat(s.run.Apps[0].Command, []string{"run"}, inside)
+	_, err := s.spawn(command{name: Together, args: args, dir: s.Dir, env: s.togetherEnv()})
 	return err
 }
 
@@ -58,6 +65,7 @@ func (s *Stack) togetherEnv() []string {
 			env = append(env, s.setting(app, name)+"="+value)
 		}
 	}
+	env = append(env, s.bridgeEnv()...)
 	slices.Sort(env)
 	return env
 }

@@ -161,13 +161,13 @@ func (s *Stack) Down(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	sidecars := make([]string, 0, len(s.run.Apps))
-	for _, app := range s.Apps() {
-		sidecars = append(sidecars, Sidecar(app))
-	}
 	services := s.Apps()
 	if s.OneProcess() {
-		services = []string{Together}
+		services = append(s.Outside(), Together)
+	}
+	sidecars := make([]string, 0, len(services))
+	for _, app := range services {
+		sidecars = append(sidecars, Sidecar(app))
 	}
 	err = errors.Join(
 		s.stopAll(ctx, serviceGrace, services...),
