@@ -38,10 +38,6 @@ require (
 	go.uber.org/multierr v1.11.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
-	quadrille.internal/services/checkout v0.0.0 // indirect
-	quadrille.internal/services/inventory v0.0.0 // indirect
-	quadrille.internal/services/order v0.0.0 // indirect
-	quadrille.internal/services/payment v0.0.0 // indirect
 )
 
 require (
@@ -51,6 +47,10 @@ require (
 	quadrille.internal/events v0.0.0
 	quadrille.internal/platform v0.0.0
 	quadrille.internal/quad v0.0.0
+	quadrille.internal/services/checkout v0.0.0
+	quadrille.internal/services/inventory v0.0.0
+	quadrille.internal/services/order v0.0.0
+	quadrille.internal/services/payment v0.0.0
 	quadrille.internal/workflows/b2b v0.0.0
 )
 

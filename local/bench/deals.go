@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	b2b "quadrille.internal/workflows/b2b/audit"
 )
 
 // What only companies' orders need: companies, and somebody who approves.
@@ -47,18 +49,21 @@ func foundCompanies(ctx context.Context, admin adminPort) error {
 // that were passed on before.
 func (t *trial) approve(ctx context.Context, asked map[int]bool, from string) error {
 	prefix := orderPrefix + t.runID + "-"
-	var w wish
-	var key string
-	return t.books.each(ctx, "b2b", `
-		select g.id::text, o.idempotency_key from gates g join orders o using (id)
-		where g.state = 'open' and g.id >= $1 and starts_with(o.idempotency_key, $2)`,
-		[]any{from, prefix}, []any{&w.id, &key}, func() (err error) {
-			if w.i, err = numberOf(key, prefix); err == nil && !asked[w.i] {
-				asked[w.i] = true
-				t.load.wishes <- w
-			}
+	gates, err := b2b.OpenGates(ctx, t.books.conns["b2b"], from, prefix)
+	if err != nil {
+		return fmt.Errorf("read which orders wait for approval: %w", err)
+	}
+	for _, g := range gates {
+		i, err := numberOf(g.Key, prefix)
+		if err != nil {
 			return err
-		})
+		}
+		if !asked[i] {
+			asked[i] = true
+			t.load.wishes <- wish{i: i, id: g.ID}
+		}
+	}
+	return nil
 }
 
 // approve approves an order, as its approver does.

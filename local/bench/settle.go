@@ -7,7 +7,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"quadrille.internal/platform/audit"
+	checkout "quadrille.internal/services/checkout/audit"
+	inventory "quadrille.internal/services/inventory/audit"
+	order "quadrille.internal/services/order/audit"
+	payment "quadrille.internal/services/payment/audit"
+	b2b "quadrille.internal/workflows/b2b/audit"
 )
 
 // books reads the services' databases, as the auditor.
@@ -18,6 +26,14 @@ type books struct {
 	// version 7, which grow with time.
 	first string
 }
+
+// The services that orders pass, and what they say of them.
+var (
+	checkoutParts = map[string]audit.Progress{
+		"checkout": checkout.Progress, "inventory": inventory.Progress, "payment": payment.Progress, "order": order.Progress,
+	}
+	dealParts = map[string]audit.Progress{"b2b": b2b.Progress, "inventory": inventory.Progress}
+)
 
 var services = []string{"checkout", "inventory", "payment", "order", "b2b"}
 
@@ -74,10 +90,12 @@ func lowestID(t time.Time) string {
 // unsettled counts the orders, from an id upwards, that are still under way, and
 // returns the lowest id of them. This is for pacing, several times a second.
 func (b *books) unsettled(ctx context.Context, from string) (n int, oldest string, err error) {
-	for service, sql := range b.trade.unsettled {
-		var count int
-		var lowest string
-		if err := b.conns[service].QueryRow(ctx, sql, from).Scan(&count, &lowest); err != nil {
+	for service, part := range b.trade.parts {
+		if part.Unsettled == "" {
+			continue
+		}
+		count, lowest, err := part.CountUnsettled(ctx, b.conns[service], from)
+		if err != nil {
 			return 0, "", fmt.Errorf("ask %s what is under way: %w", service, err)
 		}
 		n = max(n, count)
@@ -92,15 +110,17 @@ func (b *books) unsettled(ctx context.Context, from string) (n int, oldest strin
 // decisions, payments, events not published yet. It reads all of the run's rows,
 // so it is not for while they are being made.
 func (b *books) underWay(ctx context.Context) (int, error) {
-	var total, n int
-	for service, sql := range b.trade.underWay {
-		if err := b.conns[service].QueryRow(ctx, sql, b.first).Scan(&n); err != nil {
+	var total int
+	for service, part := range b.trade.parts {
+		n, err := part.CountUnderWay(ctx, b.conns[service], b.first)
+		if err != nil {
 			return 0, fmt.Errorf("ask %s what is under way: %w", service, err)
 		}
 		total += n
 	}
 	for _, service := range services {
-		if err := b.conns[service].QueryRow(ctx, "select count(*) from outbox").Scan(&n); err != nil {
+		n, err := audit.CountUnpublished(ctx, b.conns[service])
+		if err != nil {
 			return 0, fmt.Errorf("ask %s what it must publish: %w", service, err)
 		}
 		total += n
@@ -122,88 +142,62 @@ type ends struct {
 func (b *books) ends(ctx context.Context, runID string, n int) (*ends, error) {
 	e := &ends{settled: make([]time.Time, n), told: make([]time.Time, n), refused: make([]bool, n)}
 	prefix := orderPrefix + runID + "-"
-	numbers := make(map[[16]byte]int, n)
-	var id [16]byte
-	var key string
-	var refused bool
-	var at time.Time
-	err := b.each(ctx, b.trade.shop, b.trade.taken, []any{b.first, prefix}, []any{&id, &at, &key, &refused}, func() error {
-		i, err := numberOf(key, prefix)
+	numbers := make(map[uuid.UUID]int, n)
+	shop := b.trade.parts[b.trade.shop]
+	err := shop.TakenIn(ctx, b.conns[b.trade.shop], b.first, prefix, func(t audit.Taken) error {
+		i, err := numberOf(t.Key, prefix)
 		if err != nil || i >= n {
-			return fmt.Errorf("%s has a strange key %q", b.trade.shop, key)
+			return fmt.Errorf("%s has a strange key %q", b.trade.shop, t.Key)
 		}
-		numbers[id] = i
-		e.settled[i], e.told[i], e.refused[i] = at, at, refused
+		numbers[t.ID] = i
+		e.settled[i], e.told[i], e.refused[i] = t.At, t.At, t.Refused
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read the books of %s: %w", b.trade.shop, err)
 	}
-	for service, sql := range b.trade.settled {
-		err := b.each(ctx, service, sql, []any{b.first}, []any{&id, &at}, func() error {
+	for service, part := range b.trade.parts {
+		if service == b.trade.shop {
+			continue
+		}
+		err := part.Commits(ctx, b.conns[service], b.first, func(id uuid.UUID, at time.Time) {
 			if i, ours := numbers[id]; ours && at.After(e.settled[i]) {
 				e.settled[i] = at
 			}
-			return nil
 		})
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("read the books of %s: %w", service, err)
 		}
 	}
 	return e, nil
 }
 
-func (b *books) each(ctx context.Context, service, sql string, args, into []any, row func() error) error {
-	rows, err := b.conns[service].Query(ctx, sql, args...)
-	if err != nil {
-		return fmt.Errorf("read the books of %s: %w", service, err)
-	}
-	if _, err := pgx.ForEachRow(rows, into, row); err != nil {
-		return fmt.Errorf("read the books of %s: %w", service, err)
-	}
-	return nil
-}
-
 // outcomes counts how the run's orders ended: "confirmed", or why not.
 func (b *books) outcomes(ctx context.Context) (map[string]int, error) {
-	counts := map[string]int{}
-	var outcome string
-	var n int
-	err := b.each(ctx, b.trade.judge, b.trade.outcomes, []any{b.first, orderPrefix}, []any{&outcome, &n}, func() error {
-		counts[outcome] = n
-		return nil
-	})
-	return counts, err
+	judge := b.trade.parts[b.trade.judge]
+	counts, err := judge.Outcomes(ctx, b.conns[b.trade.judge], b.first, orderPrefix)
+	if err != nil {
+		return nil, fmt.Errorf("read the books of %s: %w", b.trade.judge, err)
+	}
+	return counts, nil
 }
 
 // sold adds up, by SKU, what the run's orders hold or were shipped.
 func (b *books) sold(ctx context.Context) (map[string]int64, error) {
-	units := map[string]int64{}
-	var sku string
-	var n int64
-	err := b.each(ctx, "inventory", `
-		select a.sku, sum(a.quantity)::bigint
-		from reservations r, jsonb_to_recordset(r.allocations) a (sku text, quantity bigint)
-		where r.id >= $1 and r.status in ('held', 'shipped') group by 1`,
-		[]any{b.first}, []any{&sku, &n}, func() error {
-			units[sku] = n
-			return nil
-		})
-	return units, err
+	units, err := inventory.Sold(ctx, b.conns["inventory"], b.first)
+	if err != nil {
+		return nil, fmt.Errorf("read what was sold: %w", err)
+	}
+	return units, nil
 }
 
 // onSale returns what can be bought of the SKUs of the benchmark.
 func (b *books) onSale(ctx context.Context) (map[string]int64, error) {
-	units := map[string]int64{}
-	var sku string
-	var n int64
-	err := b.each(ctx, "inventory", `
-		select sku, sum(on_hand - held)::bigint from stock where starts_with(sku, $1) group by 1`,
-		[]any{orderPrefix}, []any{&sku, &n}, func() error {
-			units[sku] = n
-			return nil
-		})
-	return units, err
+	units, err := inventory.OnSale(ctx, b.conns["inventory"], orderPrefix)
+	if err != nil {
+		return nil, fmt.Errorf("read what is on sale: %w", err)
+	}
+	return units, nil
 }
 
 // walPosition is how many bytes of write-ahead log there have ever been.

@@ -17,6 +17,7 @@ import (
 	"quadrille.internal/quad/command"
 	"quadrille.internal/quad/installation"
 	"quadrille.internal/quad/output"
+	b2b "quadrille.internal/workflows/b2b/audit"
 	"quadrille.internal/workflows/b2b/wire"
 )
 
@@ -210,7 +211,7 @@ func (d *deal) noticeEscalation(ctx context.Context, r *installation.Installatio
 	}
 	books, err := r.Database(ctx, "b2b")
 	if err == nil {
-		err = books.QueryRow(ctx, `select level > 1 from gates where id = $1`, d.id).Scan(&d.escalated)
+		d.escalated, err = b2b.Escalated(ctx, books, d.id)
 	}
 	if err != nil {
 		return false, fmt.Errorf("read the approval of order %s: %w", d.id, err)

@@ -234,6 +234,35 @@ func Story(t testing.TB, pool *pgxpool.Pool, books audit.Books, order uuid.UUID)
 	return story
 }
 
+// CheckProgress follows orders as a benchmark does, as the auditor, and compares how many
+// are unsettled and under way.
+func CheckProgress(t testing.TB, pool *pgxpool.Pool, p audit.Progress, unsettled, underWay int) {
+	t.Helper()
+	db, all, none := pgtest.Auditor(t, pool), uuid.Nil.String(), uuid.Max.String()
+	if p.Unsettled != "" {
+		if n, lowest, err := p.CountUnsettled(t.Context(), db, all); err != nil || n != unsettled || (lowest == "") != (n == 0) {
+			t.Errorf("%d are unsettled from %q on, %v, want %d", n, lowest, err, unsettled)
+		}
+	}
+	if n, err := p.CountUnderWay(t.Context(), db, all); err != nil || n != underWay {
+		t.Errorf("%d are under way, %v, want %d", n, err, underWay)
+	}
+	// Only a server that keeps the times of commits can tell them of rows.
+	if err := p.Commits(t.Context(), db, none, func(uuid.UUID, time.Time) {}); err != nil {
+		t.Errorf("read commits: %v", err)
+	}
+	if p.Refused != "" {
+		if err := p.TakenIn(t.Context(), db, none, "", func(audit.Taken) error { return nil }); err != nil {
+			t.Errorf("read what was taken in: %v", err)
+		}
+	}
+	if p.Customer != "" {
+		if found, err := p.Outcomes(t.Context(), db, all, ""); err != nil || len(found) == 0 {
+			t.Errorf("read outcomes: %v, %v", found, err)
+		}
+	}
+}
+
 // Exec runs a statement.
 func Exec(t testing.TB, pool *pgxpool.Pool, sql string, args ...any) {
 	t.Helper()

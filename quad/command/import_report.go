@@ -9,6 +9,7 @@ import (
 	"quadrille.internal/quad/importer"
 	"quadrille.internal/quad/output"
 	"quadrille.internal/quad/retail"
+	order "quadrille.internal/services/order/audit"
 )
 
 // imported is what came of an import.
@@ -17,7 +18,7 @@ type imported struct {
 	Rejects string
 	file    *retail.File
 	placed  importer.Placed
-	ends    []importer.End
+	ends    []order.End
 	waiting map[string]int
 }
 

@@ -10,12 +10,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
 	"quadrille.internal/quad/api"
 	"quadrille.internal/quad/retail"
+	order "quadrille.internal/services/order/audit"
 )
 
 // Currency of the Online Retail format.
@@ -130,27 +130,19 @@ func cause(p *api.Problem) string {
 	return p.Error()
 }
 
-// End is how an order ended.
-type End struct {
-	ID     uuid.UUID
-	Status string
-	Code   string // of the reason, when cancelled
-	Took   time.Duration
-}
-
 const askEvery = 200 * time.Millisecond
 
 // Await waits until orders are settled, or the time is over, and returns how they
 // ended and what the others wait for.
-func (in *Importer) Await(ctx context.Context, ids []uuid.UUID, wait time.Duration) (ends []End, waiting map[string]int, err error) {
+func (in *Importer) Await(ctx context.Context, ids []uuid.UUID, wait time.Duration) (ends []order.End, waiting map[string]int, err error) {
 	left := make(map[uuid.UUID]struct{}, len(ids))
 	for _, id := range ids {
 		left[id] = struct{}{}
 	}
 	for deadline := time.Now().Add(wait); ; {
-		settled, err := in.settled(ctx, left)
+		settled, err := order.Ends(ctx, in.Orders, keys(left))
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, fmt.Errorf("ask for settled orders: %w", err)
 		}
 		for _, end := range settled {
 			delete(left, end.ID)
@@ -169,36 +161,10 @@ func (in *Importer) Await(ctx context.Context, ids []uuid.UUID, wait time.Durati
 		case <-time.After(askEvery):
 		}
 	}
-	waiting, err = in.waitsFor(ctx, left)
-	return ends, waiting, err
-}
-
-func (in *Importer) settled(ctx context.Context, left map[uuid.UUID]struct{}) ([]End, error) {
-	rows, err := in.Orders.Query(ctx, `
-		select id, status, coalesce(reason ->> 'code', ''), settled_at - placed_at
-		from orders where id = any($1) and status <> 'pending'`, keys(left))
-	if err != nil {
-		return nil, fmt.Errorf("ask for settled orders: %w", err)
+	if waiting, err = order.Waiting(ctx, in.Orders, keys(left)); err != nil {
+		return ends, nil, fmt.Errorf("ask for orders that wait: %w", err)
 	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[End])
-}
-
-// waitsFor counts orders by whom they wait for, in the order service's terms.
-func (in *Importer) waitsFor(ctx context.Context, left map[uuid.UUID]struct{}) (map[string]int, error) {
-	rows, err := in.Orders.Query(ctx, `
-		select case when o.placed_at is null then 'checkout' when o.reserved_at is null then 'inventory' else 'payment' end, count(*)
-		from unnest($1::uuid[]) i (id) left join orders o using (id) group by 1`, keys(left))
-	if err != nil {
-		return nil, fmt.Errorf("ask for orders that wait: %w", err)
-	}
-	waiting := make(map[string]int)
-	var whom string
-	var n int
-	_, err = pgx.ForEachRow(rows, []any{&whom, &n}, func() error {
-		waiting[whom] = n
-		return nil
-	})
-	return waiting, err
+	return ends, waiting, nil
 }
 
 func keys(set map[uuid.UUID]struct{}) []uuid.UUID {

@@ -18,6 +18,11 @@ var Books = audit.Books{
 	Story: story,
 }
 
+// Progress is that of orders at checkout.
+var Progress = audit.Progress{
+	Table: "checkouts", Unsettled: "status = 'placed'", UnderWay: "status = 'placed'", Refused: "status = 'cancelled'",
+}
+
 // Checkout is what a customer ordered and was told.
 type Checkout struct {
 	ID       uuid.UUID

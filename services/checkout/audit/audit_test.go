@@ -77,3 +77,10 @@ func TestBusy(t *testing.T) {
 		servicetest.Exec(t, pool, `update checkouts set status = 'confirmed'`)
 	}
 }
+
+func TestProgress(t *testing.T) {
+	pool, _ := place(t)
+	servicetest.CheckProgress(t, pool, audit.Progress, 1, 1)
+	servicetest.Exec(t, pool, `update checkouts set status = 'confirmed'`)
+	servicetest.CheckProgress(t, pool, audit.Progress, 0, 0)
+}

@@ -18,6 +18,11 @@ var Books = audit.Books{
 	Story: story,
 }
 
+// Progress is that of orders at inventory.
+var Progress = audit.Progress{
+	Table: "reservations", Unsettled: "status in ('unknown', 'held')", UnderWay: "status = 'held'",
+}
+
 // Reservation is what an order holds, or was shipped.
 type Reservation struct {
 	ID        uuid.UUID
@@ -61,6 +66,32 @@ func Stocks(ctx context.Context, db audit.DB, each func(Stock)) error {
 		       coalesce(a.shipped, 0), coalesce(s.held, 0), coalesce(a.held, 0)
 		from stock s full join moved m using (sku, warehouse) full join allocated a using (sku, warehouse)
 		order by sku, warehouse`, each)
+}
+
+// Sold adds up, by SKU, what the orders from an id upwards hold or were shipped.
+func Sold(ctx context.Context, db audit.DB, from string) (map[string]int64, error) {
+	return units(ctx, db, `
+		select a.sku, sum(a.quantity)::bigint
+		from reservations r, jsonb_to_recordset(r.allocations) a (sku text, quantity bigint)
+		where r.id >= $1 and r.status in ('held', 'shipped') group by 1`, from)
+}
+
+// OnSale adds up what can be bought of the SKUs with a prefix.
+func OnSale(ctx context.Context, db audit.DB, prefix string) (map[string]int64, error) {
+	return units(ctx, db, `select sku, sum(on_hand - held)::bigint from stock where starts_with(sku, $1) group by 1`, prefix)
+}
+
+func units(ctx context.Context, db audit.DB, sql, arg string) (map[string]int64, error) {
+	type sum struct {
+		SKU   string
+		Units int64
+	}
+	sums, err := audit.All[sum](ctx, db, sql, arg)
+	units := make(map[string]int64, len(sums))
+	for _, s := range sums {
+		units[s.SKU] = s.Units
+	}
+	return units, err
 }
 
 type row struct {

@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -96,5 +97,22 @@ func TestBusy(t *testing.T) {
 		if busy, err := audit.Books.IsBusy(t.Context(), auditor); err != nil || busy != want {
 			t.Errorf("with a reservation that is %s, busy is %v, %v", status, busy, err)
 		}
+	}
+}
+
+func TestProgress(t *testing.T) {
+	pool := open(t)
+	servicetest.Exec(t, pool, insert, uuid.New(), "held", allocations, at, at)
+	servicetest.Exec(t, pool, insert, uuid.New(), "shipped", allocations, at, at)
+	servicetest.Exec(t, pool, insert, uuid.New(), "released", allocations, at, at)
+	servicetest.Exec(t, pool, insert, uuid.New(), "unknown", "null", at, at)
+	servicetest.CheckProgress(t, pool, audit.Progress, 2, 1)
+	servicetest.Exec(t, pool, `insert into stock (sku, warehouse, on_hand, held) values ('A', 'leeds', 7, 2), ('A', 'york', 3, 0), ('B', 'york', 1, 0)`)
+	auditor := pgtest.Auditor(t, pool)
+	if sold, err := audit.Sold(t.Context(), auditor, uuid.Nil.String()); err != nil || !maps.Equal(sold, map[string]int64{"A": 4, "B": 6}) {
+		t.Errorf("sold are %v, %v", sold, err)
+	}
+	if units, err := audit.OnSale(t.Context(), auditor, "A"); err != nil || !maps.Equal(units, map[string]int64{"A": 8}) {
+		t.Errorf("on sale are %v, %v", units, err)
 	}
 }

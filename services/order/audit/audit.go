@@ -18,6 +18,9 @@ var Books = audit.Books{
 	Story: story,
 }
 
+// Progress is that of orders.
+var Progress = audit.Progress{Table: "orders", UnderWay: "status = 'pending'", Customer: "customer_id"}
+
 // Order is an order and what was decided on it.
 type Order struct {
 	ID       uuid.UUID
@@ -73,4 +76,35 @@ func (o *row) waits() audit.Wait {
 	default:
 		return audit.Wait{What: "the payment service to hear of it", On: "payment"}
 	}
+}
+
+// End is how an order ended.
+type End struct {
+	ID     uuid.UUID
+	Status string
+	Code   string // of the reason, when cancelled
+	Took   time.Duration
+}
+
+// Ends reads those of some orders that have ended.
+func Ends(ctx context.Context, db audit.DB, ids []uuid.UUID) ([]End, error) {
+	return audit.All[End](ctx, db, `
+		select id, status, coalesce(reason ->> 'code', ''), settled_at - placed_at
+		from orders where id = any($1) and status <> 'pending'`, ids)
+}
+
+// Waiting counts some orders by the service that they wait for.
+func Waiting(ctx context.Context, db audit.DB, ids []uuid.UUID) (map[string]int, error) {
+	type count struct {
+		Service string
+		Orders  int
+	}
+	counts, err := audit.All[count](ctx, db, `
+		select case when o.placed_at is null then 'checkout' when o.reserved_at is null then 'inventory' else 'payment' end, count(*)
+		from unnest($1::uuid[]) i (id) left join orders o using (id) group by 1`, ids)
+	waiting := make(map[string]int)
+	for _, c := range counts {
+		waiting[c.Service] = c.Orders
+	}
+	return waiting, err
 }

@@ -1,6 +1,8 @@
 package audit_test
 
 import (
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -87,5 +89,26 @@ func TestBusy(t *testing.T) {
 		if busy, err := audit.Books.IsBusy(t.Context(), auditor); err != nil || busy != c.want {
 			t.Errorf("%s: busy is %v, %v", c.change, busy, err)
 		}
+	}
+}
+
+func TestProgress(t *testing.T) {
+	pool, id := place(t)
+	servicetest.Exec(t, pool, `update orders set customer_id = 'c1'`)
+	servicetest.CheckProgress(t, pool, audit.Progress, 0, 1)
+	auditor := pgtest.Auditor(t, pool)
+	ids := []uuid.UUID{id, uuid.New()}
+	if ends, err := audit.Ends(t.Context(), auditor, ids); err != nil || len(ends) > 0 {
+		t.Errorf("before they end: %+v, %v", ends, err)
+	}
+	want := map[string]int{"inventory": 1, "checkout": 1} // of the other, nobody has heard
+	if waiting, err := audit.Waiting(t.Context(), auditor, ids); err != nil || !maps.Equal(waiting, want) {
+		t.Errorf("they wait for %v, %v, want %v", waiting, err, want)
+	}
+	servicetest.Exec(t, pool, `update orders set status = 'cancelled', reason = '{"code": "x", "message": "No."}', settled_at = placed_at + interval '2 s'`)
+	servicetest.CheckProgress(t, pool, audit.Progress, 0, 0)
+	ends, err := audit.Ends(t.Context(), auditor, ids)
+	if err != nil || !slices.Equal(ends, []audit.End{{ID: id, Status: "cancelled", Code: "x", Took: 2 * time.Second}}) {
+		t.Errorf("they ended as %+v, %v", ends, err)
 	}
 }

@@ -19,6 +19,9 @@ var Books = audit.Books{
 	Story: story,
 }
 
+// Progress is that of payments.
+var Progress = audit.Progress{Table: "payments", UnderWay: "due_at is not null"}
+
 // Payment is what payment knows of an order's money.
 type Payment struct {
 	ID        uuid.UUID

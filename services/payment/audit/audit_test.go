@@ -97,3 +97,10 @@ func TestBusy(t *testing.T) {
 		}
 	}
 }
+
+func TestProgress(t *testing.T) {
+	pool, _ := charge(t)
+	servicetest.CheckProgress(t, pool, audit.Progress, 0, 1)
+	servicetest.Exec(t, pool, `update payments set status = 'failed', due_at = null`)
+	servicetest.CheckProgress(t, pool, audit.Progress, 0, 0)
+}

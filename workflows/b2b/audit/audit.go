@@ -19,6 +19,11 @@ var Books = audit.Books{
 		and not exists (select from gates g where g.id = o.id and g.state = 'open'))`,
 }
 
+// Progress is that of companies' orders.
+var Progress = audit.Progress{
+	Table: "orders", Unsettled: "ended_at is null", UnderWay: "ended_at is null", Refused: "status <> 'completed'", Customer: "company_id",
+}
+
 // Order is a company's order with its approval gate.
 type Order struct {
 	ID         uuid.UUID
@@ -86,4 +91,23 @@ func Credits(ctx context.Context, db audit.DB, each func(Credit)) error {
 		       coalesce(sum(coalesce(o.credit_amount, o.amount)) filter (where o.credit = 'used'), 0)::bigint
 		from companies c left join orders o on o.company_id = c.id
 		group by c.id order by c.id`, each)
+}
+
+// Gate is an approval that is asked for.
+type Gate struct {
+	ID  string
+	Key string // the order's idempotency key
+}
+
+// OpenGates reads those of orders from an id upwards whose keys begin with a prefix.
+func OpenGates(ctx context.Context, db audit.DB, from, prefix string) ([]Gate, error) {
+	return audit.All[Gate](ctx, db, `
+		select g.id::text, o.idempotency_key from gates g join orders o using (id)
+		where g.state = 'open' and g.id >= $1 and starts_with(o.idempotency_key, $2)`, from, prefix)
+}
+
+// Escalated reports whether an order's approval has gone to the next level.
+func Escalated(ctx context.Context, db audit.DB, order uuid.UUID) (escalated bool, err error) {
+	err = db.QueryRow(ctx, `select level > 1 from gates where id = $1`, order).Scan(&escalated)
+	return escalated, err
 }

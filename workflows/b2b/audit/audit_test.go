@@ -102,3 +102,19 @@ func TestBusy(t *testing.T) {
 		}
 	}
 }
+
+func TestProgress(t *testing.T) {
+	pool := open(t)
+	servicetest.CheckProgress(t, pool, audit.Progress, 1, 1)
+	auditor := pgtest.Auditor(t, pool)
+	gates, err := audit.OpenGates(t.Context(), auditor, uuid.Nil.String(), "k")
+	if err != nil || !slices.Equal(gates, []audit.Gate{{ID: decided.String(), Key: "k1"}}) {
+		t.Errorf("open gates are %+v, %v", gates, err)
+	}
+	for _, want := range []bool{false, true} {
+		if escalated, err := audit.Escalated(t.Context(), auditor, decided); err != nil || escalated != want {
+			t.Errorf("escalated is %v, %v, want %v", escalated, err, want)
+		}
+		servicetest.Exec(t, pool, `update gates set level = 2`)
+	}
+}
