@@ -82,7 +82,7 @@ func TestTheOperatorsCommandNeedsNoCheckout(t *testing.T) {
 		{args: "order list --customer c1", code: 3, want: "context there: "},
 		{args: "stock show A1", code: 3, want: "services.inventory.admin: is not set"},
 		{args: "order cancel 019aa0c2-6f0e-7d51-b1a7-1e1e4c0e9d3a", code: 2, want: "context there is read_only"},
-		{args: "doctor", code: 1, want: "services.order.admin"},
+		{args: "doctor", code: 1, want: "the port forwarded", not: "quad doctor"},
 		{args: "context rm there", want: "removed"},
 		{args: "verify", code: 3, want: "no context is chosen"},
 	} {

@@ -75,8 +75,12 @@ func (g *Globals) examine(cmd *cobra.Command) ([]Finding, error) {
 const probeTimeout = 10 * time.Second
 
 func findingOf(inst *installation.Installation, setting, detail string, err error) Finding {
+	unreachable := installation.Unreachable(err)
 	err = inst.Explain(err)
 	if environment, ok := errors.AsType[*installation.EnvironmentError](err); ok {
+		if unreachable {
+			environment.Remedy = "is it running, the port forwarded, and the setting right? it is in " + inst.File()
+		}
 		return Finding{setting, false, environment.Problem, environment.Remedy}
 	}
 	if err != nil {

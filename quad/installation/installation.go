@@ -62,6 +62,9 @@ func Open(name string, c Context, opts Options) *Installation {
 	return i
 }
 
+// File is where the context is; "" is the stack on this machine.
+func (i *Installation) File() string { return i.where }
+
 // Close ends all connections.
 func (i *Installation) Close() {
 	i.Client.Close()
@@ -198,9 +201,9 @@ func (i *Installation) Explain(err error) error {
 		return i.fault("services."+i.serviceAt(problem.URL)+".admin_token", "the service has another")
 	}
 	switch {
-	case i.where != "" && unreachable(err):
+	case i.where != "" && Unreachable(err):
 		return &EnvironmentError{
-			fmt.Sprintf("context %s: %v", i.Name, err),
+			fmt.Sprintf("context %s: %s", i.Name, oneLine(err)),
 			fmt.Sprintf("is it running, and the port forwarded? `quad doctor --context %s` tries each address of %s", i.Name, i.where),
 		}
 	case i.where == "" && errors.Is(err, syscall.ECONNREFUSED):
@@ -209,8 +212,8 @@ func (i *Installation) Explain(err error) error {
 	return err
 }
 
-// unreachable reports whether a request or a login got no answer, or none that helps.
-func unreachable(err error) bool {
+// Unreachable reports whether a request or a login got no answer, or none that helps.
+func Unreachable(err error) bool {
 	_, http := errors.AsType[*url.Error](err)
 	_, database := errors.AsType[*pgconn.ConnectError](err)
 	return (http || database) && !errors.Is(err, context.Canceled)
