@@ -3,6 +3,7 @@ module quadrille.internal/local/contract
 go 1.26.5
 
 require (
+	github.com/google/uuid v1.6.0
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
 	go.yaml.in/yaml/v3 v3.0.5
@@ -10,11 +11,6 @@ require (
 	quadrille.internal/local/release v0.0.0
 	quadrille.internal/platform v0.0.0
 	quadrille.internal/services v0.0.0
-)
-
-require (
-	github.com/google/uuid v1.6.0 // indirect
-	golang.org/x/exp v0.0.0-20250408133849-7e4ce0ab07d0 // indirect
 )
 
 require (
@@ -65,6 +61,7 @@ require (
 	google.golang.org/grpc v1.82.1 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 	quadrille.internal/events/proto v0.0.0 // indirect
+	quadrille.internal/quad v0.0.0
 	quadrille.internal/services/checkout v0.0.0 // indirect
 	quadrille.internal/services/inventory v0.0.0 // indirect
 	quadrille.internal/services/order v0.0.0 // indirect
@@ -77,6 +74,7 @@ replace (
 	quadrille.internal/events/proto => ../../events/proto
 	quadrille.internal/local/release => ../release
 	quadrille.internal/platform => ../../platform
+	quadrille.internal/quad => ../../quad
 	quadrille.internal/services => ../../services
 	quadrille.internal/services/checkout => ../../services/checkout
 	quadrille.internal/services/inventory => ../../services/inventory

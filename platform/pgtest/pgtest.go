@@ -31,6 +31,8 @@ type Database struct {
 	Owner string
 	// Runtime is who a service runs as. It may do nothing until Migrate.
 	Runtime string
+	// Auditor may read all, and changes nothing.
+	Auditor string
 	// Superuser is for what a test does to the server.
 	Superuser string
 }
@@ -45,7 +47,8 @@ func New(t testing.TB) Database {
 	exec(t, server, `create database `+name+` owner `+ownerRole)
 	t.Cleanup(func() { exec(t, server, `drop database `+name+` with (force)`) })
 	return Database{
-		Owner: urlOf(t, server, name, ownerRole), Runtime: urlOf(t, server, name, RuntimeRole), Superuser: urlOf(t, server, name, ""),
+		Owner: urlOf(t, server, name, ownerRole), Runtime: urlOf(t, server, name, RuntimeRole),
+		Auditor: urlOf(t, server, name, auditorRole), Superuser: urlOf(t, server, name, ""),
 	}
 }
 
@@ -91,7 +94,13 @@ func Owner(t testing.TB, pool *pgxpool.Pool) *pgxpool.Pool {
 // the operator's commands open it.
 func Auditor(t testing.TB, pool *pgxpool.Pool) *pgxpool.Pool {
 	t.Helper()
-	auditor, err := pgxpool.New(t.Context(), urlOf(t, serverURL(t), pool.Config().ConnConfig.Database, auditorRole))
+	return Database{Auditor: urlOf(t, serverURL(t), pool.Config().ConnConfig.Database, auditorRole)}.OpenAuditor(t)
+}
+
+// OpenAuditor returns that of the database.
+func (d Database) OpenAuditor(t testing.TB) *pgxpool.Pool {
+	t.Helper()
+	auditor, err := pgxpool.New(t.Context(), d.Auditor)
 	if err != nil {
 		t.Fatal(err)
 	}
