@@ -38,7 +38,7 @@ var toolchain = []tool{
 // BuildToolchain builds the pinned Dapr runtime and CLI into .local/dapr/bin,
 // unless they are there already for the present sources.
 func (s *Stack) BuildToolchain(ctx context.Context) error {
-	if s.OneProcess() {
+	if s.allTogether() {
 		return nil // which needs none of it
 	}
 	return s.buildToolchain(ctx)
@@ -126,7 +126,7 @@ func (s *Stack) toolStamp(t tool) (string, error) {
 
 // Build builds the services, the stand-ins for third parties and quad itself into
 // .local/bin. A service is built without go.work, with no more than its module requires.
-func (s *Stack) Build(ctx context.Context) error { return s.build(ctx, s.OneProcess()) }
+func (s *Stack) Build(ctx context.Context) error { return s.build(ctx, s.allTogether()) }
 
 // BuildAll builds everything, also what the way in which Quadrille runs does not need.
 func (s *Stack) BuildAll(ctx context.Context) error {

@@ -30,6 +30,9 @@ func (s *Stack) Outside() []string {
 	})
 }
 
+// allTogether reports whether neither Dapr nor programs of single services are needed.
+func (s *Stack) allTogether() bool { return s.OneProcess() && len(s.Outside()) == 0 }
+
 func (s *Stack) isOutside(app string) bool { return slices.Contains(s.Outside(), app) }
 
 func (s *Stack) inside() []string { return slices.DeleteFunc(s.Apps(), s.isOutside) }

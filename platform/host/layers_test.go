@@ -165,3 +165,44 @@ func TestServicesStopLevelByLevel(t *testing.T) {
 		}
 	})
 }
+
+// One service stops and starts again while others run. Once the process stops, none starts.
+func TestOneServiceStopsWhileOthersRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var j journal
+		ctx, cancel := context.WithCancel(t.Context())
+		layers := newLayers()
+		of := func(name string) stack {
+			return stack{name, []service.Layer{j.patient(service.LevelOutbox, name+" outbox"), j.patient(service.LevelHTTP, name+" http")}}
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- layers.run(ctx, time.Minute, []stack{of("a"), of("b")}) }()
+		synctest.Wait()
+		for range 2 {
+			if err := layers.stop(ctx, time.Minute, func(name string) bool { return name == "a" }); err != nil {
+				t.Fatal(err)
+			}
+			want := []string{"a http stops", "a http stopped", "a outbox stops", "a outbox stopped"}
+			if !slices.Equal(j.lines, want) {
+				t.Errorf("stopped in the order %q, want %q", j.lines, want)
+			}
+			j.lines = nil
+			if err := layers.start(ctx, of("a")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cancel()
+		synctest.Wait()
+		if err := layers.start(ctx, of("c")); err == nil {
+			t.Error("a service starts while the process stops")
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		for _, name := range []string{"a", "b"} {
+			if !slices.Contains(j.lines, name+" outbox stopped") {
+				t.Errorf("%s did not stop: %q", name, j.lines)
+			}
+		}
+	})
+}

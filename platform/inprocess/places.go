@@ -96,6 +96,19 @@ func (b *Bus) hearers(r *routes, topic string) (inside []string, outside bool) {
 	return inside, outside
 }
 
+// anyHearers are the services inside that hear any topic.
+func (b *Bus) anyHearers(r *routes) (inside []string) {
+	for topic := range b.cfg.Hears {
+		names, _ := b.hearers(r, topic)
+		for _, name := range names {
+			if !slices.Contains(inside, name) {
+				inside = append(inside, name)
+			}
+		}
+	}
+	return inside
+}
+
 // publishOutside marks what the broker has not taken, and says why.
 func (b *Bus) publishOutside(ctx context.Context, topic string, batch []outbox.Message, open []bool) error {
 	failed, err := b.cfg.Remote.Publish(ctx, topic, batch)
@@ -149,13 +162,17 @@ func (in *Inbound) Handle(ctx context.Context, batch []*inbox.Message) error {
 	return nil
 }
 
-// HandleDead has all services inside park what the broker gives up on and they hear.
+// HandleDead has services inside park what the broker gives up on: those that hear it, and
+// all where it cannot be read.
 func (in *Inbound) HandleDead(ctx context.Context, batch []*inbox.Message) {
 	r := in.bus.hold()
 	defer r.users.Done()
 	for _, m := range batch {
 		envelope, _, _ := events.Decode(m.Payload) // parking tells what is wrong with it
 		inside, _ := in.bus.hearers(r, envelope.Type)
+		if in.bus.cfg.Hears[envelope.Type] == nil {
+			inside = in.bus.anyHearers(r) // nobody knows whose it is
+		}
 		in.log.ErrorContext(ctx, "the sidecar gave up delivering an event; services inside that hear it park it",
 			"event_id", envelope.ID, "topic", envelope.Type, "services", inside)
 		for _, name := range inside {

@@ -275,6 +275,42 @@ func TestEventsFromOutsideDoNotGoInCircles(t *testing.T) {
 	}
 }
 
+// What the broker gives up on is parked by those inside that hear it, and by nobody else.
+func TestWhatTheBrokerGivesUpOnIsParkedInside(t *testing.T) {
+	const heard = "payment.failed"
+	bus := inprocess.New(inprocess.Config{
+		Hears:  map[string][]string{heard: {"order", "inventory"}, "order.confirmed": {"checkout"}},
+		Remote: new(remote), Outside: []string{"payment", "inventory"},
+	})
+	parked := make(map[string]int)
+	for _, name := range []string{"order", "checkout"} {
+		joined := join(t, bus, transport.Member{Name: name})
+		if err := joined.Listen(t.Context(), transport.Service{Handler: deadly{done, func(batch []*inbox.Message) { parked[name] += len(batch) }}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	in := bus.FromOutside(slog.New(slog.DiscardHandler))
+	in.HandleDead(t.Context(), []*inbox.Message{
+		{Topic: "quadrille.deadletter", Payload: fmt.Appendf(nil, `{"id":%q,"type":%q}`, uuid.NewString(), heard)},
+	})
+	if parked["order"] != 1 || len(parked) != 1 {
+		t.Errorf("parked are %v, want one by order", parked)
+	}
+	// Of what nobody can read it is not known who hears it; it is not lost.
+	in.HandleDead(t.Context(), []*inbox.Message{{Topic: "quadrille.deadletter", Payload: []byte("rubbish")}})
+	if parked["order"] != 2 || parked["checkout"] != 1 {
+		t.Errorf("parked are %v, want what is unreadable by both", parked)
+	}
+}
+
+// deadly is a handler that keeps what the transport gives up on.
+type deadly struct {
+	handler
+	dead func(batch []*inbox.Message)
+}
+
+func (d deadly) HandleDead(_ context.Context, batch []*inbox.Message) { d.dead(batch) }
+
 // A call goes where the callee is. One under way ends before its callee may stop.
 func TestCallsFollowTheService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
