@@ -31,7 +31,7 @@ func open(t *testing.T) *pgxpool.Pool {
 	insert := `insert into orders (id, idempotency_key, request_hash, company_id, ordered_by, status, reason, lines, amount, currency,
 			allow_backorder, allocations, erp_order_id, credit, credit_amount, cancel_asked, traceparent, submitted_at, ended_at, moved_at, version)
 		values ($1, $2, 'h', 'acme', 'carl', $3, $4, '[{"sku": "A", "quantity": 4, "unit_price": 100}]', $5, 'GBP',
-			true, $6, $7, $8, $9, false, '', now(), $10, '2026-01-02', 1)`
+			true, $6, $7, $8, $9, false, '', now(), $10, '2026-01-02Z', 1)`
 	servicetest.Exec(t, pool, insert, decided, "k1", "awaiting_approval", nil, 400, nil, "", "held", nil, nil)
 	servicetest.Exec(t, pool, insert, plain, "k2", "completed", `{"code": "x", "message": "So."}`, 301,
 		`[{"sku": "A", "warehouse": "york", "quantity": 4}]`, "erp_1", "used", 300, time.Now())
@@ -64,7 +64,7 @@ func TestOrders(t *testing.T) {
 		t.Errorf("its decisions are %+v: %v, %v", o.Decisions, decisionlog.Check(o.Decisions), key.CheckMACs(o.Decisions))
 	}
 	o = rows.Take(plain)
-	if o == nil || o.Reason != "So." || o.Credit != "used" || o.ERPOrderID != "erp_1" || o.Units != 4 || !o.Ended || o.MovedAt.IsZero() ||
+	if o == nil || o.Reason != "So." || o.Credit != "used" || o.ERPOrderID != "erp_1" || o.Units != 4 || !o.Ended || !o.MovedAt.Equal(time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)) ||
 		o.Gate != "" || o.Need != 0 || o.ExpireAt != nil || len(o.Decisions) != 0 || rows.Err() != nil {
 		t.Errorf("the second is %+v, %v", o, rows.Err())
 	}
