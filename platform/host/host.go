@@ -46,12 +46,11 @@ func Main(specs ...service.Spec) {
 	// Who reads our log may end before us (dapr run does when killed); the next line must
 	// not be our last.
 	signal.Ignore(syscall.SIGPIPE)
+	if os.Getenv("GOGC") == "" {
+		// Half as many collections for a third more of a small heap.
+		debug.SetGCPercent(gcPercent)
+	}
 	if c, err := parse(specs, os.Args[1:]); err == nil {
-		if os.Getenv("GOGC") == "" {
-			// Half as many collections for a third more of a small heap; fewer still where
-			// several services share one, which may be as large as theirs together.
-			debug.SetGCPercent(gcPercent * len(c.chosen))
-		}
 		limit, _ := memoryLimit(os.DirFS("/"), os.Getenv, len(c.chosen))
 		debug.SetMemoryLimit(limit)
 	}

@@ -21,8 +21,11 @@ import (
 const (
 	// callSlots is how many calls of the provider may be under way; those that repeat a
 	// failed one get no more than retrySlots, so that they never take all.
-	callSlots     = 64
-	retrySlots    = 16
+	callSlots  = 64
+	retrySlots = 16
+	// attended is how many intentions may be waiting for a call slot, under way or being
+	// recorded: a slot is free again as soon as the provider has answered.
+	attended      = 512
 	maxWaiting    = 2_000
 	sweepEvery    = 250 * time.Millisecond
 	sweepTimeout  = 5 * time.Second
@@ -39,6 +42,7 @@ type cashier struct {
 	log      *slog.Logger
 	fresh    chan *Payment // not tried yet
 	retries  chan *Payment
+	slots    chan struct{}
 	outcomes *group.Group[*outcome]
 	due      *sweep.Sweep
 	books    *books
@@ -48,7 +52,7 @@ type cashier struct {
 func newCashier(kit *service.Kit, p *provider) *cashier {
 	c := &cashier{
 		outbox: kit.Outbox, provider: p, log: kit.Log, books: &books{pool: kit.Pool, outbox: kit.Outbox, api: kit.API, log: kit.Log},
-		fresh: make(chan *Payment, maxWaiting), retries: make(chan *Payment, maxWaiting),
+		fresh: make(chan *Payment, maxWaiting), retries: make(chan *Payment, maxWaiting), slots: make(chan struct{}, callSlots),
 	}
 	c.outcomes = group.New(group.Config{Workers: 1}, c.record)
 	c.due = sweep.New(sweep.Config{Name: "due payments", Every: sweepEvery, Timeout: sweepTimeout, Log: kit.Log},
@@ -95,7 +99,7 @@ func (c *cashier) offer(taken []*Payment) {
 // run works until ctx ends and the calls under way have.
 func (c *cashier) run(ctx context.Context) error {
 	var all errgroup.Group
-	for n := range callSlots {
+	for n := range attended {
 		retries := c.retries
 		if n >= retrySlots {
 			retries = nil // never ready
@@ -119,6 +123,11 @@ func (c *cashier) serve(ctx context.Context, retries <-chan *Payment) {
 			case p = <-retries:
 			}
 		}
+		select {
+		case <-ctx.Done():
+			return
+		case c.slots <- struct{}{}:
+		}
 		if ctx.Err() != nil {
 			return
 		}
@@ -127,7 +136,8 @@ func (c *cashier) serve(ctx context.Context, retries <-chan *Payment) {
 	}
 }
 
-// attend makes one attempt at what p intends and records how it ended.
+// attend makes one attempt at what p intends, in a call slot that it gives back, and records
+// how it ended.
 func (c *cashier) attend(ctx context.Context, p *Payment) {
 	span, traceParent := telemetry.StartSpan(ctx, p.TraceParent, "payment provider "+string(p.Status), trace.SpanKindClient)
 	defer span.End()
@@ -142,6 +152,7 @@ func (c *cashier) attend(ctx context.Context, p *Payment) {
 	} else {
 		told = c.attempt(ctx, p)
 	}
+	<-c.slots
 	answered := time.Now()
 	if first {
 		c.steps.Observe("provider", answered.Sub(began))

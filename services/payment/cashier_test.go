@@ -257,3 +257,29 @@ func TestNoTransactionWaitsForTheProvider(t *testing.T) {
 		f.await(t, id, Completed)
 	}
 }
+
+// A call slot is for the call: while answers wait to be recorded, others are asked.
+func TestRecordingHoldsNoCallSlot(t *testing.T) {
+	f := newFixture(t, 0)
+	r := f.replica(t)
+	servicetest.Run(t, r.cashier.run) // and nobody records yet
+	var ids []uuid.UUID
+	var batch []inbox.Message
+	for range callSlots + 40 {
+		ids = append(ids, uuid.New())
+		batch = append(batch, servicetest.Message(t, inventoryReserved(ids[len(ids)-1], "tok_success"), epoch))
+	}
+	r.Deliver(batch...)
+	began := time.Now()
+	servicetest.Await(t, "all are charged", func() bool {
+		return !slices.ContainsFunc(ids, func(id uuid.UUID) bool { return f.psp.money(id).charges == 0 })
+	})
+	if took := time.Since(began); took >= recordTimeout {
+		t.Errorf("the last was charged after %s, when the first had given up being recorded", took)
+	}
+	servicetest.Run(t, r.outcomes.Run)
+	for _, id := range ids {
+		f.await(t, id, Completed)
+		f.expect(t, id, paidEvent, charged)
+	}
+}
