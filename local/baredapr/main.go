@@ -24,6 +24,7 @@ import (
 
 	"quadrille.internal/platform/sidecar"
 	"quadrille.internal/platform/subscriber"
+	"quadrille.internal/platform/transport"
 )
 
 type config struct {
@@ -61,7 +62,7 @@ func run(ctx context.Context, cfg config, log *slog.Logger) error {
 	mux := http.NewServeMux()
 
 	before := cfg.hop - 1
-	var handler subscriber.Handler = hop{out}
+	var handler transport.Handler = hop{out}
 	if cfg.hop == 1 {
 		before = cfg.hops
 		d := newDriver(out)

@@ -36,8 +36,8 @@ type callServer struct {
 func newCallServer(name string, register func(grpc.ServiceRegistrar), log *slog.Logger) (*callServer, error) {
 	s := &callServer{
 		listener: bufconn.Listen(connBuffers),
-		server: grpc.NewServer(grpc.ChainUnaryInterceptor(recovered(log)), grpc.StatsHandler(otelgrpc.NewServerHandler()),
-			grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(maxStreams)),
+		server: grpc.NewServer(append(transport.Recover(log), grpc.StatsHandler(otelgrpc.NewServerHandler()),
+			grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(maxStreams))...),
 	}
 	register(s.server)
 	var err error
@@ -49,19 +49,6 @@ func newCallServer(name string, register func(grpc.ServiceRegistrar), log *slog.
 		return nil, fmt.Errorf("prepare calls to %s: %w", name, err)
 	}
 	return s, nil
-}
-
-// recovered answers Internal for a panic.
-func recovered(log *slog.Logger) grpc.UnaryServerInterceptor {
-	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
-		defer func() {
-			if p := recover(); p != nil {
-				log.ErrorContext(ctx, "a call panicked", "method", info.FullMethod, "panic", p)
-				resp, err = nil, status.Error(codes.Internal, "the call panicked")
-			}
-		}()
-		return next(ctx, req)
-	}
 }
 
 func (s *callServer) serve() error {

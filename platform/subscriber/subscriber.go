@@ -23,6 +23,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"quadrille.internal/platform/inbox"
+	"quadrille.internal/platform/transport"
 )
 
 const (
@@ -47,12 +48,6 @@ const (
 	connectTimeout  = 5 * time.Second
 )
 
-// Handler has the effects of delivered messages: an inbox.Inbox.
-type Handler interface {
-	Handle(ctx context.Context, batch []*inbox.Message) error
-	HandleDead(ctx context.Context, batch []*inbox.Message)
-}
-
 // Config of a Server.
 type Config struct {
 	// App is the Dapr app id.
@@ -61,7 +56,7 @@ type Config struct {
 	Topics []string
 	// Token is what daprd proves itself with, or "" for no check.
 	Token   string
-	Handler Handler
+	Handler transport.Handler
 	// MaxBytes bounds the payloads under way; beyond it deliveries wait for their turn,
 	// then they are refused, which has daprd deliver them again. 0 means 32 MiB.
 	MaxBytes int64
@@ -85,10 +80,11 @@ type Server struct {
 func NewGRPC(cfg Config) *grpc.Server {
 	cfg.MaxBytes, cfg.Patience = cmp.Or(cfg.MaxBytes, maxInFlight), cmp.Or(cfg.Patience, patience)
 	s := &Server{cfg: cfg, bytes: semaphore.NewWeighted(cfg.MaxBytes)}
-	g := grpc.NewServer(grpc.InTapHandle(s.admit), grpc.UnaryInterceptor(s.guard),
+	// To a callback that panics daprd gets Internal too, and delivers again.
+	g := grpc.NewServer(append(transport.Recover(cfg.Log), grpc.InTapHandle(s.admit),
 		grpc.StatsHandler(otelgrpc.NewServerHandler(otelgrpc.WithFilter(filters.Not(filters.ServicePrefix("dapr."))))),
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(s.maxStreams()),
-		grpc.MaxHeaderListSize(maxHeader), grpc.ConnectionTimeout(connectTimeout))
+		grpc.MaxHeaderListSize(maxHeader), grpc.ConnectionTimeout(connectTimeout))...)
 	runtimev1.RegisterAppCallbackServer(g, s)
 	runtimev1.RegisterAppCallbackHealthCheckServer(g, s)
 	if cfg.Register != nil {
@@ -115,17 +111,6 @@ func (s *Server) admit(ctx context.Context, info *tap.Info) (context.Context, er
 		return ctx, status.Error(codes.Unauthenticated, "dapr-api-token is missing or wrong; daprd and app need the same APP_API_TOKEN")
 	}
 	return ctx, nil
-}
-
-// guard turns a panic into a retry.
-func (s *Server) guard(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.cfg.Log.ErrorContext(ctx, "callback panicked, daprd will retry", "method", info.FullMethod, "panic", p)
-			resp, err = nil, status.Error(codes.Internal, "callback panicked")
-		}
-	}()
-	return next(ctx, req)
 }
 
 func (s *Server) authentic(header metadata.MD) bool {

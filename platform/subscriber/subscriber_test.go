@@ -27,6 +27,7 @@ import (
 	"quadrille.internal/platform/pgtest"
 	"quadrille.internal/platform/sidecar"
 	"quadrille.internal/platform/subscriber"
+	"quadrille.internal/platform/transport"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -42,7 +43,7 @@ const (
 )
 
 // dial serves the callbacks and returns what daprd has: a connection to them.
-func dial(t *testing.T, handler subscriber.Handler) *grpc.ClientConn {
+func dial(t *testing.T, handler transport.Handler) *grpc.ClientConn {
 	t.Helper()
 	return connect(t, subscriber.NewGRPC(subscriber.Config{
 		App: "order", Topics: []string{topic, payment.TypeFailed}, Token: token, Handler: handler,
@@ -250,7 +251,7 @@ func TestFailuresAreNeverAcknowledged(t *testing.T) {
 	_, raw := event(t)
 	for _, c := range []struct {
 		name    string
-		handler subscriber.Handler
+		handler transport.Handler
 		want    codes.Code
 	}{
 		{"an inbox that panics, as one that was never made", new(inbox.Inbox), codes.Internal},

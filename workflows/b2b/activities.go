@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/dapr/durabletask-go/workflow"
@@ -77,13 +78,25 @@ func activity[T any](w *worker, name string, run func(context.Context, Request) 
 		defer span.End()
 		ctx = trace.ContextWithSpan(ctx, span)
 		began := time.Now()
-		result, err := run(ctx, req)
+		result, err := recovered(ctx, w.log, name, req, run)
 		if err != nil {
 			w.stumble(context.WithoutCancel(ctx), name, req, began, err)
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		return result, nil
 	}
+}
+
+// recovered turns a panic into a failed attempt. The engine does too, but tells neither
+// where it was nor the order's operator.
+func recovered[T any](ctx context.Context, log *slog.Logger, name string, req Request, run func(context.Context, Request) (T, error)) (result T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			log.ErrorContext(ctx, "activity panicked", "order_id", req.OrderID, "step", name, "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panicked: %v", p)
+		}
+	}()
+	return run(ctx, req)
 }
 
 // stumble notes a failed attempt on the order.

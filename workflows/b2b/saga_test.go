@@ -342,6 +342,14 @@ func TestSaga(t *testing.T) {
 			b.submit(2, 400, "")
 			b.ends(Failed, reasonStep)
 		}},
+		{"a step panics, and is repeated", "", board(), func(b *branch) {
+			b.inventory.conn.before = panicking("Allocate", 2)
+			b.submit(2, 400, "")
+			o := b.ends(Completed, "")
+			if !slices.ContainsFunc(o.Steps, func(s *Step) bool { return s.Attempts == 3 && strings.Contains(s.Cause, "index out of luck") }) {
+				b.T.Errorf("no step has 3 attempts, and what went wrong: %+v", o.Steps)
+			}
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(w.in(t, c.prefix, c.policy)) })
 	}
