@@ -67,7 +67,7 @@ func (w *worker) onward(ctx context.Context, req Request, view GateView) GateVie
 		return view
 	}
 	began := time.Now()
-	v, err := w.allocate(ctx, req)
+	v, err := recovered(ctx, w.log, stepAllocate, req, w.allocate)
 	if err != nil {
 		w.stumble(context.WithoutCancel(ctx), stepAllocate, req, began, err)
 		return view
