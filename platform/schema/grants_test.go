@@ -2,9 +2,13 @@ package schema_test
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"io/fs"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"quadrille.internal/platform/pgtest"
 	"quadrille.internal/platform/schema"
@@ -119,6 +123,35 @@ func TestWrongRolesAndGrantsAreNamed(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a role granted that is not the owner, the owner cannot take: PostgreSQL says nothing
+// then, and the service would keep the privilege.
+func TestPrivilegesThatAnotherRoleGrantedAreNamed(t *testing.T) {
+	d := newDatabase(t)
+	d.migrate(protected())
+	admin := d.connect(d.Superuser)
+	other := "other_" + strings.ToLower(rand.Text()[:12])
+	d.exec(admin, `create role `+other+`; grant usage on schema public to `+other)
+	t.Cleanup(func() {
+		conn, err := pgx.Connect(context.Background(), d.Superuser)
+		if err == nil {
+			_, err = conn.Exec(context.Background(), `drop owned by `+other+`; drop role `+other)
+			err = errors.Join(err, conn.Close(context.Background()))
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	d.exec(d.connect(d.Owner), `grant truncate on orders to `+other+` with grant option`)
+	d.exec(admin, `set role `+other+`; grant truncate on orders to `+pgtest.RuntimeRole+`; reset role`)
+	err := schema.Migrate(t.Context(), d.options(protected()))
+	if err == nil || !strings.Contains(err.Error(), "as superuser: revoke all on table \"orders\" from public") {
+		t.Fatalf("Migrate = %v", err)
+	}
+	// What is left to do once it is known.
+	d.exec(admin, `set role `+other+`; revoke truncate on orders from `+pgtest.RuntimeRole+`; reset role`)
+	d.migrate(protected())
 }
 
 // A database of an earlier release, in which one role did everything, names what to do.
