@@ -70,12 +70,9 @@ func (s *Stack) togetherEnv() []string {
 	return env
 }
 
-// ofProcess are settings of the process, whatever services are in it.
-var ofProcess = []string{"QUADRILLE_TRACE_PERCENT", "QUADRILLE_FLIGHT", "QUADRILLE_DRAIN"}
-
 // setting is how a setting of an app is called: with a prefix where apps share a process.
 func (s *Stack) setting(app, name string) string {
-	if !s.OneProcess() || slices.Contains(ofProcess, name) {
+	if !s.OneProcess() || slices.Contains(config.OfProcess, name) {
 		return name
 	}
 	return config.NewReader(nil).For(app).Own().Name(name)

@@ -116,9 +116,9 @@ type settings struct {
 
 func readSettings(r *config.Reader) settings {
 	return settings{
-		traceRatio: r.Int("QUADRILLE_TRACE_PERCENT", 100, 0, 100),
-		flight:     r.Choice("QUADRILLE_FLIGHT", "off", "off", "on") == "on",
-		drain:      r.Pause("QUADRILLE_DRAIN"),
+		traceRatio: r.Int(config.TracePercent, 100, 0, 100),
+		flight:     r.Choice(config.Flight, "off", "off", "on") == "on",
+		drain:      r.Pause(config.Drain),
 		exports:    r.String("OTEL_EXPORTER_OTLP_ENDPOINT", "") != "",
 	}
 }
