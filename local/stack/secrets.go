@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
 )
 
 func (s *Stack) secretFile(name string) string { return filepath.Join(s.Dir, "secrets", name) }
@@ -42,9 +44,22 @@ func randomSecret() string {
 	return hex.EncodeToString(raw[:])
 }
 
-// stateStoreUser is the one app whose sidecar opens the workflows' store; its component
-// is scoped to it.
-const stateStoreUser = "b2b"
+// stateStoreUsers are the apps whose sidecars open the workflows' store: its component is
+// scoped to them, as their declarations say.
+func (s *Stack) stateStoreUsers() ([]string, error) {
+	path := filepath.Join(s.run.Common.ResourcesPaths[0], "statestore.yaml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read which apps have workflows: %w", err)
+	}
+	var component struct {
+		Scopes []string `yaml:"scopes"`
+	}
+	if err := yaml.Unmarshal(text, &component); err != nil {
+		return nil, fmt.Errorf("read which apps have workflows, in %s: %w", path, err)
+	}
+	return component.Scopes, nil
+}
 
 // writeSidecarSecrets gives each sidecar a file with what its own components need, for
 // the secret store of components/*/secrets.yaml. Kubernetes has secrets of the same
@@ -53,13 +68,17 @@ func (s *Stack) writeSidecarSecrets() error {
 	if err := os.MkdirAll(s.secretFile("sidecar"), 0o700); err != nil {
 		return err
 	}
+	users, err := s.stateStoreUsers()
+	if err != nil {
+		return err
+	}
 	apps := s.Apps()
 	if s.OneProcess() {
 		apps = append(apps, Together)
 	}
 	for _, app := range apps {
 		secrets := map[string]map[string]string{"broker": s.brokerSecrets()}
-		if app == stateStoreUser {
+		if slices.Contains(users, app) {
 			secrets["statestore"] = map[string]string{"url": s.databaseURL(stateStore, s.passwords[stateStore], stateStore)}
 		}
 		text, err := json.MarshalIndent(secrets, "", "  ")

@@ -14,6 +14,18 @@ import (
 
 func TestEachSidecarHasTheSecretsOfItsOwnComponents(t *testing.T) {
 	s, _ := newStack(t)
+	t.Run("as declared", func(t *testing.T) { hasItsSecrets(t, s, "b2b") })
+	s.run.Common.ResourcesPaths = []string{t.TempDir()}
+	store := filepath.Join(s.run.Common.ResourcesPaths[0], "statestore.yaml")
+	if err := os.WriteFile(store, []byte("scopes: [order, b2b]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("another service has workflows", func(t *testing.T) { hasItsSecrets(t, s, "order", "b2b") })
+}
+
+// hasItsSecrets looks at each sidecar's file; some apps have workflows.
+func hasItsSecrets(t *testing.T, s *Stack, workflows ...string) {
+	t.Helper()
 	if err := s.writeSidecarSecrets(); err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +46,7 @@ func TestEachSidecarHasTheSecretsOfItsOwnComponents(t *testing.T) {
 		if secrets["broker"]["password"] != s.redis.password {
 			t.Errorf("%s lacks the broker's password", app)
 		}
-		if _, has := secrets["statestore"]; has != (app == "b2b") || len(secrets) > 2 {
+		if _, has := secrets["statestore"]; has != slices.Contains(workflows, app) || len(secrets) > 2 {
 			t.Errorf("the sidecar of %s has %d secrets, that of the state store: %t", app, len(secrets), has)
 		}
 	}
