@@ -34,8 +34,8 @@ type Options struct {
 	// LockTimeout bounds how long a migration waits for a lock, as all traffic waits
 	// behind it then; 0 means 3 s.
 	LockTimeout time.Duration
-	// Patience is for how long a lock that was not got is tried again; 0 means 10 min.
-	Patience time.Duration
+	// LockWait is for how long a lock that was not got is tried again; 0 means 10 min.
+	LockWait time.Duration
 	Log      *slog.Logger
 }
 
@@ -44,7 +44,7 @@ const (
 	// way to one that waits, and shorter than the lock_timeout of the services (5 s),
 	// whose statements wait behind a migration that waits.
 	lockTimeout = 3 * time.Second
-	patience    = 10 * time.Minute
+	lockWait    = 10 * time.Minute
 
 	shortestPause = time.Second
 	longestPause  = 20 * time.Second
@@ -56,7 +56,7 @@ const (
 // applied stay applied when a later one fails.
 func Migrate(ctx context.Context, o Options) error {
 	o.LockTimeout = cmp.Or(o.LockTimeout, lockTimeout)
-	o.Patience = cmp.Or(o.Patience, patience)
+	o.LockWait = cmp.Or(o.LockWait, lockWait)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -172,14 +172,14 @@ func (m *migration) applyOne(ctx context.Context, provider *goose.Provider, p pa
 // persist repeats a step that did not get a lock, with pauses in which the traffic
 // that it held up goes on.
 func (m *migration) persist(ctx context.Context, step func() error) error {
-	deadline := time.Now().Add(m.Patience)
+	deadline := time.Now().Add(m.LockWait)
 	for pause := shortestPause; ; pause = min(2*pause, longestPause) {
 		err := step()
 		if !pgtx.LockNotGot(err) {
 			return err
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("no lock within %s, as a transaction holds it (pg_stat_activity, xact_start): %w", m.Patience, err)
+			return fmt.Errorf("no lock within %s, as a transaction holds it (pg_stat_activity, xact_start): %w", m.LockWait, err)
 		}
 		m.Log.WarnContext(ctx, "a lock is taken, trying again", "pause", pause.String(), "err", err)
 		if err := pgtx.Sleep(ctx, pause); err != nil {

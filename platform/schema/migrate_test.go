@@ -113,7 +113,7 @@ func TestALockThatIsNeverGotEndsTheCommand(t *testing.T) {
 	d.migrate(migrations(first))
 	d.exec(d.connect(d.Runtime), `begin; select count(*) from orders`)
 	o := d.options(migrations(first, "drop table orders;"))
-	o.Patience = time.Millisecond
+	o.LockWait = time.Millisecond
 	if err := schema.Migrate(t.Context(), o); err == nil || !strings.Contains(err.Error(), "no lock within") || state(err) != "55P03" {
 		t.Errorf("Migrate = %v", err)
 	}

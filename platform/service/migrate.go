@@ -27,7 +27,7 @@ func NewMigration(spec Spec, r *config.Reader, w io.Writer) Migration {
 		Grants:      spec.Grants,
 		AnyRole:     readPrivileges(r) == anyPrivileges,
 		LockTimeout: r.Duration("QUADRILLE_MIGRATE_LOCK_TIMEOUT", 3*time.Second),
-		Patience:    r.Duration("QUADRILLE_MIGRATE_PATIENCE", 10*time.Minute),
+		LockWait:    r.Duration("QUADRILLE_MIGRATE_PATIENCE", 10*time.Minute),
 		Log:         telemetry.NewLog(w, slog.LevelInfo, spec.Name),
 	}
 	o.Role = own.String("QUADRILLE_DATABASE_ROLE", userOf(own.OptionalSecret("QUADRILLE_DATABASE_URL")))

@@ -35,10 +35,10 @@ const (
 
 	// maxMessage is what one delivery may hold, as daprd's maxBodySize has it (a larger
 	// one would come for ever), maxInFlight what all deliveries under way may: several
-	// topics deliver at once. A delivery waits for patience until there is room.
+	// topics deliver at once. A delivery waits for maxWait until there is room.
 	maxMessage  = 32 << 20
 	maxInFlight = 32 << 20
-	patience    = 5 * time.Second
+	maxWait     = 5 * time.Second
 	// Bounds for a port that one sidecar uses, with a connection or two. A message is
 	// read whole before it is counted, so streams bound memory too: a few deliveries of
 	// each topic, and as many calls of other apps.
@@ -60,8 +60,8 @@ type Config struct {
 	// MaxBytes bounds the payloads under way; beyond it deliveries wait for their turn,
 	// then they are refused, which has daprd deliver them again. 0 means 32 MiB.
 	MaxBytes int64
-	// Patience is how long a delivery waits for its turn; 0 means 5 s.
-	Patience time.Duration
+	// MaxWait is how long a delivery waits for its turn; 0 means 5 s.
+	MaxWait time.Duration
 	// Register adds the app's own gRPC services, which other apps call through the
 	// sidecars, or is nil.
 	Register func(grpc.ServiceRegistrar)
@@ -78,7 +78,7 @@ type Server struct {
 
 // NewGRPC returns a gRPC server with the callbacks registered.
 func NewGRPC(cfg Config) *grpc.Server {
-	cfg.MaxBytes, cfg.Patience = cmp.Or(cfg.MaxBytes, maxInFlight), cmp.Or(cfg.Patience, patience)
+	cfg.MaxBytes, cfg.MaxWait = cmp.Or(cfg.MaxBytes, maxInFlight), cmp.Or(cfg.MaxWait, maxWait)
 	s := &Server{cfg: cfg, bytes: semaphore.NewWeighted(cfg.MaxBytes)}
 	// To a callback that panics daprd gets Internal too, and delivers again.
 	g := grpc.NewServer(append(transport.Recover(cfg.Log), grpc.InTapHandle(s.admit),
@@ -215,7 +215,7 @@ func (s *Server) deliver(ctx context.Context, topic string, batch []*inbox.Messa
 // takeTurn waits for room, first come first served, so that small deliveries do not
 // pass a large one for ever.
 func (s *Server) takeTurn(ctx context.Context, size int64) error {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Patience)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.MaxWait)
 	defer cancel()
 	return s.bytes.Acquire(ctx, size)
 }

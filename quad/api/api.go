@@ -56,10 +56,10 @@ type Client struct {
 	sender sender
 }
 
-// New returns a client. patience is how long a call is repeated while a service is
+// New returns a client. retryFor is how long a call is repeated while a service is
 // overloaded or away; 0 makes one attempt.
-func New(urls URLs, patience time.Duration) *Client {
-	return &Client{urls: urls, sender: newSender(patience)}
+func New(urls URLs, retryFor time.Duration) *Client {
+	return &Client{urls: urls, sender: newSender(retryFor)}
 }
 
 // as is a header that names the caller, with more names and values. What cannot be a

@@ -51,16 +51,16 @@ const (
 // sender sends requests, again and again while that may help.
 type sender struct {
 	http     *http.Client
-	patience time.Duration
+	retryFor time.Duration
 }
 
-func newSender(patience time.Duration) sender {
+func newSender(retryFor time.Duration) sender {
 	return sender{
 		http: &http.Client{
 			Timeout:   callTimeout,
 			Transport: &http.Transport{MaxIdleConnsPerHost: connections, IdleConnTimeout: 10 * time.Second},
 		},
-		patience: patience,
+		retryFor: retryFor,
 	}
 }
 
@@ -85,7 +85,7 @@ func call[T any](ctx context.Context, c sender, r request) (T, error) {
 			return answer, fmt.Errorf("encode request: %w", err)
 		}
 	}
-	deadline := time.Now().Add(c.patience)
+	deadline := time.Now().Add(c.retryFor)
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		raw, err := c.send(ctx, r, body)
 		if err == nil {

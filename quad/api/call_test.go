@@ -33,10 +33,10 @@ func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer(w, r)
 }
 
-func serve(t *testing.T, patience time.Duration, answers ...http.HandlerFunc) (*edge, *Client) {
+func serve(t *testing.T, retryFor time.Duration, answers ...http.HandlerFunc) (*edge, *Client) {
 	e := &edge{answers: answers}
 	server := httptest.NewServer(e)
-	client := New(URLs{Checkout: Access{URL: server.URL}, Order: Access{URL: server.URL}, OrderAdmin: Access{URL: server.URL}}, patience)
+	client := New(URLs{Checkout: Access{URL: server.URL}, Order: Access{URL: server.URL}, OrderAdmin: Access{URL: server.URL}}, retryFor)
 	t.Cleanup(func() { client.Close(); server.Close() })
 	return e, client
 }

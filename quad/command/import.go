@@ -83,7 +83,7 @@ func (opts *importing) do(ctx context.Context, g *Globals, inst *installation.In
 	if err != nil {
 		return err
 	}
-	// Patience is for what was up and went away.
+	// Retries are for what was up and went away.
 	if err := settled.Ping(ctx); err != nil {
 		return err
 	}

@@ -163,8 +163,8 @@ func (g *Globals) local() (installation.Context, error) {
 }
 
 // open prepares the connections to the installation that is meant, and says which it is
-// unless that is the stack on this machine. patience is that of api.New.
-func (g *Globals) open(cmd *cobra.Command, patience time.Duration) (*installation.Installation, error) {
+// unless that is the stack on this machine. retryFor is that of api.New.
+func (g *Globals) open(cmd *cobra.Command, retryFor time.Duration) (*installation.Installation, error) {
 	name, c, file, err := g.choose()
 	if err != nil {
 		return nil, err
@@ -175,7 +175,7 @@ func (g *Globals) open(cmd *cobra.Command, patience time.Duration) (*installatio
 	if name != installation.Local && !g.JSON {
 		fmt.Fprintln(os.Stderr, output.Paint(os.Stderr, output.Faint, "context "+name))
 	}
-	return installation.Open(name, c, installation.Options{File: file, Patience: patience}), nil
+	return installation.Open(name, c, installation.Options{File: file, RetryFor: retryFor}), nil
 }
 
 // with makes a command of something done with an installation.

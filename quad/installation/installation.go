@@ -42,8 +42,8 @@ type Installation struct {
 type Options struct {
 	// File has the context; nil for the stack on this machine.
 	File *File
-	// Patience is that of api.New.
-	Patience time.Duration
+	// RetryFor is that of api.New.
+	RetryFor time.Duration
 }
 
 // Open prepares the connections to an installation.
@@ -58,7 +58,7 @@ func Open(name string, c Context, opts Options) *Installation {
 	i.Client = api.New(api.URLs{
 		Checkout: i.public("checkout"), Order: i.public("order"), B2B: i.public("b2b"),
 		InventoryAdmin: i.admin("inventory"), OrderAdmin: i.admin("order"), B2BAdmin: i.admin("b2b"),
-	}, opts.Patience)
+	}, opts.RetryFor)
 	return i
 }
 

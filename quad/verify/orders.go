@@ -71,9 +71,9 @@ func (a *examination) judge(f *file) {
 }
 
 // readAgain reads those at fault again, and again, until their faults are gone or
-// patience is over.
+// ClearWithin is over.
 func (a *examination) readAgain(ctx context.Context) error {
-	deadline := time.Now().Add(a.src.Patience)
+	deadline := time.Now().Add(a.src.ClearWithin)
 	for time.Now().Before(deadline) {
 		suspects := a.suspects()
 		if len(suspects) == 0 {

@@ -4,7 +4,7 @@
 //
 // Services move while it reads, and each database is read at its own moment. A
 // fault is therefore reported only if it is still there when its order is read
-// again, for as long as Patience.
+// again, for as long as ClearWithin.
 package verify
 
 import (
@@ -33,9 +33,9 @@ type Sources struct {
 	ERP ERP
 	// Services say what can be read of theirs. Default: all that there are.
 	Services []books.Service
-	// Patience is how long a fault may take to clear up. Default 3 s: several times
+	// ClearWithin is how long a fault may take to clear up. Default 3 s: several times
 	// what a message needs when nothing is wrong.
-	Patience time.Duration
+	ClearWithin time.Duration
 	// Settle is how long Run first waits for quiet: nothing unsettled, nothing
 	// unpublished. Default: not at all.
 	Settle time.Duration
@@ -97,8 +97,8 @@ func (r *Report) String() string {
 }
 
 const (
-	defaultPatience = 3 * time.Second
-	readAgainEvery  = 200 * time.Millisecond
+	defaultClearWithin = 3 * time.Second
+	readAgainEvery     = 200 * time.Millisecond
 )
 
 // needed are the services whose books make up an order.
@@ -107,8 +107,8 @@ var needed = []string{"checkout", "inventory", "payment", "order"}
 // Run makes all checks. An error means that they could not be made.
 func Run(ctx context.Context, src Sources) (Report, error) {
 	began := time.Now()
-	if src.Patience == 0 {
-		src.Patience = defaultPatience
+	if src.ClearWithin == 0 {
+		src.ClearWithin = defaultClearWithin
 	}
 	if src.Services == nil {
 		src.Services = books.All()
@@ -261,7 +261,7 @@ func (c *Check) add(service string, left []audit.Event) {
 // unpublished returns the oldest events of an outbox that stay there: events pass
 // through it all the time.
 func (src *Sources) unpublished(ctx context.Context, db *pgxpool.Pool) ([]audit.Event, error) {
-	deadline := time.Now().Add(src.Patience)
+	deadline := time.Now().Add(src.ClearWithin)
 	left, err := audit.Unpublished(ctx, db)
 	for err == nil && len(left) > 0 && time.Now().Before(deadline) {
 		if err := pause(ctx); err != nil {

@@ -142,7 +142,7 @@ func (w *world) sources() Sources {
 			"checkout": w.auditor(w.checkout), "inventory": w.auditor(w.inventory),
 			"payment": w.auditor(w.payment), "order": w.auditor(w.order),
 		},
-		Provider: client, Patience: time.Nanosecond,
+		Provider: client, ClearWithin: time.Nanosecond,
 	}
 }
 
@@ -369,7 +369,7 @@ func testWhatClearsUpIsNoFault(t *testing.T, w *world) {
 		}
 	}
 	src := w.sources()
-	src.Patience = time.Minute
+	src.ClearWithin = time.Minute
 	if report := w.verify(src); !report.OK() {
 		t.Errorf("the order was found at fault:\n%s", report.String())
 	}
