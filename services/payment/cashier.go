@@ -132,13 +132,13 @@ func (c *cashier) serve(ctx context.Context, retries <-chan *Payment) {
 			return
 		}
 		// Once begun, a call is seen through: its outcome is worth recording.
-		c.attend(context.WithoutCancel(ctx), p)
+		c.attend(context.WithoutCancel(ctx), p, func() { <-c.slots })
 	}
 }
 
-// attend makes one attempt at what p intends, in a call slot that it gives back, and records
-// how it ended.
-func (c *cashier) attend(ctx context.Context, p *Payment) {
+// attend makes one attempt at what p intends, calls answered when the provider has, and
+// records how it ended.
+func (c *cashier) attend(ctx context.Context, p *Payment, answered func()) {
 	span, traceParent := telemetry.StartSpan(ctx, p.TraceParent, "payment provider "+string(p.Status), trace.SpanKindClient)
 	defer span.End()
 	ctx = trace.ContextWithSpan(ctx, span)
@@ -152,14 +152,14 @@ func (c *cashier) attend(ctx context.Context, p *Payment) {
 	} else {
 		told = c.attempt(ctx, p)
 	}
-	<-c.slots
-	answered := time.Now()
+	answered()
+	ended := time.Now()
 	if first {
-		c.steps.Observe("provider", answered.Sub(began))
+		c.steps.Observe("provider", ended.Sub(began))
 	}
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
-	o := &outcome{id: p.ID, first: first, answered: answered, note: func(p *Payment, now time.Time) events.Event {
+	o := &outcome{id: p.ID, first: first, answered: ended, note: func(p *Payment, now time.Time) events.Event {
 		p.TraceParent = traceParent
 		return told(p, now)
 	}}

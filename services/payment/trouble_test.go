@@ -135,7 +135,7 @@ func TestAttemptThatWaitedTooLong(t *testing.T) {
 	f.exec(t, `
 		update payments set due_at = now() + interval '1 s', sent_at = now() + interval '1 s' - interval '15 s'`)
 	p.DueAt = f.payment(t, id).DueAt
-	r.attend(t.Context(), p)
+	r.attend(t.Context(), p, func() {})
 	r.deliver(t, orderCancelled(id))
 	f.await(t, id, Void)
 	f.expect(t, id, []string{}, money{})
