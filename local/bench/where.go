@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
+
+	"quadrille.internal/quad/output"
 )
 
 // timing names a histogram of a service: the metric without its prefix, and its label.
@@ -184,13 +187,18 @@ func meanOf(orders []course, of func(course) time.Duration) float64 {
 
 // String is a line for each part.
 func (w *Where) String() string {
-	text := fmt.Sprintf("  %-50s %9s %9s %9s\n", "where the time goes, ms", "MEAN", "P50", "P99")
+	t := output.NewTable("  where the time goes, ms", "MEAN", "P50", "P99").AlignRight(1, 2, 3)
+	tenths := func(ms float64) string { return fmt.Sprintf("%.1f", ms) }
 	for _, p := range w.Parts {
 		p50, p99 := "", ""
 		if p.P99 > 0 {
-			p50, p99 = fmt.Sprintf("%.1f", p.P50), fmt.Sprintf("%.1f", p.P99)
+			p50, p99 = tenths(p.P50), tenths(p.P99)
 		}
-		text += fmt.Sprintf("  %-50s %9.1f %9s %9s\n", p.Name, p.Mean, p50, p99)
+		t.Add("  "+p.Name, tenths(p.Mean), p50, p99)
 	}
-	return text + fmt.Sprintf("  %-50s %9.1f\n  %-50s %9.1f\n", "sum", w.Sum, "measured from outside", w.Whole)
+	t.Add("  sum", tenths(w.Sum))
+	t.Add("  measured from outside", tenths(w.Whole))
+	var text strings.Builder
+	t.Print(&text)
+	return text.String()
 }
