@@ -50,7 +50,7 @@ func (t *trial) look(ctx context.Context) (s sight, err error) {
 	if s.used, err = t.census.take(); err != nil {
 		return s, err
 	}
-	for _, app := range services {
+	for _, app := range t.Stack.Apps() {
 		if s.metrics[app], err = scrape(ctx, t.Stack.HealthURL(app)); err != nil {
 			return s, err
 		}

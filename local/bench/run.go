@@ -131,7 +131,7 @@ type trial struct {
 func (cfg *Config) runOne(ctx context.Context, s Scenario, r *Result) error {
 	t := &trial{Config: cfg, scenario: s, runID: strconv.FormatInt(time.Now().UnixMilli(), 36)}
 	var err error
-	if t.books, err = openBooks(ctx, s.trade, cfg.Stack.AuditorURL); err != nil {
+	if t.books, err = openBooks(ctx, s.trade, cfg.Stack.Apps(), cfg.Stack.AuditorURL); err != nil {
 		return err
 	}
 	defer t.books.close(context.WithoutCancel(ctx))

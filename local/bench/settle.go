@@ -35,10 +35,8 @@ var (
 	dealParts = map[string]audit.Progress{"b2b": b2b.Progress, "inventory": inventory.Progress}
 )
 
-var services = []string{"checkout", "inventory", "payment", "order", "b2b"}
-
-// openBooks connects, and makes sure that PostgreSQL keeps the times of commits.
-func openBooks(ctx context.Context, of *trade, url func(service string) string) (*books, error) {
+// openBooks connects to the databases of services, and makes sure that PostgreSQL keeps the times of commits.
+func openBooks(ctx context.Context, of *trade, services []string, url func(service string) string) (*books, error) {
 	b := &books{trade: of, conns: map[string]*pgx.Conn{}, first: lowestID(time.Now())}
 	for _, service := range services {
 		conn, err := connect(ctx, url(service))
@@ -118,8 +116,8 @@ func (b *books) underWay(ctx context.Context) (int, error) {
 		}
 		total += n
 	}
-	for _, service := range services {
-		n, err := audit.CountUnpublished(ctx, b.conns[service])
+	for service, conn := range b.conns {
+		n, err := audit.CountUnpublished(ctx, conn)
 		if err != nil {
 			return 0, fmt.Errorf("ask %s what it must publish: %w", service, err)
 		}
