@@ -18,6 +18,9 @@ func TestNoProgramIsCommitted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := os.Stat(filepath.Join(root, ".git")); err != nil {
+		t.Skip("this is a copy of the files, of which none is committed")
+	}
 	list := exec.CommandContext(t.Context(), "git", "ls-files", "-z")
 	list.Dir = root
 	names, err := list.Output()
