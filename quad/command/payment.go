@@ -15,6 +15,7 @@ import (
 	"quadrille.internal/quad/api"
 	"quadrille.internal/quad/installation"
 	"quadrille.internal/quad/output"
+	"quadrille.internal/services/payment/wire"
 )
 
 func newPayment(g *Globals) *cobra.Command {
@@ -57,7 +58,7 @@ func newPaymentList(g *Globals) *cobra.Command {
 	}
 }
 
-func printRefused(refused []api.Payment) {
+func printRefused(refused []wire.Payment) {
 	if len(refused) == 0 {
 		fmt.Println("no payment is refused")
 		return
@@ -73,7 +74,7 @@ func printRefused(refused []api.Payment) {
 	t.Print(os.Stdout)
 }
 
-func amountOf(p api.Payment) string {
+func amountOf(p wire.Payment) string {
 	return audit.Money(events.Money{Amount: p.Amount, Currency: p.Currency})
 }
 
@@ -109,7 +110,7 @@ func newPaymentShow(g *Globals) *cobra.Command {
 	}
 }
 
-func printPayment(p api.Payment) {
+func printPayment(p wire.Payment) {
 	fmt.Printf("order      %s\n", p.OrderID)
 	fmt.Printf("payment    %s, %s\n", p.Status, amountOf(p))
 	for _, line := range []struct{ name, text string }{
@@ -169,7 +170,7 @@ func toResume(ctx context.Context, admin *api.Admin, args []string) ([]uuid.UUID
 
 // resumePayments resumes payments; of many, some may have ended meanwhile.
 func resumePayments(ctx context.Context, g *Globals, admin *api.Admin, ids []uuid.UUID, many bool) error {
-	resumed, left := []api.Payment{}, 0
+	resumed, left := []wire.Payment{}, 0
 	for _, id := range ids {
 		p, err := admin.ResumePayment(ctx, id)
 		if many && api.IsProblem(err, "not_resumable") {
@@ -188,7 +189,7 @@ func resumePayments(ctx context.Context, g *Globals, admin *api.Admin, ids []uui
 	return err
 }
 
-func reportResumed(g *Globals, resumed []api.Payment) error {
+func reportResumed(g *Globals, resumed []wire.Payment) error {
 	if g.JSON {
 		return output.JSON(os.Stdout, resumed)
 	}

@@ -15,6 +15,7 @@ import (
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/rest"
 	"quadrille.internal/platform/sweep"
+	"quadrille.internal/services/payment/wire"
 )
 
 const countEvery = 10 * time.Second
@@ -33,31 +34,14 @@ type books struct {
 	charging, refunding, refused atomic.Int64 // as last counted
 }
 
-// view is a payment as operators see it: never its token.
-type view struct {
-	OrderID     uuid.UUID  `json:"order_id"`
-	Status      Status     `json:"status"`
-	Amount      int64      `json:"amount"`
-	Currency    string     `json:"currency"`
-	Cancelled   bool       `json:"cancelled"`
-	ChargeID    string     `json:"charge_id,omitempty"`
-	RefundID    string     `json:"refund_id,omitempty"`
-	Attempts    int        `json:"attempts"`
-	LastError   string     `json:"last_error,omitempty"`
-	Resumable   bool       `json:"resumable"`
-	SentAt      *time.Time `json:"sent_at,omitempty"`
-	DueAt       *time.Time `json:"due_at,omitempty"`
-	RequestedAt *time.Time `json:"requested_at,omitempty"`
-	CompletedAt *time.Time `json:"completed_at,omitempty"`
-	RefusedAt   *time.Time `json:"refused_at,omitempty"`
-	EndedAt     *time.Time `json:"ended_at,omitempty"`
-}
-
-func viewOf(p *Payment) view {
+// viewOf is a payment as operators see it.
+func viewOf(p *Payment) wire.Payment {
 	resumed := *p
-	return view{
-		p.ID, p.Status, p.Amount, p.Currency, p.Cancelled, p.ChargeID, p.RefundID, p.Attempts, p.LastError,
-		resumed.Resume(time.Time{}), p.SentAt, p.DueAt, p.RequestedAt, p.CompletedAt, p.RefusedAt, p.EndedAt,
+	return wire.Payment{
+		OrderID: p.ID, Status: string(p.Status), Amount: p.Amount, Currency: p.Currency, Cancelled: p.Cancelled,
+		ChargeID: p.ChargeID, RefundID: p.RefundID, Attempts: p.Attempts, LastError: p.LastError,
+		Resumable: resumed.Resume(time.Time{}), SentAt: p.SentAt, DueAt: p.DueAt,
+		RequestedAt: p.RequestedAt, CompletedAt: p.CompletedAt, RefusedAt: p.RefusedAt, EndedAt: p.EndedAt,
 	}
 }
 
@@ -80,10 +64,7 @@ func (b *books) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page := struct {
-		Payments []view `json:"payments"`
-		Next     string `json:"next_cursor,omitempty"`
-	}{Payments: []view{}}
+	page := wire.Payments{Payments: []wire.Payment{}}
 	found, page.Next = rest.CutPage(found, limit, func(last *Payment) string { return last.ID.String() })
 	for _, p := range found {
 		page.Payments = append(page.Payments, viewOf(p))
@@ -113,7 +94,7 @@ func (b *books) resume(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var resumed view
+	var resumed wire.Payment
 	err = b.outbox.InTx(r.Context(), func(ctx context.Context, tx *outbox.Tx) error {
 		found, err := payments.Load(ctx, tx, []uuid.UUID{id})
 		if err != nil {

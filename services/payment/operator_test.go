@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/platform/servicetest"
+	"quadrille.internal/services/payment/wire"
 )
 
 // refusedPayments are some whose provider was configured wrongly.
@@ -36,7 +37,7 @@ func TestOperatorSeesAndResumesRefusedPayments(t *testing.T) {
 	for query := "status=refused&limit=2"; query != ""; {
 		a := operator.Do(http.MethodGet, "/v1/payments?"+query, "")
 		var page struct {
-			Payments []view
+			Payments []wire.Payment
 			Next     string `json:"next_cursor"`
 		}
 		if err := json.Unmarshal([]byte(a.Body), &page); err != nil || len(page.Payments) > 2 || strings.Contains(a.Body, "tok_") {
