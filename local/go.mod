@@ -65,3 +65,15 @@ replace (
 	quadrille.internal/services/payment => ../services/payment
 	quadrille.internal/workflows/b2b => ../workflows/b2b
 )
+
+replace quadrille.internal/services/identity => ../services/identity
+
+replace quadrille.internal/services/customer => ../services/customer
+
+replace quadrille.internal/services/gateway => ../services/gateway
+
+replace quadrille.internal/services/catalog => ../services/catalog
+
+replace quadrille.internal/services/price => ../services/price
+
+replace quadrille.internal/services/cart => ../services/cart

@@ -75,3 +75,15 @@ replace (
 	quadrille.internal/services/payment => ./payment
 	quadrille.internal/workflows/b2b => ../workflows/b2b
 )
+
+replace quadrille.internal/services/identity => ./identity
+
+replace quadrille.internal/services/customer => ./customer
+
+replace quadrille.internal/services/gateway => ./gateway
+
+replace quadrille.internal/services/catalog => ./catalog
+
+replace quadrille.internal/services/price => ./price
+
+replace quadrille.internal/services/cart => ./cart
