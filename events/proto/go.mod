@@ -3,6 +3,7 @@ module quadrille.internal/events/proto
 go 1.26.0
 
 require (
+	buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go v1.36.12-20260825204119-511051f7f437.2
 	google.golang.org/grpc v1.82.1
 	google.golang.org/protobuf v1.36.12
 )
