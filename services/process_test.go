@@ -61,9 +61,11 @@ func newProcess(t *testing.T, runs ...string) *process {
 		"QUADRILLE_ERP_URL": erp.url, "QUADRILLE_ERP_KEY": erp.key,
 	}}
 	for _, spec := range services.All() {
-		database := pgtest.New(t)
-		database.Migrate(t, spec.Migrations, spec.Grants)
-		p.set(spec.Name, "DATABASE_URL", database.Runtime)
+		if spec.HasDatabase() {
+			database := pgtest.New(t)
+			database.Migrate(t, spec.Migrations, spec.Grants)
+			p.set(spec.Name, "DATABASE_URL", database.Runtime)
+		}
 		p.set(spec.Name, "ADMIN_TOKEN", adminToken)
 		for _, port := range []string{"HTTP_ADDR", "ADMIN_ADDR", "HEALTH_ADDR"} {
 			p.set(spec.Name, port, freeAddr(t))

@@ -23,7 +23,7 @@ type books struct {
 
 func (s *system) openBooks(ctx context.Context) error {
 	s.books = &books{pools: map[string]*pgxpool.Pool{}, ledger: provider.New(s.PSPURL(), s.PSPKey()), erp: provider.NewERP(s.ERPURL(), s.ERPKey())}
-	for _, app := range s.Apps() {
+	for _, app := range s.WithDatabase() {
 		pool, err := pgxpool.New(ctx, s.AuditorURL(app))
 		if err != nil {
 			return err

@@ -212,7 +212,7 @@ func (s *system) move(t *testing.T, app string, to stack.Place) {
 // nothingParked checks that no event was parked.
 func (s *system) nothingParked(t *testing.T) {
 	t.Helper()
-	for _, app := range s.Apps() {
+	for _, app := range s.WithDatabase() {
 		var parked int
 		if err := s.books.pools[app].QueryRow(t.Context(), `select count(*) from parked`).Scan(&parked); err != nil {
 			t.Fatal(err)

@@ -217,7 +217,7 @@ func TestRule3_DeadLettersAreParkedUnderTheirOwnTopic(t *testing.T) {
 }
 
 func TestParked_WantsTheToken(t *testing.T) {
-	for _, app := range sys.Apps() {
+	for _, app := range sys.WithDatabase() {
 		for _, header := range []map[string]string{nil, {"Authorization": "Bearer wrong"}, {"dapr-api-token": sys.APIToken()}} {
 			a := sys.ask(t, http.MethodGet, sys.AdminURL(app)+"/parked", header, nil)
 			if a.status != http.StatusUnauthorized {

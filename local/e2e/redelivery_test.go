@@ -46,7 +46,7 @@ func TestRule1_ARedeliveryStormChangesNothing(t *testing.T) {
 // duplicates adds up the events that services have passed over.
 func (s *system) duplicates(t *testing.T) (sum float64) {
 	t.Helper()
-	for _, app := range s.Apps() {
+	for _, app := range s.WithDatabase() {
 		sum += s.metric(t, s.HealthURL(app), "quadrille_inbox_duplicates_total")
 	}
 	return sum

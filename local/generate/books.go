@@ -44,6 +44,9 @@ func (c *catalog) bookImports() string {
 	names := make(map[string]string)
 	var paths []string
 	for _, s := range c.specs {
+		if !s.HasDatabase() {
+			continue
+		}
 		at := c.packages[s.Name] + "/audit"
 		names[at], paths = s.Name, append(paths, at)
 	}
@@ -59,7 +62,9 @@ func (c *catalog) bookImports() string {
 func (c *catalog) books() string {
 	var b strings.Builder
 	for _, s := range c.specs {
-		fmt.Fprintf(&b, "{%[1]q, %[1]s.Books},\n", s.Name)
+		if s.HasDatabase() {
+			fmt.Fprintf(&b, "{%[1]q, %[1]s.Books},\n", s.Name)
+		}
 	}
 	return b.String()
 }

@@ -7,6 +7,7 @@ import (
 
 	"quadrille.internal/events"
 	_ "quadrille.internal/events/all"
+	"quadrille.internal/platform/rest"
 	"quadrille.internal/platform/service"
 )
 
@@ -21,7 +22,7 @@ type catalog struct {
 func newCatalog(specs []service.Spec) (*catalog, error) {
 	c := &catalog{specs: specs, described: make(map[string]service.Description)}
 	var faults []error
-	serves, ports := make(map[string]string), make(map[int]string)
+	serves, ports, paths := make(map[string]string), make(map[int]string), make(map[string]string)
 	for _, s := range specs {
 		description, err := service.Describe(s)
 		faults = append(faults, err)
@@ -36,6 +37,16 @@ func newCatalog(specs []service.Spec) (*catalog, error) {
 			faults = append(faults, fmt.Errorf("service %s: port %d is that of %s", s.Name, s.Port, other))
 		}
 		ports[s.Port] = s.Name
+		for _, path := range s.Paths {
+			for taken, other := range paths {
+				if rest.Under(taken, path) || rest.Under(path, taken) {
+					faults = append(faults, fmt.Errorf("service %s: the path %s is under %s of %s, or the other way round", s.Name, path, taken, other))
+				}
+			}
+		}
+		for _, path := range s.Paths {
+			paths[path] = s.Name
+		}
 	}
 	for _, s := range specs {
 		for _, method := range s.Calls {

@@ -100,8 +100,10 @@ func (c *catalog) apps() string {
     QUADRILLE_ADMIN_ADDR: 127.0.0.1:%[4]d
     QUADRILLE_HEALTH_ADDR: 127.0.0.1:%[5]d
     QUADRILLE_ADMIN_TOKEN_FILE: secrets/%[1]s.admin
-    QUADRILLE_DATABASE_URL_FILE: secrets/%[1]s.url
 `, s.Name, p.Public, p.GRPC, p.Admin, p.Health, p.SidecarHTTP, p.SidecarGRPC, p.SidecarInternal, p.SidecarMetrics)
+		if s.HasDatabase() {
+			fmt.Fprintf(&b, "    QUADRILLE_DATABASE_URL_FILE: secrets/%s.url\n", s.Name)
+		}
 		for _, partner := range s.Partners {
 			fmt.Fprintf(&b, "    %s: %s\n    %s_FILE: secrets/%s.key\n",
 				partner.Setting("URL"), partner.URL(), partner.Setting("KEY"), partner.Name)

@@ -10,6 +10,7 @@ import (
 
 	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/config"
+	"quadrille.internal/platform/pgtest"
 	"quadrille.internal/platform/service"
 	"quadrille.internal/services"
 )
@@ -89,6 +90,12 @@ func TestDeclarationsMustFit(t *testing.T) {
 		"nobody serves":    {func(s []service.Spec) { s[0].Calls = []string{"/a.B/C"} }, "service checkout: it calls /a.B/C, which no service serves"},
 		"one port for two": {func(s []service.Spec) { s[1].Port = s[0].Port }, "service inventory: port 18100 is that of checkout"},
 		"one name for two": {func(s []service.Spec) { s[1] = s[0] }, "two services are called checkout"},
+		"one path for two": {func(s []service.Spec) { s[3].Paths = append(s[3].Paths, "/v1/checkouts/old") },
+			"service order: the path /v1/checkouts/old is under /v1/checkouts of checkout, or the other way round"},
+		"a route beside the paths": {func(s []service.Spec) { s[3].Paths = []string{"/v1/order"} },
+			"service order: the route GET /v1/orders begins with none of its Paths"},
+		"a path without routes": {func(s []service.Spec) { s[3].Paths = append(s[3].Paths, "/v1/returns") },
+			"service order: Paths has /v1/returns, and no route begins with it"},
 		"nobody to hear": {func(s []service.Spec) {
 			s[0].Build = func(*service.Kit) service.App { return service.App{} }
 		}, "service checkout hears inventory.reservation.failed and its App has no Handle"},
@@ -145,10 +152,12 @@ func TestBooksNameEveryService(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte("package services\n\nimport (\n\t\"x/services/quiet\"\n\t\"x/flows/busy\"\n)\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("package services\n\nimport (\n\t\"x/services/quiet\"\n\t\"x/flows/busy\"\n\t\"x/services/bookless\"\n)\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := &catalog{specs: []service.Spec{{Name: "quiet"}, {Name: "busy"}}}
+	c := &catalog{specs: []service.Spec{
+		{Name: "quiet", Migrations: pgtest.None}, {Name: "busy", Migrations: pgtest.None}, {Name: "bookless"},
+	}}
 	if err := c.findPackages(root); err != nil {
 		t.Fatal(err)
 	}

@@ -8,13 +8,15 @@ import (
 	"quadrille.internal/platform/config"
 )
 
-// ports is the table of where services listen on one machine.
+// ports is the table of where services listen on one machine, and what begins their public
+// routes.
 func (c *catalog) ports() string {
 	var b strings.Builder
-	b.WriteString("| service | public | gRPC | admin | health | its sidecar |\n|---|---|---|---|---|---|\n")
+	b.WriteString("| service | public | gRPC | admin | health | its sidecar | public paths |\n|---|---|---|---|---|---|---|\n")
 	for _, s := range c.specs {
 		p := s.Ports()
-		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d to %d |\n", s.Name, p.Public, p.GRPC, p.Admin, p.Health, p.SidecarHTTP, p.SidecarMetrics)
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d to %d | %s |\n",
+			s.Name, p.Public, p.GRPC, p.Admin, p.Health, p.SidecarHTTP, p.SidecarMetrics, strings.Join(s.Paths, ", "))
 	}
 	return b.String()
 }

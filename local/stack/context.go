@@ -1,6 +1,10 @@
 package stack
 
-import "quadrille.internal/quad/installation"
+import (
+	"slices"
+
+	"quadrille.internal/quad/installation"
+)
 
 // Context is the stack as quad's commands reach any installation.
 func (s *Stack) Context() installation.Context {
@@ -12,10 +16,13 @@ func (s *Stack) Context() installation.Context {
 		Dir:      s.Dir,
 	}
 	for _, app := range s.Apps() {
-		c.Services[app] = installation.Service{
-			Public: s.HTTPURL(app), Admin: s.AdminURL(app),
-			AdminToken: secret(app + ".admin"), Database: secret(auditorFile(app)),
+		service := installation.Service{Public: s.HTTPURL(app), Admin: s.AdminURL(app), AdminToken: secret(app + ".admin")}
+		if slices.Contains(s.WithDatabase(), app) {
+			service.Database = secret(auditorFile(app))
+		} else {
+			service.NoDatabase = true
 		}
+		c.Services[app] = service
 	}
 	return c
 }

@@ -30,7 +30,7 @@ func (s *Stack) createDatabases(ctx context.Context) error {
 			return fmt.Errorf("create the auditor: %w", err)
 		}
 	}
-	for _, app := range s.Apps() {
+	for _, app := range s.WithDatabase() {
 		if err := s.createServiceDatabase(ctx, conn, app); err != nil {
 			return err
 		}

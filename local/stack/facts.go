@@ -18,6 +18,11 @@ func (s *Stack) Apps() []string {
 	return ids
 }
 
+// WithDatabase are the services that have a database: local/dapr.yaml gives them its URL.
+func (s *Stack) WithDatabase() []string {
+	return slices.DeleteFunc(s.Apps(), func(app string) bool { return s.App(app).Env["QUADRILLE_DATABASE_URL_FILE"] == "" })
+}
+
 // App describes one service; it panics on an id that local/dapr.yaml lacks.
 func (s *Stack) App(id string) *App {
 	i := slices.IndexFunc(s.run.Apps, func(a App) bool { return a.ID == id })

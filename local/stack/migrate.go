@@ -48,7 +48,7 @@ func (s *Stack) migrate(ctx context.Context) error {
 // unmigrated are the apps whose present program has not migrated yet, as far as this
 // Stack knows. Tests bring up the infrastructure many times.
 func (s *Stack) unmigrated() (apps []string) {
-	for _, app := range s.Apps() {
+	for _, app := range s.WithDatabase() {
 		if s.migrated[app] != s.program(app) {
 			apps = append(apps, app)
 		}

@@ -39,7 +39,7 @@ func TestServers(t *testing.T) {
 	}
 
 	t.Run("each service has a database of its own", func(t *testing.T) {
-		for _, app := range s.Apps() {
+		for _, app := range s.WithDatabase() {
 			kept := "CREATE TABLE kept (id int); INSERT INTO kept (id) VALUES (1); GRANT SELECT ON kept TO " + quote(app)
 			if err := query(t, s.OwnerURL(app), kept); err != nil {
 				t.Errorf("%s: %v", app, err)
@@ -56,7 +56,7 @@ func TestServers(t *testing.T) {
 
 	t.Run("the auditor reads everything and writes nothing", func(t *testing.T) {
 		const readOnlyTransaction = "25006"
-		for _, app := range s.Apps() {
+		for _, app := range s.WithDatabase() {
 			if err := query(t, s.AuditorURL(app), "SELECT * FROM kept"); err != nil {
 				t.Errorf("%s: %v", app, err)
 			}

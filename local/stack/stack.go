@@ -224,8 +224,8 @@ func (s *Stack) readSecrets() error {
 		}
 	}
 	s.passwords, s.migrated = map[string]string{}, map[string]string{}
-	roles := append(s.Apps(), auditor, stateStore)
-	for _, app := range s.Apps() {
+	roles := append(s.WithDatabase(), auditor, stateStore)
+	for _, app := range s.WithDatabase() {
 		roles = append(roles, ownerOf(app))
 	}
 	for _, role := range roles {

@@ -120,8 +120,10 @@ func Command(
 	return exitOK
 }
 
-// migrateAll migrates the databases side by side. One that fails does not keep the others.
+// migrateAll migrates the databases of the services that have one, side by side. One that
+// fails does not keep the others.
 func (p program) migrateAll(ctx context.Context, lookup func(string) (string, bool), w io.Writer) error {
+	p.chosen = slices.DeleteFunc(slices.Clone(p.chosen), func(s service.Spec) bool { return !s.HasDatabase() })
 	reader := config.NewReader(lookup)
 	migrations := make([]service.Migration, len(p.chosen))
 	for i, spec := range p.chosen {

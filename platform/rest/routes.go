@@ -37,6 +37,13 @@ func Fallbacks(r chi.Router) {
 	})
 }
 
+// Under reports whether a path is the one of a prefix, or below it: /v1/orders and
+// /v1/orders/1 are under /v1/orders, /v1/orders-of-others is not.
+func Under(prefix, path string) bool {
+	rest, ok := strings.CutPrefix(path, prefix)
+	return ok && (rest == "" || rest[0] == '/')
+}
+
 func notFound(w http.ResponseWriter, r *http.Request) {
 	WriteProblem(w, r, fault.New(fault.NotFound, "no_such_route", "There is nothing at %s.", r.URL.Path))
 }

@@ -12,6 +12,7 @@ import (
 	"quadrille.internal/platform/config"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/rest"
+	"quadrille.internal/platform/telemetry"
 )
 
 // healthHandler serves what probes and Prometheus ask for, which need no token. The
@@ -39,11 +40,13 @@ func (s *Instance) adminHandler() http.Handler {
 	r.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	r.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	r.Get("/debug/flight", api.Handle(s.flight))
-	r.Get("/parked", api.Handle(s.listParked))
-	r.Post("/parked/accept", api.Handle(s.acceptParking))
-	r.Get("/parked/{id}", api.Handle(s.getParked))
-	r.Post("/parked/{id}/replay", api.Handle(s.replayParked))
-	r.Post("/parked/{id}/discard", api.Handle(s.discardParked))
+	if s.inbox != nil {
+		r.Get("/parked", api.Handle(s.listParked))
+		r.Post("/parked/accept", api.Handle(s.acceptParking))
+		r.Get("/parked/{id}", api.Handle(s.getParked))
+		r.Post("/parked/{id}/replay", api.Handle(s.replayParked))
+		r.Post("/parked/{id}/discard", api.Handle(s.discardParked))
+	}
 	if s.app.OperatorRoutes != nil {
 		s.app.OperatorRoutes(r)
 	}
@@ -101,6 +104,16 @@ func (s *Instance) flight(w http.ResponseWriter, _ *http.Request) error {
 // expose registers the kit's metrics.
 func (s *Instance) expose() {
 	m := s.metrics
+	m.Gauge("http_connections", "Connections of the public port.", func() int64 { return s.http.Stats().Open })
+	m.Counter("http_connections_refused_total", "Connections answered 503, since all were busy.", func() int64 { return s.http.Stats().Refused })
+	m.Counter("http_connections_evicted_total", "Idle connections closed for a newcomer.", func() int64 { return s.http.Stats().Evicted })
+	m.Counter("http_callers_refused_total", "Requests that named no caller, or not as the edge does.", s.callers.Refused)
+	if s.spec.HasDatabase() {
+		s.exposeEvents(m)
+	}
+}
+
+func (s *Instance) exposeEvents(m *telemetry.Metrics) {
 	m.Counter("outbox_published_total", "Events the broker took.", func() int64 { return s.outbox.Stats().Published })
 	m.Counter("outbox_publish_calls_total", "Bulk publish calls.", func() int64 { return s.outbox.Stats().Calls })
 	m.Counter("outbox_publish_failed_total", "Events the broker did not take at an attempt.", func() int64 { return s.outbox.Stats().Failed })
@@ -120,9 +133,5 @@ func (s *Instance) expose() {
 	m.Gauge("inbox_suspects_oldest_seconds", "For how long the oldest of these has been one.", func() int64 { return s.inbox.Stats().SuspectsOldest })
 	m.Gauge("inbox_parking_stopped", "1 while events that fail are delivered again instead of being parked.", func() int64 { return s.inbox.Stats().Stopped })
 	m.Counter("inbox_transactions_total", "Transactions that handled events.", func() int64 { return s.inbox.Stats().Batches })
-	m.Gauge("http_connections", "Connections of the public port.", func() int64 { return s.http.Stats().Open })
-	m.Counter("http_connections_refused_total", "Connections answered 503, since all were busy.", func() int64 { return s.http.Stats().Refused })
-	m.Counter("http_connections_evicted_total", "Idle connections closed for a newcomer.", func() int64 { return s.http.Stats().Evicted })
-	m.Counter("http_callers_refused_total", "Requests that named no caller, or not as the edge does.", s.callers.Refused)
 	m.Gauge("database_connections", "Connections of the pool in use.", func() int64 { return int64(s.pool.Stat().AcquiredConns()) })
 }

@@ -70,6 +70,7 @@ func (p Partner) Read(r *config.Reader) (url string, key config.Secret) {
 var (
 	serviceName = regexp.MustCompile(`^[a-z][a-z0-9]*$`)
 	methodName  = regexp.MustCompile(`^/[A-Za-z0-9_.]+/[A-Za-z0-9_]+$`)
+	publicPath  = regexp.MustCompile(`^(/[A-Za-z0-9._-]*[A-Za-z0-9_-])+$`)
 )
 
 // Check reports everything that is wrong with the declaration, as far as it can be
@@ -110,7 +111,15 @@ func (s Spec) Check() error {
 			fault("Calls has %q, want the full name of a method: /package.Service/Method", method)
 		}
 	}
-	for _, list := range [][]string{slices.Concat(s.Emits, s.EmittedBefore), s.Hears, s.Calls} {
+	for _, path := range s.Paths {
+		if !publicPath.MatchString(path) {
+			fault("Paths has %q, want the beginning of a path such as /v1/orders", path)
+		}
+	}
+	if !s.HasDatabase() && len(s.Emits)+len(s.EmittedBefore)+len(s.Hears)+len(s.Grants) > 0 {
+		fault("it emits, hears or has Grants, which needs a database: set Migrations")
+	}
+	for _, list := range [][]string{slices.Concat(s.Emits, s.EmittedBefore), s.Hears, s.Calls, s.Paths} {
 		if twice := repeated(list); twice != "" {
 			fault("%s is declared twice", twice)
 		}

@@ -7,6 +7,7 @@ import (
 	"quadrille.internal/events/order"
 	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/host"
+	"quadrille.internal/platform/pgtest"
 	"quadrille.internal/platform/service"
 )
 
@@ -27,10 +28,18 @@ func TestCheckRefusesWhatIsNotSo(t *testing.T) {
 		"emits twice":         {func(s *service.Spec) { s.EmittedBefore = []string{order.TypeConfirmed} }, "is declared twice"},
 		"hears nothing real":  {func(s *service.Spec) { s.Hears = []string{"order.lost"} }, `Hears has "order.lost"`},
 		"twice":               {func(s *service.Spec) { s.Hears = []string{topic, topic} }, "is declared twice"},
+		"no path":             {func(s *service.Spec) { s.Paths = []string{"v1/orders"} }, `Paths has "v1/orders"`},
+		"a path with an end":  {func(s *service.Spec) { s.Paths = []string{"/v1/orders/"} }, `Paths has "/v1/orders/"`},
+		"a path with dots":    {func(s *service.Spec) { s.Paths = []string{"/v1/.."} }, `Paths has "/v1/.."`},
+		"a path twice":        {func(s *service.Spec) { s.Paths = []string{"/v1/orders", "/v1/orders"} }, "/v1/orders is declared twice"},
+		"well-known":          {func(s *service.Spec) { s.Paths = []string{"/.well-known", "/v1/orders"} }, ""},
+		"emits from nowhere":  {func(s *service.Spec) { s.Migrations, s.Hears = nil, nil }, "needs a database"},
+		"hears into nowhere":  {func(s *service.Spec) { s.Migrations, s.Emits = nil, nil }, "needs a database"},
+		"no database":         {func(s *service.Spec) { s.Migrations, s.Emits, s.Hears = nil, nil, nil }, ""},
 		"no method":           {func(s *service.Spec) { s.Calls = []string{"Allocate"} }, `Calls has "Allocate"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := service.Spec{Name: "order", Port: 18400, Emits: []string{order.TypeConfirmed}, Hears: []string{topic}}
+			s := service.Spec{Name: "order", Port: 18400, Migrations: pgtest.None, Emits: []string{order.TypeConfirmed}, Hears: []string{topic}}
 			c.change(&s)
 			err := s.Check()
 			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {

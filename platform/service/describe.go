@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 
+	"github.com/go-chi/chi/v5"
 	"google.golang.org/grpc"
 
 	"quadrille.internal/platform/config"
@@ -36,7 +38,7 @@ func Describe(spec Spec) (Description, error) {
 		Config: reader, Log: log, Metrics: telemetry.NewMetrics(spec.Name), API: rest.API{Log: log},
 		Calls:     func(string) grpc.ClientConnInterface { return nowhere{} },
 		Workflows: func() grpc.ClientConnInterface { return nowhere{} },
-		Outbox:    outbox.New(outbox.Config{Source: spec.Name, Emits: spec.Emits, Log: log}),
+		Outbox:    outboxOf(spec, log),
 	})
 	found := Description{Settings: reader.Settings()}
 	for _, s := range found.Settings {
@@ -51,7 +53,38 @@ func Describe(spec Spec) (Description, error) {
 		app.Services((*methods)(&found.Serves))
 	}
 	slices.Sort(found.Serves)
-	return found, nil
+	return found, checkPaths(spec, app)
+}
+
+// checkPaths holds the public routes against Paths: the gateway would not find one that
+// begins otherwise.
+func checkPaths(spec Spec, app App) error {
+	if app.Routes == nil {
+		return nil
+	}
+	r := chi.NewRouter()
+	app.Routes(r)
+	unused := slices.Clone(spec.Paths)
+	err := chi.Walk(r, func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+		i := slices.IndexFunc(spec.Paths, func(path string) bool { return rest.Under(path, route) })
+		if i < 0 {
+			return fmt.Errorf("service %s: the route %s %s begins with none of its Paths", spec.Name, method, route)
+		}
+		unused = slices.DeleteFunc(unused, func(path string) bool { return path == spec.Paths[i] })
+		return nil
+	})
+	if err == nil && len(unused) > 0 {
+		err = fmt.Errorf("service %s: Paths has %s, and no route begins with it", spec.Name, unused[0])
+	}
+	return err
+}
+
+// outboxOf is nil where the service has no database, as it is when the service runs.
+func outboxOf(spec Spec, log *slog.Logger) *outbox.Outbox {
+	if !spec.HasDatabase() {
+		return nil
+	}
+	return outbox.New(outbox.Config{Source: spec.Name, Emits: spec.Emits, Log: log})
 }
 
 // nowhere is a connection that Build may keep and must not use.

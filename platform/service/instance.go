@@ -75,10 +75,11 @@ type Instance struct {
 	log     *slog.Logger
 	metrics *telemetry.Metrics
 
+	// pool, outbox and inbox are nil where the service has no database.
 	pool          *pgxpool.Pool
-	transport     transport.Transport
 	outbox        *outbox.Outbox
 	inbox         *inbox.Inbox
+	transport     transport.Transport
 	app           App
 	http          *rest.ConnLimit
 	admin, health *rest.ConnLimit
@@ -93,20 +94,13 @@ type Instance struct {
 // looks at the faults in host.Config, and closes the instance in any case.
 func Open(ctx context.Context, spec Spec, host Host) (*Instance, error) {
 	s := &Instance{
-		spec: spec, host: host, set: readSettings(host.Config, host.ports(spec)),
+		spec: spec, host: host, set: readSettings(host.Config, spec, host.ports(spec)),
 		log: telemetry.NewLog(host.Log, readLogLevel(host.Config), spec.Name), metrics: telemetry.NewMetrics(spec.Name),
 	}
-	var err error
-	s.pool, err = pgtx.Open(ctx, s.set.database.Reveal(), pgtx.Options{
-		Name: spec.Name, MaxConns: int32(s.set.maxConns), Traced: host.Exports, //nolint:gosec // at most 200
-		Pooled: s.set.pooled, URL: s.set.databaseNow,
-	})
-	switch {
-	case err == nil:
-		s.onClose(s.closePool)
-	case s.set.database != "": // or it is reported as missing
-		host.Config.Own().Fault("QUADRILLE_DATABASE_URL", err)
+	if spec.HasDatabase() {
+		s.openPool(ctx)
 	}
+	var err error
 	s.transport, err = host.Network.Join(transport.Member{
 		Name: spec.Name, Topics: spec.Hears, Calls: spec.Calls, Workflows: spec.Workflows, Pool: s.pool,
 		Insecure: s.set.insecure, Config: host.Config, Log: s.log,
@@ -115,17 +109,36 @@ func Open(ctx context.Context, spec Spec, host Host) (*Instance, error) {
 		return s, fmt.Errorf("%s: %w", spec.Name, err)
 	}
 	s.onClose(s.transport.Close)
-	s.outbox = outbox.New(outbox.Config{Source: spec.Name, Emits: spec.Emits, Pool: s.pool, Publisher: s.transport, Log: s.log, Parallel: s.transport.Parallel(), Heard: s.transport.Heard, Timings: outbox.NewTimings(s.metrics)})
+	if spec.HasDatabase() {
+		s.outbox = outbox.New(outbox.Config{Source: spec.Name, Emits: spec.Emits, Pool: s.pool, Publisher: s.transport, Log: s.log, Parallel: s.transport.Parallel(), Heard: s.transport.Heard, Timings: outbox.NewTimings(s.metrics)})
+	}
 	s.app = spec.Build(&Kit{
 		Config: host.Config, Pool: s.pool, Outbox: s.outbox, Calls: s.transport.Calls, Workflows: s.transport.Workflows,
 		Log: s.log, Metrics: s.metrics, API: rest.API{Log: s.log},
 	})
-	s.inbox = inbox.New(inbox.Config{
-		Consumer: spec.Name, Pool: s.pool, Outbox: s.outbox, Handler: s.app.Handle, Log: s.log, Group: s.set.group, Timings: inbox.NewTimings(s.metrics),
-	})
+	if spec.HasDatabase() {
+		s.inbox = inbox.New(inbox.Config{
+			Consumer: spec.Name, Pool: s.pool, Outbox: s.outbox, Handler: s.app.Handle, Log: s.log, Group: s.set.group, Timings: inbox.NewTimings(s.metrics),
+		})
+	}
 	s.intake = s.publicHandler()
 	s.expose()
 	return s, nil
+}
+
+// openPool notes a wrong URL as a fault of the settings.
+func (s *Instance) openPool(ctx context.Context) {
+	var err error
+	s.pool, err = pgtx.Open(ctx, s.set.database.Reveal(), pgtx.Options{
+		Name: s.spec.Name, MaxConns: int32(s.set.maxConns), Traced: s.host.Exports, //nolint:gosec // at most 200
+		Pooled: s.set.pooled, URL: s.set.databaseNow,
+	})
+	switch {
+	case err == nil:
+		s.onClose(s.closePool)
+	case s.set.database != "": // or it is reported as missing
+		s.host.Config.Own().Fault("QUADRILLE_DATABASE_URL", err)
+	}
 }
 
 func (s *Instance) publicHandler() http.Handler {
@@ -175,16 +188,22 @@ func (s *Instance) Listen(ctx context.Context) error {
 		s.onClose(func() { _ = ln.Close() })
 		*l.keep = rest.NewConnLimit(ln, l.conns)
 	}
-	return s.transport.Listen(ctx, transport.Service{Handler: s.inbox, Register: s.app.Services})
+	serves := transport.Service{Register: s.app.Services}
+	if s.inbox != nil {
+		serves.Handler = s.inbox
+	}
+	return s.transport.Listen(ctx, serves)
 }
 
 // Prepare waits for the database, and for a schema that the service can work with. It
 // changes nothing: that is for Migrate, whose role may.
 func (s *Instance) Prepare(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	if err := s.awaitDatabase(ctx); err != nil {
-		return fmt.Errorf("%s: %w", s.spec.Name, err)
+	if s.spec.HasDatabase() {
+		ctx, cancel := context.WithTimeout(ctx, startTimeout)
+		defer cancel()
+		if err := s.awaitDatabase(ctx); err != nil {
+			return fmt.Errorf("%s: %w", s.spec.Name, err)
+		}
 	}
 	if s.set.insecure {
 		s.log.WarnContext(ctx, "QUADRILLE_INSECURE=no-tokens: never run this where others reach the ports")
@@ -223,8 +242,9 @@ func (s *Instance) Layers() []Layer {
 	layers := []Layer{
 		{LevelHealth, "health endpoint", Serve(s.health, s.healthHandler())},
 		{LevelAdmin, "admin endpoint", Serve(s.admin, s.adminHandler())},
-		{LevelOutbox, "outbox", s.outbox.Run},
-		{LevelInbox, "inbox", s.inbox.Run},
+	}
+	if s.spec.HasDatabase() {
+		layers = append(layers, Layer{LevelOutbox, "outbox", s.outbox.Run}, Layer{LevelInbox, "inbox", s.inbox.Run})
 	}
 	if s.spec.Workflows != nil {
 		layers = append(layers, Layer{LevelWorkflows, "workflow engine", s.transport.RunWorkflows})

@@ -24,15 +24,19 @@ func (s *Instance) ready(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 	defer cancel()
-	if err := s.pool.Ping(ctx); err != nil {
-		return &fault.Fault{Kind: fault.Unavailable, Code: "database", Message: "The database does not answer.", Cause: err}
+	if s.pool != nil {
+		if err := s.pool.Ping(ctx); err != nil {
+			return &fault.Fault{Kind: fault.Unavailable, Code: "database", Message: "The database does not answer.", Cause: err}
+		}
 	}
 	if err := s.transport.Ready(ctx); err != nil {
 		return &fault.Fault{Kind: fault.Unavailable, Code: "transport", Message: err.Error(), Cause: err}
 	}
-	if err := s.inbox.Alarm(); err != nil {
-		return &fault.Fault{Kind: fault.Unavailable, Code: "parking_stopped", Cause: err,
-			Message: "Events fail for what seems to be a fault of the service; its log names the cause."}
+	if s.inbox != nil {
+		if err := s.inbox.Alarm(); err != nil {
+			return &fault.Fault{Kind: fault.Unavailable, Code: "parking_stopped", Cause: err,
+				Message: "Events fail for what seems to be a fault of the service; its log names the cause."}
+		}
 	}
 	w.WriteHeader(http.StatusOK)
 	return nil

@@ -44,7 +44,11 @@ type Spec struct {
 	Workflows func(transport.Member) (transport.Engine, error)
 	// Partners are the third parties that the service calls.
 	Partners []Partner
-	// Migrations holds a folder "migrations".
+	// Paths are the prefixes of the public routes, such as "/v1/orders" of "/v1/orders/{id}".
+	// The gateway sends what begins with them here; no other service has them.
+	Paths []string
+	// Migrations holds a folder "migrations". Where it is nil the service has no database:
+	// it neither emits nor hears, and its Kit has neither pool nor outbox.
 	Migrations fs.FS
 	// Grants are the privileges of the service's role by table, where they are not
 	// "select, insert, update, delete"; "" is none, and functions end in "()".
@@ -54,9 +58,13 @@ type Spec struct {
 	Build func(kit *Kit) App
 }
 
+// HasDatabase reports whether the service has one.
+func (s Spec) HasDatabase() bool { return s.Migrations != nil }
+
 // Kit is what a service is built with.
 type Kit struct {
 	Config *config.Reader
+	// Pool and Outbox are nil where the service has no database.
 	Pool   *pgxpool.Pool
 	Outbox *outbox.Outbox
 	// Calls returns a connection to the gRPC services of another service.
@@ -113,28 +121,33 @@ func readLogLevel(r *config.Reader) (level slog.Level) {
 	return level
 }
 
-func readSettings(r *config.Reader, ports Ports) settings {
+func readSettings(r *config.Reader, spec Spec, ports Ports) settings {
 	own, insecure := r.Own(), readInsecure(r)
-	return settings{
-		httpAddr:    own.Addr("QUADRILLE_HTTP_ADDR", loopback(ports.Public)),
-		adminAddr:   own.Addr("QUADRILLE_ADMIN_ADDR", loopback(ports.Admin)),
-		healthAddr:  own.Addr("QUADRILLE_HEALTH_ADDR", loopback(ports.Health)),
-		sharePorts:  r.Choice("QUADRILLE_SHARE_PORTS", "off", "off", "on") == "on",
-		behindEdge:  r.Choice("QUADRILLE_BEHIND_EDGE", "off", "off", "on") == "on",
-		adminToken:  readAdminToken(own, insecure),
-		insecure:    insecure,
-		database:    own.Secret("QUADRILLE_DATABASE_URL"),
-		privileges:  readPrivileges(r),
-		maxConns:    r.Int("QUADRILLE_DATABASE_CONNS", 10, 3, 200),
-		pooled:      r.Choice("QUADRILLE_DATABASE_POOLER", "none", "none", "transaction") == "transaction",
-		databaseNow: databaseNow(own),
-		// One worker: events of one order come close together, and two transactions that
-		// change the same order or the same stock only make each other wait or repeat.
-		group: group.Config{
-			Workers: 1, Max: 400,
-			Linger: r.Duration("QUADRILLE_LINGER", 2*time.Millisecond),
-		},
+	set := settings{
+		httpAddr:   own.Addr("QUADRILLE_HTTP_ADDR", loopback(ports.Public)),
+		adminAddr:  own.Addr("QUADRILLE_ADMIN_ADDR", loopback(ports.Admin)),
+		healthAddr: own.Addr("QUADRILLE_HEALTH_ADDR", loopback(ports.Health)),
+		sharePorts: r.Choice("QUADRILLE_SHARE_PORTS", "off", "off", "on") == "on",
+		behindEdge: r.Choice("QUADRILLE_BEHIND_EDGE", "off", "off", "on") == "on",
+		adminToken: readAdminToken(own, insecure),
+		insecure:   insecure,
 	}
+	if spec.HasDatabase() {
+		set.readDatabase(r)
+	}
+	return set
+}
+
+func (s *settings) readDatabase(r *config.Reader) {
+	own := r.Own()
+	s.database = own.Secret("QUADRILLE_DATABASE_URL")
+	s.databaseNow = databaseNow(own)
+	s.privileges = readPrivileges(r)
+	s.maxConns = r.Int("QUADRILLE_DATABASE_CONNS", 10, 3, 200)
+	s.pooled = r.Choice("QUADRILLE_DATABASE_POOLER", "none", "none", "transaction") == "transaction"
+	// One worker: events of one order come close together, and two transactions that
+	// change the same order or the same stock only make each other wait or repeat.
+	s.group = group.Config{Workers: 1, Max: 400, Linger: r.Duration("QUADRILLE_LINGER", 2*time.Millisecond)}
 }
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

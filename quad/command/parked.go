@@ -74,14 +74,14 @@ const (
 // that is "".
 func selectAdmins(inst *installation.Installation, only string) (names []string, admins map[string]*api.Admin, err error) {
 	admins = make(map[string]*api.Admin)
-	for _, name := range inst.ServiceNames() {
+	for _, name := range inst.WithDatabase() {
 		if only == "" || only == name {
 			names = append(names, name)
 			admins[name] = inst.Admin(name)
 		}
 	}
 	if len(names) == 0 {
-		return nil, nil, UsageError{fmt.Errorf("there is no service %q; there are %v", only, inst.ServiceNames())}
+		return nil, nil, UsageError{fmt.Errorf("there is no service %q; there are %v", only, inst.WithDatabase())}
 	}
 	return names, admins, nil
 }

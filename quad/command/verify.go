@@ -66,7 +66,7 @@ func ProveBooks(ctx context.Context, g *Globals, inst *installation.Installation
 	if err != nil {
 		return err
 	}
-	for _, note := range unproven(inst.Name, books.All(), inst.ServiceNames()) {
+	for _, note := range unproven(inst.Name, books.All(), inst.WithDatabase()) {
 		fmt.Fprintln(os.Stderr, output.Paint(os.Stderr, output.Yellow, note))
 	}
 	sources.Settle = settle

@@ -35,6 +35,8 @@ type Service struct {
 	AdminToken Secret `yaml:"admin_token,omitempty" json:"admin_token,omitzero"`
 	// Database is the URL of its database, as a role that may only read.
 	Database Secret `yaml:"database,omitempty" json:"database,omitzero"`
+	// NoDatabase says that the service has none, and so neither books nor parked events.
+	NoDatabase bool `yaml:"no_database,omitempty" json:"no_database,omitempty"`
 }
 
 // Partner is the API of a third party, whose books quad verify reads.
@@ -60,6 +62,9 @@ func (c *Context) check() error {
 		add(at+".admin", checkAddress(s.Admin))
 		add(at+".admin_token", s.AdminToken.check())
 		add(at+".database", s.Database.check())
+		if s.NoDatabase && s.Database.isSet() {
+			add(at+".no_database", errors.New("there is a database too"))
+		}
 	}
 	add("psp.url", checkAddress(c.PSP.URL))
 	add("psp.key", c.PSP.Key.check())
@@ -84,6 +89,11 @@ func checkAddress(text string) error {
 
 // ServiceNames are the services, by name.
 func (c *Context) ServiceNames() []string { return slices.Sorted(maps.Keys(c.Services)) }
+
+// WithDatabase are the services that have a database, by name.
+func (c *Context) WithDatabase() []string {
+	return slices.DeleteFunc(c.ServiceNames(), func(name string) bool { return c.Services[name].NoDatabase })
+}
 
 // Masked is the context without the secrets that are in it, to be shown.
 func (c *Context) Masked() Context {

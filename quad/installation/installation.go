@@ -115,9 +115,9 @@ func (i *Installation) Database(ctx context.Context, service string) (*pgxpool.P
 	return pool, nil
 }
 
-// Databases are those of all services, by name.
+// Databases are those of all services that have one, by name.
 func (i *Installation) Databases(ctx context.Context) (map[string]*pgxpool.Pool, error) {
-	for _, service := range slices.Concat(i.ServiceNames(), needed) {
+	for _, service := range slices.Concat(i.WithDatabase(), needed) {
 		if _, err := i.Database(ctx, service); err != nil {
 			return nil, err
 		}

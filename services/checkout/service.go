@@ -21,6 +21,7 @@ func Service() service.Spec {
 		Name:       "checkout",
 		Migrations: migrations,
 		Port:       18100,
+		Paths:      []string{"/v1/checkouts"},
 		Emits:      []string{checkout.TypeOrderCreated},
 		Hears: []string{
 			inventory.TypeReservationFailed, payment.TypeFailed,

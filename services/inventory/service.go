@@ -26,6 +26,7 @@ func Service() service.Spec {
 		Name:       "inventory",
 		Migrations: migrations,
 		Port:       18200,
+		Paths:      []string{"/v1/stock"},
 		Emits: []string{
 			inventory.TypeReserved, inventory.TypeReservationFailed,
 			inventory.TypeReservationExpired, inventory.TypeReleased, inventory.TypeCommitted,

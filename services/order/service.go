@@ -21,6 +21,7 @@ func Service() service.Spec {
 		Name:       "order",
 		Migrations: migrations,
 		Port:       18400,
+		Paths:      []string{"/v1/orders"},
 		Emits:      []string{order.TypeConfirmed, order.TypeCancelled},
 		Hears: []string{
 			checkout.TypeOrderCreated,

@@ -34,6 +34,7 @@ func Service() service.Spec {
 		Migrations: migrations,
 		Grants:     grants,
 		Port:       18500,
+		Paths:      []string{"/v1/b2b"},
 		Emits: []string{
 			b2b.TypeOrderSubmitted, b2b.TypeApprovalRequested, b2b.TypeApprovalEscalated, b2b.TypeOrderApproved,
 			b2b.TypeOrderRejected, b2b.TypeOrderAllocated, b2b.TypeOrderCompleted, b2b.TypeOrderFailed,
