@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -30,8 +31,13 @@ type Envelope struct {
 // Schema names the contract of a payload. A change that would break a consumer
 // gets a topic of its own, and both are published for a while; a topic whose
 // contract changed under its consumers would park every event at those not yet
-// upgraded.
-func Schema(eventType string) string { return "urn:quadrille:" + eventType + ":v1" }
+// upgraded. The type, and so the topic, of a second version ends with ".v2".
+func Schema(eventType string) string {
+	if of, ok := strings.CutSuffix(eventType, ".v2"); ok {
+		return "urn:quadrille:" + of + ":v2"
+	}
+	return "urn:quadrille:" + eventType + ":v1"
+}
 
 // Encode wraps an event. source is the publishing service, traceParent may be
 // empty. The result is what is stored in the outbox and published unchanged.

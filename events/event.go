@@ -147,20 +147,7 @@ type Shortage struct {
 }
 
 // ValidateLines checks the lines of an order, whose sum is its total.
-func ValidateLines(lines []Line, total Money) error {
-	if len(lines) == 0 || len(lines) > MaxLines {
-		return fmt.Errorf("an order has 1 to %d lines", MaxLines)
-	}
-	for i, l := range lines {
-		if err := l.validate(); err != nil {
-			return fmt.Errorf("line %d: %w", i, err)
-		}
-	}
-	if sum := Total(lines); sum != total.Amount {
-		return fmt.Errorf("total %d is not the sum of the lines, %d", total.Amount, sum)
-	}
-	return nil
-}
+func ValidateLines(lines []Line, total Money) error { return ValidateOrder(lines, Extras{}, total) }
 
 // ValidateAllocations checks that there are some, and each of them.
 func ValidateAllocations(as []Allocation) error {

@@ -15,6 +15,7 @@ import (
 
 	"quadrille.internal/events"
 	"quadrille.internal/events/b2b"
+	"quadrille.internal/events/checkout"
 	"quadrille.internal/events/payment"
 )
 
@@ -28,7 +29,10 @@ var (
 )
 
 func goldenFile(eventType string) string {
-	return filepath.Join("testdata", eventType+".v1.json")
+	if !strings.HasSuffix(eventType, ".v2") {
+		eventType += ".v1"
+	}
+	return filepath.Join("testdata", eventType+".json")
 }
 
 // A golden file is the contract with those who integrate through topics: a
@@ -90,6 +94,43 @@ func TestGoldenEventsWithAnAnchor(t *testing.T) {
 	}
 }
 
+// An order says where it goes and which cart it was, or does not.
+func TestGoldenOrderWithCartAndAddress(t *testing.T) {
+	e := sample[checkout.OrderCreatedV2]()
+	e.CartID, e.AddressID = "01977420-0000-7000-8000-00000000ca27", uuid.MustParse("01977420-0000-7000-8000-00000000add4")
+	encoded, err := events.Encode(goldenID, "checkout", goldenTime, goldenTrace, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden := readGoldenFile(t, filepath.Join("testdata", e.Type()+".delivered.json"), encoded)
+	if got, want := compact(t, encoded), compact(t, golden); got != want {
+		t.Errorf("encoded event differs from the contract\n got %s\nwant %s", got, want)
+	}
+	if _, back, err := events.Decode(golden); err != nil || !reflect.DeepEqual(back, &e) {
+		t.Errorf("decoded %+v, %v, want %+v", back, err, e)
+	}
+}
+
+// Who reads orders in the terms of version 2 reads those of version 1 too.
+func TestBothVersionsOfAnOrderAreRead(t *testing.T) {
+	for _, eventType := range []string{checkout.TypeOrderCreated, checkout.TypeOrderCreatedV2} {
+		_, e, err := events.Decode([]byte(golden(t, eventType)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := checkout.Created(e)
+		if c == nil || c.OrderID == uuid.Nil || c.CustomerID != "customer-17850" || len(c.Lines) != 2 || c.PaymentToken == "" {
+			t.Fatalf("%s is read as %+v", eventType, c)
+		}
+		if err := events.ValidateOrder(c.Lines, c.Extras, c.Total); err != nil {
+			t.Errorf("%s: %v", eventType, err)
+		}
+	}
+	if c := checkout.Created(&payment.Completed{}); c != nil {
+		t.Errorf("a payment is read as %+v", c)
+	}
+}
+
 func checkEnvelope(t *testing.T, got events.Envelope, e events.Event) {
 	t.Helper()
 	want := events.Envelope{
@@ -138,7 +179,13 @@ func TestEveryGoldenFileIsOfARegisteredType(t *testing.T) {
 		types[def.Type] = true
 	}
 	for _, file := range files {
-		if eventType, _, _ := strings.Cut(filepath.Base(file), ".v1."); !types[eventType] {
+		name := filepath.Base(file)
+		eventType, _, first := strings.Cut(name, ".v1.")
+		if !first {
+			eventType, _, _ = strings.Cut(name, ".v2.")
+			eventType += ".v2"
+		}
+		if !types[eventType] {
 			t.Errorf("%s: %s is not registered", file, eventType)
 		}
 	}

@@ -40,7 +40,7 @@ func TestOrderCreatedValidate(t *testing.T) {
 		{"too many of a sku", func(e *checkout.OrderCreated) { e.Lines[0].Quantity = events.MaxQuantity + 1 }, "quantity"},
 		{"negative price", func(e *checkout.OrderCreated) { e.Lines[0].UnitPrice = -1 }, "unit_price -1"},
 		{"absurd price", func(e *checkout.OrderCreated) { e.Lines[0].UnitPrice = events.MaxUnitPrice + 1 }, "unit_price"},
-		{"wrong total", func(e *checkout.OrderCreated) { e.Total.Amount++ }, "total 1870 is not the sum of the lines, 1869"},
+		{"wrong total", func(e *checkout.OrderCreated) { e.Total.Amount++ }, "total 1870 is not the sum of lines and extras, 1869"},
 		{"negative total", func(e *checkout.OrderCreated) { e.Total.Amount = -1 }, "negative"},
 		{"small letters", func(e *checkout.OrderCreated) { e.Total.Currency = "gbp" }, "currency"},
 		{"too many lines", func(e *checkout.OrderCreated) {

@@ -21,7 +21,7 @@ import (
 
 // topics are those of customers' orders that a service hears.
 var topics = []string{
-	checkout.TypeOrderCreated,
+	checkout.TypeOrderCreated, checkout.TypeOrderCreatedV2,
 	inventory.TypeReserved, inventory.TypeReservationFailed,
 	inventory.TypeReleased, inventory.TypeReservationExpired,
 	payment.TypeCompleted, payment.TypeFailed, payment.TypeRefunded,

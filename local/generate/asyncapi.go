@@ -110,9 +110,9 @@ func (c *catalog) messages(d *document) string {
 		if def, _ := events.Lookup(topic); def.Kind == events.KindOrder {
 			b.WriteString("          subject: { $ref: '#/components/schemas/OrderId' }\n")
 		}
-		fmt.Fprintf(&b, `          dataschema: { const: 'urn:quadrille:%[2]s:v1' }
+		fmt.Fprintf(&b, `          dataschema: { const: '%[2]s' }
           data: { $ref: '#/components/schemas/%[1]s' }
-`, d.message(topic), topic)
+`, d.message(topic), events.Schema(topic))
 	}
 	return b.String()
 }

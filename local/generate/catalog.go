@@ -58,6 +58,9 @@ func newCatalog(specs []service.Spec) (*catalog, error) {
 			if len(c.emitters(eventType)) == 0 {
 				faults = append(faults, fmt.Errorf("service %s: it hears %s, which no service emits", s.Name, eventType))
 			}
+			if next := eventType + ".v2"; len(c.emitters(next)) > 0 && !slices.Contains(s.Hears, next) {
+				faults = append(faults, fmt.Errorf("service %s: it hears %s, but not its second version, %s", s.Name, eventType, next))
+			}
 		}
 	}
 	for _, def := range events.Definitions() {

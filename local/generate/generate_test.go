@@ -84,8 +84,11 @@ func TestDeclarationsMustFit(t *testing.T) {
 		change func([]service.Spec)
 		want   string
 	}{
-		"as they are":      {func([]service.Spec) {}, ""},
-		"nobody emits":     {func(s []service.Spec) { s[2].Emits = nil }, "service checkout: it hears payment.failed, which no service emits"},
+		"as they are":  {func([]service.Spec) {}, ""},
+		"nobody emits": {func(s []service.Spec) { s[2].Emits = nil }, "service checkout: it hears payment.failed, which no service emits"},
+		"one version of two": {func(s []service.Spec) {
+			s[1].Hears = slices.DeleteFunc(slices.Clone(s[1].Hears), func(topic string) bool { return topic == "checkout.order.created.v2" })
+		}, "service inventory: it hears checkout.order.created, but not its second version, checkout.order.created.v2"},
 		"registered alone": {func(s []service.Spec) { s[4].Emits = s[4].Emits[1:] }, "b2b.order.submitted is registered by events/b2b, and no service has it in Emits"},
 		"nobody serves":    {func(s []service.Spec) { s[0].Calls = []string{"/a.B/C"} }, "service checkout: it calls /a.B/C, which no service serves"},
 		"one port for two": {func(s []service.Spec) { s[1].Port = s[0].Port }, "service inventory: port 18100 is that of checkout"},

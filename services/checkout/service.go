@@ -22,7 +22,7 @@ func Service() service.Spec {
 		Migrations: migrations,
 		Port:       18100,
 		Paths:      []string{"/v1/checkouts"},
-		Emits:      []string{checkout.TypeOrderCreated},
+		Emits:      []string{checkout.TypeOrderCreated, checkout.TypeOrderCreatedV2},
 		Hears: []string{
 			inventory.TypeReservationFailed, payment.TypeFailed,
 			order.TypeConfirmed, order.TypeCancelled,

@@ -62,9 +62,9 @@ func (h *handler) handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Deliv
 // apply gives an event to the one method that is its effect.
 func (h *handler) apply(r *Reservation, d inbox.Delivery, shelf Shelf, now time.Time) ([]events.Event, error) {
 	switch e := d.Event.(type) {
-	case *checkout.OrderCreated:
+	case *checkout.OrderCreated, *checkout.OrderCreatedV2:
 		r.TraceParent = d.Trace
-		return r.Reserve(e, shelf, now, h.ttl), nil
+		return r.Reserve(checkout.Created(e), shelf, now, h.ttl), nil
 	case *order.Confirmed, *b2b.OrderCompleted:
 		return listOf(r.Confirm(shelf, now))
 	case *order.Cancelled, *payment.Failed:
@@ -86,7 +86,7 @@ func listOf(e events.Event, err error) ([]events.Event, error) {
 func skusOf(batch []inbox.Delivery, found map[uuid.UUID]*Reservation) []string {
 	var lines []events.Line
 	for _, d := range batch {
-		if e, ok := d.Event.(*checkout.OrderCreated); ok {
+		if e := checkout.Created(d.Event); e != nil {
 			lines = append(lines, e.Lines...)
 		}
 	}

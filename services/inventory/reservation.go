@@ -57,7 +57,7 @@ func NewReservation(order uuid.UUID) *Reservation {
 // Reserve holds the order's stock on the shelf for ttl, or refuses. It returns
 // what must be announced, or nil: a repeated creation changes nothing, and an
 // order whose cancellation came first gets no stock.
-func (r *Reservation) Reserve(e *checkout.OrderCreated, shelf Shelf, now time.Time, ttl time.Duration) []events.Event {
+func (r *Reservation) Reserve(e *checkout.OrderCreatedV2, shelf Shelf, now time.Time, ttl time.Duration) []events.Event {
 	if r.Status != Unknown {
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/checkout"
 	"quadrille.internal/events/inventory"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/servicetest"
@@ -162,6 +163,30 @@ func TestACancelledOrderIsNotAllocated(t *testing.T) {
 		t.Errorf("answered %v, %v, want no stock", answer, err)
 	}
 	f.checkBooks(t)
+}
+
+// Of an order by quote, stock is held for the lines, and what is charged is the total with
+// discounts, shipping and tax.
+func TestAnOrderByQuoteReservesItsTotal(t *testing.T) {
+	f := newFixture(t)
+	f.put(t, Stock{SKU: "a", Warehouse: "leeds", OnHand: 9})
+	id := uuid.New()
+	total := events.Money{Amount: 719, Currency: "GBP"}
+	f.inbox(t, time.Minute).Deliver(servicetest.Message(t, &checkout.OrderCreatedV2{
+		OfOrder: events.OfOrder{OrderID: id}, CustomerID: "17850", PaymentToken: "tok_success", QuoteID: id, Total: total,
+		Lines:  []events.Line{{SKU: "a", Quantity: 2, UnitPrice: 100}},
+		Extras: events.Extras{Adjustments: []events.Adjustment{{Name: "SPRING10", Amount: -20, Line: 1}}, Shipping: 499, Tax: 40},
+	}, epoch))
+	emitted := servicetest.Emitted(t, f.kit.Pool)[id]
+	if len(emitted) != 1 {
+		t.Fatalf("emitted %+v, want one reservation", emitted)
+	}
+	if r, ok := emitted[0].(*inventory.Reserved); !ok || r.Total != total {
+		t.Errorf("emitted %+v, want the total %v", emitted[0], total)
+	}
+	if _, held := f.stock(t, "a"); held != 2 {
+		t.Errorf("%d held, want 2", held)
+	}
 }
 
 // A contradiction is not swallowed: it is parked for somebody to look at.

@@ -33,7 +33,7 @@ func Service() service.Spec {
 			inventory.TypeStockChanged,
 		},
 		Hears: []string{
-			checkout.TypeOrderCreated, payment.TypeFailed,
+			checkout.TypeOrderCreated, checkout.TypeOrderCreatedV2, payment.TypeFailed,
 			order.TypeConfirmed, order.TypeCancelled, b2b.TypeOrderCompleted,
 		},
 		Build: func(kit *service.Kit) service.App {

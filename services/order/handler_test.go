@@ -8,8 +8,12 @@ import (
 
 	"github.com/google/uuid"
 
+	"quadrille.internal/events"
+	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/inventory"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/servicetest"
+	"quadrille.internal/services/order/audit"
 )
 
 // The stories once more, through the handler, the inbox and PostgreSQL: an order
@@ -46,6 +50,24 @@ func TestEverySequenceThroughTheInbox(t *testing.T) {
 			c.check(t)
 		})
 	}
+}
+
+// What an order costs beside its lines is kept.
+func TestExtrasAreKept(t *testing.T) {
+	f := newFixture(t)
+	in, id := servicetest.RunInbox(t, f.kit, handle), uuid.New()
+	extras := events.Extras{Adjustments: []events.Adjustment{{Name: "SPRING10", Amount: -153, Line: 1}}, Shipping: 499, Tax: 375}
+	in.Deliver(servicetest.Message(t, &checkout.OrderCreatedV2{
+		OfOrder: events.OfOrder{OrderID: id}, CustomerID: "17850", PaymentToken: "tok_success", QuoteID: id,
+		Lines: []events.Line{{SKU: "85123A", Quantity: 6, UnitPrice: 255}}, Extras: extras,
+		Total: events.Money{Amount: 2251, Currency: "GBP"},
+	}, epoch))
+	tell(t, in, id, inventory.TypeReserved) // saves it again
+	found, err := orders.Load(t.Context(), f.kit.Pool, []uuid.UUID{id})
+	if err != nil || found[id] == nil || found[id].Amount != 2251 || !reflect.DeepEqual(found[id].Extras, extras) {
+		t.Errorf("kept %+v, %v, want %+v", found[id], err, extras)
+	}
+	servicetest.CheckBooks(t, f.kit.Pool, audit.Books, id)
 }
 
 // chorus is many orders, each with one of the sequences of a story.

@@ -53,7 +53,12 @@ type view struct {
 	CustomerID *string        `json:"customer_id,omitempty"`
 	Total      events.Money   `json:"total"`
 	Lines      []events.Line  `json:"lines"`
-	Timeline   []moment       `json:"timeline"`
+
+	Adjustments []events.Adjustment `json:"adjustments,omitempty"`
+	Shipping    int64               `json:"shipping,omitempty"`
+	Tax         int64               `json:"tax,omitempty"`
+
+	Timeline []moment `json:"timeline"`
 }
 
 // moment is one fact of an order, by the event that told it.
@@ -65,7 +70,8 @@ type moment struct {
 func viewOf(o *Order) view {
 	return view{
 		ID: o.ID, Status: o.Status, Reason: o.Reason, WaitsFor: o.WaitsFor(), CustomerID: o.CustomerID,
-		Total: events.Money{Amount: o.Amount, Currency: o.Currency}, Lines: o.Lines, Timeline: timeline(o),
+		Total: events.Money{Amount: o.Amount, Currency: o.Currency}, Lines: o.Lines,
+		Adjustments: o.Adjustments, Shipping: o.Shipping, Tax: o.Tax, Timeline: timeline(o),
 	}
 }
 

@@ -36,8 +36,10 @@ type Order struct {
 	Reason     *events.Reason `json:"reason,omitempty"`
 	CustomerID *string        `json:"customer_id,omitempty"`
 	Lines      []events.Line  `json:"lines"`
-	Amount     int64          `json:"amount"`
-	Currency   string         `json:"currency"`
+	events.Extras
+	// Amount is the sum of lines and extras.
+	Amount   int64  `json:"amount"`
+	Currency string `json:"currency"`
 	// TraceParent is that of the order's creation.
 	TraceParent string `json:"traceparent"`
 
@@ -61,8 +63,8 @@ func NewOrder(id uuid.UUID) *Order {
 // Hear notes an event that happened at a time.
 func (o *Order) Hear(e events.Event, at time.Time) {
 	switch e := e.(type) {
-	case *checkout.OrderCreated:
-		o.place(e, at)
+	case *checkout.OrderCreated, *checkout.OrderCreatedV2:
+		o.place(checkout.Created(e), at)
 	case *inventory.Reserved:
 		note(&o.ReservedAt, at)
 	case *inventory.ReservationFailed:
@@ -83,9 +85,9 @@ func (o *Order) Hear(e events.Event, at time.Time) {
 	}
 }
 
-func (o *Order) place(e *checkout.OrderCreated, at time.Time) {
+func (o *Order) place(e *checkout.OrderCreatedV2, at time.Time) {
 	note(&o.PlacedAt, at)
-	o.CustomerID, o.Lines = &e.CustomerID, e.Lines
+	o.CustomerID, o.Lines, o.Extras = &e.CustomerID, e.Lines, e.Extras
 	o.Amount, o.Currency = e.Total.Amount, e.Total.Currency
 }
 

@@ -124,6 +124,28 @@ func TestAnnouncementsAreWhole(t *testing.T) {
 	}
 }
 
+// An order by quote costs what its parts come to, and is decided on as any other.
+func TestAnOrderByQuote(t *testing.T) {
+	id := uuid.New()
+	created := &checkout.OrderCreatedV2{
+		OfOrder: events.OfOrder{OrderID: id}, CustomerID: "17850", PaymentToken: "tok_success", QuoteID: id,
+		Lines:  []events.Line{{SKU: "85123A", Quantity: 6, UnitPrice: 255}},
+		Extras: events.Extras{Adjustments: []events.Adjustment{{Name: "SPRING10", Amount: -153, Line: 1}}, Shipping: 499, Tax: 375},
+		Total:  events.Money{Amount: 2251, Currency: "GBP"},
+	}
+	o := NewOrder(id)
+	for n, e := range []events.Event{sample(inventory.TypeReserved, id), sample(payment.TypeCompleted, id), created, created} {
+		o.Hear(e, happenedAt(n))
+	}
+	want := &order.Confirmed{OfOrder: events.OfOrder{OrderID: id}, CustomerID: "17850", Total: created.Total}
+	if got := o.Decide(epoch); !reflect.DeepEqual(got, want) {
+		t.Errorf("announced %+v, want %+v", got, want)
+	}
+	if v := viewOf(o); v.Total != created.Total || v.Shipping != 499 || v.Tax != 375 || !slices.Equal(v.Adjustments, created.Adjustments) {
+		t.Errorf("it is shown as %+v", v)
+	}
+}
+
 func TestAskCancel(t *testing.T) {
 	for _, c := range []struct {
 		name    string

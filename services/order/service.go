@@ -24,7 +24,7 @@ func Service() service.Spec {
 		Paths:      []string{"/v1/orders"},
 		Emits:      []string{order.TypeConfirmed, order.TypeCancelled},
 		Hears: []string{
-			checkout.TypeOrderCreated,
+			checkout.TypeOrderCreated, checkout.TypeOrderCreatedV2,
 			inventory.TypeReserved, inventory.TypeReservationFailed,
 			inventory.TypeReservationExpired, inventory.TypeReleased,
 			payment.TypeCompleted, payment.TypeFailed, payment.TypeRefunded,

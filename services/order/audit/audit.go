@@ -16,6 +16,21 @@ import (
 var Books = audit.Books{
 	Busy:  `select exists (select from orders where status = 'pending' and placed_at is not null)`,
 	Story: story,
+	Rules: []audit.Rule{{
+		Name: "an order's total is the sum of its parts", Unit: "orders", Count: `select count(*) from orders where placed_at is not null`,
+		// Through JSON, since a database of the release before has no columns for extras.
+		Faults: `
+			select id::text, format('the total is %s, lines come to %s, adjustments to %s, shipping to %s, tax to %s', amount, parts.lines, parts.adjustments, parts.shipping, parts.tax)
+			from orders o, lateral (select
+				(select coalesce(sum((l ->> 'quantity')::numeric * (l ->> 'unit_price')::numeric), 0)
+					from jsonb_array_elements(nullif(o.lines, 'null')) l) as lines,
+				(select coalesce(sum((a ->> 'amount')::numeric), 0)
+					from jsonb_array_elements(nullif(to_jsonb(o) -> 'adjustments', 'null')) a) as adjustments,
+				coalesce((to_jsonb(o) ->> 'shipping')::numeric, 0) as shipping,
+				coalesce((to_jsonb(o) ->> 'tax')::numeric, 0) as tax) parts
+			where placed_at is not null and amount <> parts.lines + parts.adjustments + parts.shipping + parts.tax
+			order by id`,
+	}},
 }
 
 // Progress is that of orders.

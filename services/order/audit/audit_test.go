@@ -74,6 +74,32 @@ func TestStory(t *testing.T) {
 	}
 }
 
+// What is charged is what the order says it costs, part by part.
+func TestTotals(t *testing.T) {
+	pool, id := place(t)
+	for _, c := range []struct{ change, want string }{
+		{`version = 2`, ""},
+		{`amount = 251`, "the total is 251, lines come to 250, adjustments to 0, shipping to 0, tax to 0"},
+		{`amount = 345, shipping = 99, tax = 46, adjustments = '[{"name": "A", "amount": -30, "line": 1}, {"name": "B", "amount": -20, "line": 0}]'`, ""},
+		{`tax = 45`, "the total is 345, lines come to 250, adjustments to -50, shipping to 99, tax to 45"},
+		{`tax = 46, adjustments = null`, "the total is 345, lines come to 250, adjustments to 0, shipping to 99, tax to 46"},
+		{`placed_at = null`, ""}, // of such, only facts are known
+	} {
+		servicetest.Exec(t, pool, `update orders set `+c.change)
+		checks, err := audit.Books.Check(t.Context(), pgtest.Auditor(t, pool))
+		if err != nil || len(checks) != 1 {
+			t.Fatalf("%s: %+v, %v", c.change, checks, err)
+		}
+		var want []kit.Fault
+		if c.want != "" {
+			want = []kit.Fault{{ID: id.String(), Problem: c.want}}
+		}
+		if !slices.Equal(checks[0].Faults, want) {
+			t.Errorf("%s: %+v, want %+v", c.change, checks[0].Faults, want)
+		}
+	}
+}
+
 func TestBusy(t *testing.T) {
 	pool, _ := place(t)
 	auditor := pgtest.Auditor(t, pool)
