@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -32,7 +33,7 @@ func TestParse(t *testing.T) {
 		caller.Caller{ID: "x", Company: "y"}.String(): {ID: "x", Company: "y"},
 	} {
 		got, known, err := caller.Parse(http.Header{caller.Header: {value}})
-		if err != nil || !known || got != want {
+		if err != nil || !known || !reflect.DeepEqual(got, want) {
 			t.Errorf("%q: %+v, %v, %v, want %+v", value, got, known, err, want)
 		}
 	}
@@ -57,12 +58,17 @@ func serve(t *testing.T, required bool) (addr string, g *caller.Guard) {
 // send sends header lines as they are, as no client of a library would.
 func send(t *testing.T, addr, lines string) (int, string) {
 	t.Helper()
+	return sendTo(t, addr, "/", lines)
+}
+
+func sendTo(t *testing.T, addr, path, lines string) (int, string) {
+	t.Helper()
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\n"+lines); err != nil {
+	if _, err := io.WriteString(conn, "POST "+path+" HTTP/1.1\r\nHost: x\r\n"+lines); err != nil {
 		t.Fatal(err)
 	}
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)

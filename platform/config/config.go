@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -143,6 +144,20 @@ func (r *Reader) Addr(name, fallback string) string {
 		r.fault(name, "is %q, want host:port", v)
 	}
 	return v
+}
+
+// URL returns an http or https URL without a slash at its end, or "" where it may be unset
+// and is.
+func (r *Reader) URL(name, fallback string) string {
+	v := r.String(name, fallback)
+	if v == "" {
+		return ""
+	}
+	u, err := url.Parse(v)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		r.fault(name, "is not a URL such as http://127.0.0.1:18140")
+	}
+	return strings.TrimRight(v, "/")
 }
 
 // Duration returns a positive duration such as "15m".

@@ -26,6 +26,8 @@ const (
 
 	PreconditionRequired // the request does not say which state it is about
 	PreconditionFailed   // the thing is no longer as the request says
+
+	TooMany // too often; Retry-After says when again
 )
 
 // Fault is an error that may be shown to a caller.

@@ -129,6 +129,8 @@ func Status(k fault.Kind) int {
 		return http.StatusPreconditionFailed
 	case fault.Unavailable:
 		return http.StatusServiceUnavailable
+	case fault.TooMany:
+		return http.StatusTooManyRequests
 	case fault.Internal:
 		return http.StatusInternalServerError
 	default:

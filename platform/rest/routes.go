@@ -18,23 +18,27 @@ var methods = []string{
 }
 
 // Fallbacks makes a router answer problems for routes and methods it lacks, HEAD
-// like GET, and OPTIONS with the methods of a route. It comes before the routes.
-func Fallbacks(r chi.Router) {
+// like GET, and OPTIONS with the methods of a route. It comes before the routes. What is
+// between the router and these answers refuses requests that must not learn of routes.
+func Fallbacks(r chi.Router, between ...func(http.Handler) http.Handler) {
 	r.Use(middleware.GetHead)
-	r.NotFound(notFound)
-	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
-		allowed := methodsOf(r)
-		if len(allowed) == 0 { // chi tells no unknown method from an unknown route
-			notFound(w, r)
-			return
-		}
-		w.Header().Set("Allow", strings.Join(allowed, ", "))
-		if r.Method == http.MethodOptions {
-			w.WriteHeader(http.StatusNoContent)
-			return
-		}
-		WriteProblem(w, r, fault.New(fault.NotAllowed, "method_not_allowed", "%s is not possible here.", quote(r.Method)))
-	})
+	chain := chi.Chain(between...)
+	r.NotFound(chain.HandlerFunc(notFound).ServeHTTP)
+	r.MethodNotAllowed(chain.HandlerFunc(methodNotAllowed).ServeHTTP)
+}
+
+func methodNotAllowed(w http.ResponseWriter, r *http.Request) {
+	allowed := methodsOf(r)
+	if len(allowed) == 0 { // chi tells no unknown method from an unknown route
+		notFound(w, r)
+		return
+	}
+	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	if r.Method == http.MethodOptions {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	WriteProblem(w, r, fault.New(fault.NotAllowed, "method_not_allowed", "%s is not possible here.", quote(r.Method)))
 }
 
 // Under reports whether a path is the one of a prefix, or below it: /v1/orders and

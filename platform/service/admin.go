@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/config"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/rest"
@@ -53,9 +54,34 @@ func (s *Instance) adminHandler() http.Handler {
 	return r
 }
 
-// authenticated lets operators in. Where no token is set nobody is one.
+// authenticated lets operators in: who has the service's token, or an access token with the
+// scope of operators. Where there is neither nobody is one.
 func (s *Instance) authenticated(next http.Handler) http.Handler {
-	return RequireToken(s.set.adminToken, "QUADRILLE_ADMIN_TOKEN")(next)
+	byToken := RequireToken(s.set.adminToken, "QUADRILLE_ADMIN_TOKEN")(next)
+	if s.callers.Verifier == nil {
+		return byToken
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		given := bearer(r.Header)
+		if strings.Count(given, ".") != 2 { // no JWT
+			byToken.ServeHTTP(w, r)
+			return
+		}
+		// What operators do is nobody's in particular, so they do not become the caller.
+		c, err := s.callers.Verifier.Verify(r.Context(), given)
+		if err == nil {
+			err = caller.CheckScope(caller.With(r.Context(), c), caller.ScopeOperator)
+		}
+		if err != nil {
+			f := fault.Of(err)
+			if f.Kind == fault.Unauthorized {
+				w.Header().Set("WWW-Authenticate", caller.InvalidToken)
+			}
+			rest.WriteProblem(w, r, f)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // RequireToken lets those in who send the token, which is a setting, as bearer. Where it is
@@ -107,7 +133,11 @@ func (s *Instance) expose() {
 	m.Gauge("http_connections", "Connections of the public port.", func() int64 { return s.http.Stats().Open })
 	m.Counter("http_connections_refused_total", "Connections answered 503, since all were busy.", func() int64 { return s.http.Stats().Refused })
 	m.Counter("http_connections_evicted_total", "Idle connections closed for a newcomer.", func() int64 { return s.http.Stats().Evicted })
-	m.Counter("http_callers_refused_total", "Requests that named no caller, or not as the edge does.", s.callers.Refused)
+	m.Counter("http_callers_refused_total", "Requests that named no caller, or not as they must.", s.callers.Refused)
+	if s.keys != nil {
+		m.Counter("token_keys_fetched_total", "Times that identity was asked for its keys.", s.keys.Fetches)
+		m.Counter("token_keys_failed_total", "Times that it did not give them.", s.keys.Failed)
+	}
 	if s.spec.HasDatabase() {
 		s.exposeEvents(m)
 	}

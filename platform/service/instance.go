@@ -21,6 +21,7 @@ import (
 	"quadrille.internal/platform/pgtx"
 	"quadrille.internal/platform/rest"
 	"quadrille.internal/platform/telemetry"
+	"quadrille.internal/platform/token"
 	"quadrille.internal/platform/transport"
 )
 
@@ -86,6 +87,7 @@ type Instance struct {
 	stopping      atomic.Bool
 	intake        http.Handler
 	callers       caller.Guard
+	keys          *token.Remote // nil where callers prove themselves otherwise
 	closers       []func()
 }
 
@@ -121,6 +123,7 @@ func Open(ctx context.Context, spec Spec, host Host) (*Instance, error) {
 			Consumer: spec.Name, Pool: s.pool, Outbox: s.outbox, Handler: s.app.Handle, Log: s.log, Group: s.set.group, Timings: inbox.NewTimings(s.metrics),
 		})
 	}
+	s.guard()
 	s.intake = s.publicHandler()
 	s.expose()
 	return s, nil
@@ -146,14 +149,27 @@ func (s *Instance) publicHandler() http.Handler {
 	r.Use(s.closeWhenStopping)
 	r.Use(rest.Limit(maxRequests))
 	r.Use(s.traced)
-	s.callers.Required = s.set.behindEdge
-	r.Use(s.callers.Handler)
 	r.Use(rest.LimitBodies(maxBodies)) // innermost, since others wrap the body too
-	rest.Fallbacks(r)
+	rest.Fallbacks(r, s.callers.Handler)
 	if s.app.Routes != nil {
-		s.app.Routes(r)
+		s.app.Routes(r.With(s.callers.Handler))
+	}
+	if s.app.OpenRoutes != nil {
+		s.app.OpenRoutes(r.With(s.callers.Open))
 	}
 	return r
+}
+
+// guard says how callers prove themselves.
+func (s *Instance) guard() {
+	s.callers.Required = s.set.behindEdge
+	switch {
+	case s.app.Verifier != nil:
+		s.callers.Verifier = s.app.Verifier
+	case s.set.identity != "":
+		s.keys = token.NewRemote(s.set.identity, s.log)
+		s.callers.Verifier = token.NewVerifier(s.set.issuer, s.keys)
+	}
 }
 
 // traced gives each request its place in a trace: the caller's, or a new one.
@@ -248,6 +264,9 @@ func (s *Instance) Layers() []Layer {
 	}
 	if s.spec.Workflows != nil {
 		layers = append(layers, Layer{LevelWorkflows, "workflow engine", s.transport.RunWorkflows})
+	}
+	if s.keys != nil {
+		layers = append(layers, Layer{LevelWork, "token keys", s.keys.Run})
 	}
 	for _, w := range s.app.Work {
 		layers = append(layers, Layer{LevelWork, w.Name, w.Run})

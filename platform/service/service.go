@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"google.golang.org/grpc"
 
+	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/config"
 	"quadrille.internal/platform/group"
 	"quadrille.internal/platform/inbox"
@@ -80,8 +81,14 @@ type Kit struct {
 type App struct {
 	// Handle has the effects of events.
 	Handle inbox.Handler
-	// Routes adds the public routes.
+	// Routes adds the public routes. Where callers prove themselves, these want one.
 	Routes func(chi.Router)
+	// OpenRoutes adds public routes that anybody may use. Their caller may be anonymous, and
+	// then owns nothing.
+	OpenRoutes func(chi.Router)
+	// Verifier, unless nil, verifies access tokens in place of identity's published keys.
+	// Only identity has one.
+	Verifier caller.Verifier
 	// OperatorRoutes adds routes to the admin port, which wants the operators' token.
 	OperatorRoutes func(chi.Router)
 	// Services adds gRPC services that other services call.
@@ -102,13 +109,15 @@ type settings struct {
 
 	sharePorts bool
 	behindEdge bool
-	adminToken config.Secret
-	insecure   bool
-	database   config.Secret
-	privileges string
-	maxConns   int
-	group      group.Config
-	pooled     bool
+	// identity is where access tokens are verified by, or "" where they are not.
+	identity, issuer string
+	adminToken       config.Secret
+	insecure         bool
+	database         config.Secret
+	privileges       string
+	maxConns         int
+	group            group.Config
+	pooled           bool
 	// databaseNow returns the database URL as its file holds it now, and is nil where
 	// it is not in a file.
 	databaseNow func() (string, error)
@@ -123,12 +132,15 @@ func readLogLevel(r *config.Reader) (level slog.Level) {
 
 func readSettings(r *config.Reader, spec Spec, ports Ports) settings {
 	own, insecure := r.Own(), readInsecure(r)
+	identity := r.URL("QUADRILLE_IDENTITY_URL", "")
 	set := settings{
 		httpAddr:   own.Addr("QUADRILLE_HTTP_ADDR", loopback(ports.Public)),
 		adminAddr:  own.Addr("QUADRILLE_ADMIN_ADDR", loopback(ports.Admin)),
 		healthAddr: own.Addr("QUADRILLE_HEALTH_ADDR", loopback(ports.Health)),
 		sharePorts: r.Choice("QUADRILLE_SHARE_PORTS", "off", "off", "on") == "on",
 		behindEdge: r.Choice("QUADRILLE_BEHIND_EDGE", "off", "off", "on") == "on",
+		identity:   identity,
+		issuer:     r.URL("QUADRILLE_ISSUER", identity),
 		adminToken: readAdminToken(own, insecure),
 		insecure:   insecure,
 	}
