@@ -81,6 +81,7 @@ type Committer interface {
 type Table[T any, K comparable, P Rooted[T, K]] struct {
 	name    string
 	columns []string
+	arrays  []array
 	load    string // condition
 	upsert  string
 	remove  string
@@ -88,7 +89,7 @@ type Table[T any, K comparable, P Rooted[T, K]] struct {
 
 // NewTable describes the table called name.
 func NewTable[T any, K comparable, P Rooted[T, K]](name string) *Table[T, K, P] {
-	t := &Table[T, K, P]{name: name, columns: columns(reflect.TypeFor[T]())}
+	t := &Table[T, K, P]{name: name, columns: columns(reflect.TypeFor[T]()), arrays: arraysOf(reflect.TypeFor[T]())}
 	keys := t.columns[:1]
 	if k := reflect.TypeFor[K](); k.Kind() == reflect.Struct {
 		keys = t.columns[:len(columns(k))]
@@ -104,18 +105,18 @@ func NewTable[T any, K comparable, P Rooted[T, K]](name string) *Table[T, K, P] 
 	}
 	t.upsert = fmt.Sprintf(
 		`with saved as (
-			insert into %[1]s as t (%[2]s) select %[2]s from json_populate_recordset(null::%[1]s, $1)
+			insert into %[1]s as t (%[2]s) select %[2]s from unnest(%[5]s) r (%[2]s)
 			on conflict (%[3]s) do update set %[4]s where t.version = excluded.version - 1
 			returning 1)
-		select expect_rows(count(*), $2) from saved`,
-		name, t.Columns(""), key, strings.Join(sets, ", "))
+		select expect_rows(count(*), $1) from saved`,
+		name, t.Columns(""), key, strings.Join(sets, ", "), parameters(t.arrays))
 	t.remove = fmt.Sprintf(
 		`with removed as (
-			delete from %[1]s t using json_populate_recordset(null::%[1]s, $1) r
+			delete from %[1]s t using unnest(%[4]s) r (%[5]s)
 			where (%[2]s, t.version) = (%[3]s, r.version)
 			returning 1)
-		select expect_rows(count(*), $2) from removed`,
-		name, list(keys, "t"), list(keys, "r"))
+		select expect_rows(count(*), $1) from removed`,
+		name, list(keys, "t"), list(keys, "r"), parameters(t.arrays), t.Columns(""))
 	return t
 }
 
@@ -246,14 +247,19 @@ func (t *Table[T, K, P]) last(tx Committer, sql string, rows []row[T]) error {
 		return nil
 	}
 	slices.SortFunc(rows, func(a, b row[T]) int { return bytes.Compare(a.content, b.content) })
-	list := make([]*T, len(rows))
+	values := make([]reflect.Value, len(rows))
 	for i, r := range rows {
-		list[i] = r.aggregate
+		values[i] = reflect.ValueOf(r.aggregate).Elem()
 	}
-	text, err := json.Marshal(list)
-	if err != nil {
-		return fmt.Errorf("save %s: %w", t.name, err)
+	args := make([]any, 1, 1+len(t.arrays))
+	args[0] = len(rows)
+	for _, a := range t.arrays {
+		arg, err := a.of(values)
+		if err != nil {
+			return fmt.Errorf("save %s: %w", t.name, err)
+		}
+		args = append(args, arg)
 	}
-	tx.Last(sql, text, len(list))
+	tx.Last(sql, args...)
 	return nil
 }
