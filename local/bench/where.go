@@ -81,6 +81,10 @@ type Part struct {
 	P99  float64 `json:"p99_ms"`
 	// Count is how many were timed.
 	Count uint64 `json:"count"`
+	// Events is how many went together, and UnderWay how many such batches of the topic
+	// were under way at a time, both on average; 0 where events do not go in batches.
+	Events   float64 `json:"events,omitempty"`
+	UnderWay float64 `json:"under_way,omitempty"`
 }
 
 // Where says where the time of orders went. Means add up: each part begins where the one
@@ -147,7 +151,9 @@ func (w *Where) hop(r reading, h hop, to string) {
 	way := arrival.mean() - commit.mean() - queue.mean()
 	call := min(publish.mean(), way)
 	w.add(h.topic+": publish call", publish, call)
+	w.batches(r, r.of(h.from, "outbox_call_seconds", h.topic))
 	w.add(h.topic+": to "+to, histogram{count: arrival.count}, way-call)
+	w.batches(r, r.of(to, "inbox_delivery_seconds", h.topic))
 	w.add(to+": wait", wait, wait.mean())
 }
 
@@ -169,6 +175,13 @@ func (w *Where) add(name string, h histogram, mean float64) {
 	w.Sum += mean
 }
 
+// batches tells of the last part in which batches its events went.
+func (w *Where) batches(r reading, took histogram) {
+	p := &w.Parts[len(w.Parts)-1]
+	p.Events = per(float64(p.Count), float64(took.count))
+	p.UnderWay = per(took.sum, r.after.at.Sub(r.before.at).Seconds())
+}
+
 // reading is what the services told before and after a run.
 type reading struct{ before, after sight }
 
@@ -187,14 +200,17 @@ func meanOf(orders []course, of func(course) time.Duration) float64 {
 
 // String is a line for each part.
 func (w *Where) String() string {
-	t := output.NewTable("  where the time goes, ms", "MEAN", "P50", "P99").AlignRight(1, 2, 3)
+	t := output.NewTable("  where the time goes, ms", "MEAN", "P50", "P99", "EVENTS", "UNDER WAY").AlignRight(1, 2, 3, 4, 5)
 	tenths := func(ms float64) string { return fmt.Sprintf("%.1f", ms) }
 	for _, p := range w.Parts {
-		p50, p99 := "", ""
+		p50, p99, events, underWay := "", "", "", ""
 		if p.P99 > 0 {
 			p50, p99 = tenths(p.P50), tenths(p.P99)
 		}
-		t.Add("  "+p.Name, tenths(p.Mean), p50, p99)
+		if p.Events > 0 {
+			events, underWay = tenths(p.Events), fmt.Sprintf("%.2f", p.UnderWay)
+		}
+		t.Add("  "+p.Name, tenths(p.Mean), p50, p99, events, underWay)
 	}
 	t.Add("  sum", tenths(w.Sum))
 	t.Add("  measured from outside", tenths(w.Whole))

@@ -58,7 +58,8 @@ func TestWhereAddsUp(t *testing.T) {
 		return histogram{count: uint64(n), sum: n * ms / 1000, bounds: []float64{math.Inf(1)}, within: []uint64{uint64(n)}}
 	}
 	earlier := func(h histogram) histogram { return hist(7, 1000*h.sum) }
-	after, before := sight{metrics: map[string]metrics{}}, sight{metrics: map[string]metrics{}}
+	began := time.Now()
+	after, before := sight{at: began.Add(2 * time.Second), metrics: map[string]metrics{}}, sight{at: began, metrics: map[string]metrics{}}
 	set := func(service, metric, label string, ms float64) {
 		for _, s := range []sight{after, before} {
 			if s.metrics[service].timings == nil {
@@ -77,6 +78,7 @@ func TestWhereAddsUp(t *testing.T) {
 		set(h.from, "outbox_commit_seconds", h.topic, 3)
 		set(h.from, "outbox_queue_seconds", h.topic, 1)
 		set(h.from, "outbox_publish_seconds", h.topic, 4)
+		set(h.from, "outbox_call_seconds", h.topic, 4)
 		for i, to := range h.to {
 			set(to, "inbox_arrival_seconds", h.topic, 10) // 6 behind the queue
 			set(to, "inbox_wait_seconds", h.topic, 5)
@@ -112,6 +114,10 @@ func TestWhereAddsUp(t *testing.T) {
 	}
 	if last := len(names) - 1; names[last] != "inventory: transaction" || !slices.Contains(names, "order.confirmed: to inventory") {
 		t.Errorf("the way ends with %v, want the slower of those that hear of the end", names[last-3:])
+	}
+	// 100 events in 100 calls of 4 ms, in 2 s.
+	if p := w.Parts[4]; p.Name != "checkout.order.created: publish call" || p.Events != 1 || math.Abs(p.UnderWay-0.2) > 1e-9 {
+		t.Errorf("%+v, want one event a call, and 0.2 under way", p)
 	}
 	if text := w.String(); !strings.Contains(text, "measured from outside") || strings.Count(text, "\n") != len(names)+3 {
 		t.Errorf("it is shown as\n%s", text)

@@ -107,6 +107,8 @@ type Timings struct {
 	Wait *telemetry.Durations
 	// Transaction is that one.
 	Transaction *telemetry.Durations
+	// Delivery is from a batch's arrival to its verdicts, once for each batch.
+	Delivery *telemetry.Durations
 }
 
 // NewTimings exposes timings.
@@ -115,6 +117,7 @@ func NewTimings(m *telemetry.Metrics) Timings {
 		Arrival:     m.Durations("inbox_arrival_seconds", "topic", "From an event's time, the start of its transaction at the sender, to its arrival."),
 		Wait:        m.Durations("inbox_wait_seconds", "topic", "From an event's arrival to the start of the transaction that handled it."),
 		Transaction: m.Durations("inbox_transaction_seconds", "topic", "The transaction that handled an event, to its commit."),
+		Delivery:    m.Durations("inbox_delivery_seconds", "topic", "From the arrival of a batch of events to the answer."),
 	}
 }
 
@@ -159,6 +162,7 @@ func (in *Inbox) Run(ctx context.Context) error {
 func (in *Inbox) Handle(ctx context.Context, batch []*Message) error {
 	fit := make([]*Message, 0, len(batch))
 	arrived := time.Now()
+	defer func() { in.cfg.Timings.Delivery.Observe(batch[0].Topic, time.Since(arrived)) }()
 	for _, m := range batch {
 		m.arrived = arrived
 		if err := in.open(ctx, m); err != nil {

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,6 +38,9 @@ func TestWhereTheTimeOfEventsGoes(t *testing.T) {
 
 	answer := httptest.NewRecorder()
 	metrics.Handler().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody))
+	if want := `quadrille_inbox_delivery_seconds_count{service="order",topic="payment.completed"} 2` + "\n"; !strings.Contains(answer.Body.String(), want) {
+		t.Errorf("the metrics lack %s", want)
+	}
 	for part, within := range map[string][2]float64{"arrival": {10, 20}, "wait": {0, 5}, "transaction": {0, 5}} {
 		name := `quadrille_inbox_` + part + `_seconds_`
 		labels := `\{service="order",topic="payment.completed"\} `

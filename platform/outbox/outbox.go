@@ -95,6 +95,8 @@ type Timings struct {
 	Queue *telemetry.Durations
 	// Publish is the publish call.
 	Publish *telemetry.Durations
+	// Call is the same, once for each call: batches, and not events.
+	Call *telemetry.Durations
 }
 
 // NewTimings exposes timings.
@@ -103,6 +105,7 @@ func NewTimings(m *telemetry.Metrics) Timings {
 		Commit:  m.Durations("outbox_commit_seconds", "topic", "From an event's time, the start of its transaction, to the commit."),
 		Queue:   m.Durations("outbox_queue_seconds", "topic", "From an event's commit to the publish call."),
 		Publish: m.Durations("outbox_publish_seconds", "topic", "The publish call that an event was in."),
+		Call:    m.Durations("outbox_call_seconds", "topic", "A publish call, of a batch of events."),
 	}
 }
 

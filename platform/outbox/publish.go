@@ -134,6 +134,7 @@ func (o *Outbox) call(ctx context.Context, batch []Message) (taken, left []Messa
 	began := time.Now()
 	failed, err := o.cfg.Publisher.Publish(ctx, batch[0].Topic, batch)
 	o.count.calls.Add(1)
+	o.cfg.Timings.Call.Observe(batch[0].Topic, time.Since(began))
 	if err == nil {
 		o.observe(batch, began)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -39,5 +40,10 @@ func TestWhereTheTimeOfEventsGoes(t *testing.T) {
 		if !strings.Contains(answer.Body.String(), want) {
 			t.Errorf("the metrics lack %s", want)
 		}
+	}
+	// The four from the table may travel alone or in company.
+	calls := regexp.MustCompile(`quadrille_outbox_call_seconds_count\{service="payment",topic="payment.completed"\} [1-9]`)
+	if !calls.MatchString(answer.Body.String()) {
+		t.Error("the metrics lack the publish calls")
 	}
 }
