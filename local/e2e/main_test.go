@@ -132,7 +132,8 @@ func newSystem() (*system, error) {
 	}
 	opts := stack.Options{
 		Root: root, Dir: filepath.Join(root, ".local", "e2e"), PortShift: portShift, Broker: stack.Redis,
-		Env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": spans.url, "OTEL_BSP_SCHEDULE_DELAY": "200"},
+		Services: stack.ForOrders,
+		Env:      map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": spans.url, "OTEL_BSP_SCHEDULE_DELAY": "200"},
 	}
 	if onKafka {
 		opts.Dir, opts.PortShift, opts.Broker = opts.Dir+"-kafka", kafkaPortShift, stack.Kafka

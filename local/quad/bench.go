@@ -172,7 +172,7 @@ func explainBench(r *installation.Installation, err error) error {
 
 // whileUp does work on a stack with the given broker that is up, and leaves it as it was.
 func whileUp(ctx context.Context, g *globals, broker string, work func(*stack.Stack) error) (err error) {
-	s, err := g.openOn(broker, newProgress(os.Stderr, g.JSON).report)
+	s, err := stack.New(stack.Options{Dir: g.dir, Broker: broker, Usual: stack.ForOrders, Report: newProgress(os.Stderr, g.JSON).report})
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"quadrille.internal/local/stack"
-	"quadrille.internal/quad/command"
 )
 
 func newUp(g *globals) *cobra.Command {
@@ -17,21 +16,23 @@ func newUp(g *globals) *cobra.Command {
 		broker                string
 	)
 	cmd := &cobra.Command{
-		Use:   "up",
+		Use:   "up [SERVICE...]",
 		Short: "Build and start what is not running yet",
 		Long: `up builds what changed, starts PostgreSQL, Redis, Dapr's control plane, the payment
 provider's stand-in and the services with their sidecars, and returns when all are
 ready. It may be repeated: it starts only what is missing, a single service that was
 killed, for example.
 
+With names it starts these services alone, and what they need. What others would hear
+stays with the broker; in one process it is not kept.
+
 With --one-process all services run in one process, on PostgreSQL alone: no Dapr, no
 broker. Databases and addresses are the same.`,
-		Args: command.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, services []string) error {
 			if oneProcess {
 				broker = stack.OneProcess
 			}
-			s, err := g.openOn(broker, newProgress(os.Stdout, g.JSON).report)
+			s, err := stack.New(stack.Options{Dir: g.dir, Broker: broker, Services: services, Report: newProgress(os.Stdout, g.JSON).report})
 			if err != nil {
 				return err
 			}

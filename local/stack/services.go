@@ -126,7 +126,7 @@ func (s *Stack) servicesCanStart() error {
 // this stack's ports, paths and environment.
 func (s *Stack) effectiveRunFile() (string, error) {
 	if s.Dir == filepath.Join(s.Root, ".local") && s.opts.PortShift == 0 &&
-		s.opts.Broker == Redis && len(s.opts.Env) == 0 {
+		s.opts.Broker == Redis && len(s.opts.Env) == 0 && len(s.opts.Services) == 0 {
 		return s.runFilePath(), nil
 	}
 	path := filepath.Join(s.Dir, "run", "dapr.yaml")

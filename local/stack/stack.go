@@ -59,6 +59,8 @@ type Options struct {
 	Dir       string            // data, logs, secrets; default: Root/.local
 	PortShift int               // added to every port
 	Broker    string            // Redis, Kafka or OneProcess; default: the one in use, else Redis
+	Services  []string          // that it has; default: those in use, else Usual
+	Usual     []string          // services of a stack that is not in use; default: all
 	Program   string            // of the one process; default: the one that is built
 	Env       map[string]string // set for every service, over what local/dapr.yaml says
 	Report    func(Event)       // told what happens; default: nobody
@@ -131,6 +133,12 @@ func New(opts Options) (*Stack, error) {
 	}
 	opts.Dir = cmp.Or(opts.Dir, filepath.Join(opts.Root, ".local"))
 	opts.Broker = cmp.Or(opts.Broker, brokerInUse(opts.Dir), Redis)
+	if len(opts.Services) == 0 {
+		var inUse bool
+		if opts.Services, inUse = servicesInUse(opts.Dir); !inUse {
+			opts.Services = opts.Usual
+		}
+	}
 	s := &Stack{opts: opts}
 	var err error
 	if s.Root, err = filepath.Abs(opts.Root); err != nil {
@@ -188,6 +196,9 @@ func (s *Stack) runFilePath() string { return filepath.Join(s.Root, "local", "da
 
 func (s *Stack) readRun() (err error) {
 	if s.run, err = readRunFile(s.runFilePath(), s.Dir, s.opts.PortShift); err != nil {
+		return err
+	}
+	if err := s.chooseServices(); err != nil {
 		return err
 	}
 	if components := filepath.Join(s.Root, "components", s.opts.Broker); s.opts.Broker != Redis && !s.OneProcess() {

@@ -65,6 +65,9 @@ func (s *Stack) togetherEnv() []string {
 			env = append(env, s.setting(app, name)+"="+value)
 		}
 	}
+	if len(s.opts.Services) > 0 {
+		env = append(env, config.Installed+"="+strings.Join(s.opts.Services, ","))
+	}
 	env = append(env, s.bridgeEnv()...)
 	slices.Sort(env)
 	return env

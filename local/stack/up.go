@@ -88,6 +88,9 @@ func (s *Stack) startServers(ctx context.Context) error {
 	if err := s.claimBroker(); err != nil {
 		return err
 	}
+	if err := s.claimServices(); err != nil {
+		return err
+	}
 	if err := s.startPostgres(ctx); err != nil {
 		return err
 	}
@@ -195,7 +198,7 @@ func (s *Stack) forgetRun() error {
 	for _, file := range files {
 		err = errors.Join(err, os.Remove(file))
 	}
-	return errors.Join(err, os.RemoveAll(brokerFile(s.Dir)))
+	return errors.Join(err, os.RemoveAll(brokerFile(s.Dir)), os.RemoveAll(servicesFile(s.Dir)))
 }
 
 // stopAll stops parts side by side.

@@ -5,7 +5,8 @@ const (
 	TracePercent = "QUADRILLE_TRACE_PERCENT"
 	Flight       = "QUADRILLE_FLIGHT"
 	Drain        = "QUADRILLE_DRAIN"
+	Installed    = "QUADRILLE_INSTALLED"
 )
 
 // OfProcess are all of them.
-var OfProcess = []string{TracePercent, Flight, Drain}
+var OfProcess = []string{TracePercent, Flight, Drain, Installed}

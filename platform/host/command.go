@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"quadrille.internal/platform/config"
 	"quadrille.internal/platform/service"
@@ -49,6 +50,31 @@ func (p program) usage() string {
 	return fmt.Sprintf(usage, p.name())
 }
 
+// keepInstalled drops the services that the installation does not have. Events are not
+// kept for what will never run.
+func (p *program) keepInstalled(lookup func(string) (string, bool)) error {
+	list, _ := lookup(config.Installed)
+	if list == "" || !p.several() {
+		return nil
+	}
+	var names []string
+	for name := range strings.SplitSeq(list, ",") {
+		name = strings.TrimSpace(name)
+		if p.find(name) == nil {
+			return fmt.Errorf("%s: there is no service %q", config.Installed, name)
+		}
+		names = append(names, name)
+	}
+	all := len(p.chosen) == len(p.specs)
+	missing := func(s service.Spec) bool { return !slices.Contains(names, s.Name) }
+	if i := slices.IndexFunc(p.chosen, missing); i >= 0 && !all {
+		return fmt.Errorf("%s is not installed: %s is %q", p.chosen[i].Name, config.Installed, list)
+	}
+	p.specs = slices.DeleteFunc(slices.Clone(p.specs), missing)
+	p.chosen = slices.DeleteFunc(slices.Clone(p.chosen), missing)
+	return nil
+}
+
 // command is a parsed command line.
 type command struct {
 	program
@@ -57,7 +83,7 @@ type command struct {
 
 // parse reads a command line. An error is the user's.
 func parse(specs []service.Spec, args []string) (command, error) {
-	c := command{program{specs, specs}, "run"}
+	c := command{program{specs: specs, chosen: specs, shared: len(specs) > 1}, "run"}
 	first := func() string { return args[0] }
 	switch {
 	case len(args) == 0:
@@ -101,6 +127,9 @@ func Command(
 	ctx context.Context, specs []service.Spec, args []string, lookup func(string) (string, bool), stdout, stderr io.Writer,
 ) int {
 	c, err := parse(specs, args)
+	if err == nil {
+		err = c.keepInstalled(lookup)
+	}
 	if err != nil {
 		fmt.Fprintf(stderr, "%s: %v\n\n%s", c.name(), err, c.usage())
 		return exitUsage

@@ -54,6 +54,23 @@ func TestCommandLineOfSeveralServices(t *testing.T) {
 	}
 }
 
+// A service that is not installed is not run, and nothing is kept for it.
+func TestServicesThatAreNotInstalled(t *testing.T) {
+	for _, c := range []struct{ installed, line, errors, lacks string }{
+		{"payment", "run", "QUADRILLE_PAYMENT_DATABASE_URL is not set", "_ORDER_"},
+		{"payment, order", "run order", "QUADRILLE_ORDER_DATABASE_URL is not set", "_PAYMENT_"},
+		{"payment", "run order", "order is not installed", "is not set"},
+		{"payment,oder", "run", `QUADRILLE_INSTALLED: there is no service "oder"`, "is not set"},
+	} {
+		var errs bytes.Buffer
+		lookup := func(name string) (string, bool) { return c.installed, name == "QUADRILLE_INSTALLED" }
+		code := host.Command(t.Context(), named("order", "payment"), strings.Fields(c.line), lookup, io.Discard, &errs)
+		if code == 0 || !strings.Contains(errs.String(), c.errors) || strings.Contains(errs.String(), c.lacks) {
+			t.Errorf("%q of %q: exit code %d\n%s", c.line, c.installed, code, &errs)
+		}
+	}
+}
+
 // Each service's database is migrated with its own URL, and those that are named only.
 // Then they run together, and stop as one.
 func TestSeveralServicesAreMigratedAndRun(t *testing.T) {

@@ -65,11 +65,15 @@ func Main(specs ...service.Spec) {
 // Run runs services of a program until ctx ends. lookup gives the environment, logs go
 // to w.
 func Run(ctx context.Context, specs []service.Spec, lookup func(string) (string, bool), w io.Writer) error {
-	return run(ctx, program{specs: specs, chosen: specs}, lookup, w)
+	return run(ctx, program{specs: specs, chosen: specs, shared: len(specs) > 1}, lookup, w)
 }
 
 // program is what a process runs: the chosen ones of its services.
-type program struct{ specs, chosen []service.Spec }
+type program struct {
+	specs, chosen []service.Spec
+	// shared says that it is made for several services, however many are installed.
+	shared bool
+}
 
 // name returns how the program is called: as its service, where it has one.
 func (p program) name() string {
@@ -81,7 +85,7 @@ func (p program) name() string {
 
 // several reports whether services share the process. Their settings have prefixes then,
 // whichever of them it runs.
-func (p program) several() bool { return len(p.specs) > 1 }
+func (p program) several() bool { return p.shared }
 
 // reader returns the reader of a service's settings.
 func (p program) reader(all *config.Reader, spec service.Spec) *config.Reader {

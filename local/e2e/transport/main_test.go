@@ -68,7 +68,7 @@ func start() error {
 	if err != nil {
 		return err
 	}
-	opts := stack.Options{Root: root, Dir: filepath.Join(root, ".local", "transport"), PortShift: portShift, Broker: stack.Redis}
+	opts := stack.Options{Root: root, Dir: filepath.Join(root, ".local", "transport"), PortShift: portShift, Broker: stack.Redis, Services: stack.ForOrders}
 	if broker == stack.Kafka {
 		opts.Dir, opts.PortShift, opts.Broker = opts.Dir+"-kafka", kafkaPortShift, stack.Kafka
 	}
