@@ -19,9 +19,9 @@ const generator = "load generator"
 // partsOf finds the process of every part that runs on this machine.
 func partsOf(s *stack.Stack) (map[string]int, error) {
 	pids := map[string]int{generator: os.Getpid()}
-	parts := []string{postgres, "redis", "sentry", "placement", "scheduler", "psp", "erp"}
+	parts := []string{postgres, "redis", "sentry", "placement", "scheduler", "psp", "erp", "mail"}
 	if s.OneProcess() {
-		parts = []string{postgres, "psp", "erp"}
+		parts = []string{postgres, "psp", "erp", "mail"}
 	}
 	parts = append(parts, s.ServiceProcesses()...)
 	for _, part := range parts {

@@ -221,7 +221,7 @@ var healthPorts = []int{18951, 18963, 18971}
 // All that listens does so for this machine only.
 func TestAccess_NothingListensBeyondThisMachine(t *testing.T) {
 	s := sys
-	parts := []string{"placement", "scheduler", "sentry", "psp", "erp", s.BrokerPart(), "postgres"}
+	parts := []string{"placement", "scheduler", "sentry", "psp", "erp", "mail", s.BrokerPart(), "postgres"}
 	for _, app := range s.Apps() {
 		parts = append(parts, app, stack.Sidecar(app))
 	}

@@ -149,6 +149,7 @@ func (s *Stack) build(ctx context.Context, together bool) error {
 		{"workflows/*/cmd/*/main.go", true},
 		{"local/psp/main.go", false},
 		{"local/erp/main.go", false},
+		{"local/mail/main.go", false},
 		{"local/quad/main.go", false},
 		{"services/cmd/*/main.go", true},
 	} {

@@ -49,21 +49,27 @@ func (s *Stack) controlFlags(port, health, metrics int) []string {
 	}
 }
 
-// startPSP and startERP run the stand-ins for third parties, which keep their own
+// startPSP, startERP and startMail run the stand-ins for third parties, which keep their own
 // books.
 func (s *Stack) startPSP(ctx context.Context) error { return s.startStandIn(ctx, "psp", pspPort) }
 
 func (s *Stack) startERP(ctx context.Context) error { return s.startStandIn(ctx, "erp", erpPort) }
 
-func (s *Stack) startStandIn(ctx context.Context, name string, port int) error {
+func (s *Stack) startMail(ctx context.Context) error {
+	return s.startStandIn(ctx, "mail", mailPort, "-smtp", s.addr(smtpPort))
+}
+
+func (s *Stack) startStandIn(ctx context.Context, name string, port int, flags ...string) error {
 	addr := s.addr(port)
 	if s.alreadyRunning(name, addr) {
 		return nil
 	}
 	return s.start(ctx, command{
 		name: name,
-		args: []string{s.bin(name), "-addr", addr, "-state", filepath.Join(s.Dir, name+".json"), "-key-file", s.secretFile(name + ".key")},
-		dir:  s.Dir,
+		args: append([]string{
+			s.bin(name), "-addr", addr, "-state", filepath.Join(s.Dir, name+".json"), "-key-file", s.secretFile(name + ".key"),
+		}, flags...),
+		dir: s.Dir,
 	}, addr, listening(addr))
 }
 

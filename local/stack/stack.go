@@ -30,6 +30,8 @@ const (
 	kafkaControllerPort  = 18093
 	pspPort              = 18900
 	erpPort              = 18910
+	mailPort             = 18920
+	smtpPort             = 18921
 	placementPort        = 18950
 	placementHealthPort  = 18951
 	placementMetricsPort = 18952
@@ -225,6 +227,7 @@ func (s *Stack) readSecrets() error {
 		"dapr-api-token": &s.tokens.dapr,
 		"psp.key":        &s.tokens.psp,
 		"erp.key":        &s.tokens.erp,
+		"mail.key":       new(string), // only the services use it
 		"postgres":       &s.postgres.password,
 		"redis":          &s.redis.password,
 	}

@@ -51,6 +51,7 @@ func (s *Stack) partChecks() []partCheck {
 	checks = append(checks, []partCheck{
 		{"psp", s.addr(pspPort), false, listening(s.addr(pspPort))},
 		{"erp", s.addr(erpPort), false, listening(s.addr(erpPort))},
+		{"mail", s.addr(mailPort), false, listening(s.addr(mailPort))},
 	}...)
 	if len(outside) > 0 {
 		bridge := s.bridgeApp()

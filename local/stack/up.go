@@ -61,7 +61,7 @@ func (s *Stack) StartServer(ctx context.Context, part string) error {
 	start := map[string]func(context.Context) error{
 		"postgres": s.startPostgres, s.BrokerPart(): s.startBroker,
 		"sentry": s.startSentry, "placement": s.startPlacement, "scheduler": s.startScheduler,
-		"psp": s.startPSP, "erp": s.startERP,
+		"psp": s.startPSP, "erp": s.startERP, "mail": s.startMail,
 	}[part]
 	if start == nil {
 		return fmt.Errorf("no part of the infrastructure is called %q", part)
@@ -101,9 +101,11 @@ func (s *Stack) startServers(ctx context.Context) error {
 }
 
 func (s *Stack) startInfra(ctx context.Context) error {
-	steps := []func(context.Context) error{s.startServers, s.startSentry, s.startPlacement, s.startScheduler, s.startPSP, s.startERP, s.migrate}
+	steps := []func(context.Context) error{
+		s.startServers, s.startSentry, s.startPlacement, s.startScheduler, s.startPSP, s.startERP, s.startMail, s.migrate,
+	}
 	if s.OneProcess() {
-		steps = []func(context.Context) error{s.startServers, s.startPSP, s.startERP, s.migrate}
+		steps = []func(context.Context) error{s.startServers, s.startPSP, s.startERP, s.startMail, s.migrate}
 	} else if err := s.writeSidecarSecrets(); err != nil {
 		return err
 	}
@@ -178,7 +180,7 @@ func (s *Stack) Down(ctx context.Context) error {
 		// It has nothing left to do, and while it still starts services it would not
 		// listen to anything gentler.
 		s.stopPart(ctx, cli, syscall.SIGKILL, partGrace),
-		s.stopAll(ctx, partGrace, "psp", "erp", "scheduler", "placement"),
+		s.stopAll(ctx, partGrace, "psp", "erp", "mail", "scheduler", "placement"),
 		s.stopAll(ctx, partGrace, "sentry"),
 		s.stopAll(ctx, redisGrace, "redis"),
 		s.stopAll(ctx, kafkaGrace, "kafka"),
@@ -255,7 +257,7 @@ func (s *Stack) Wipe(ctx context.Context) error {
 		return err
 	}
 	paths := []string{home, s.kafkaData()} // beside that may lie Kafka itself
-	for _, name := range []string{"redis", "scheduler", "psp.json", "erp.json", "names.db", "log", ".dapr", "secrets", "run"} {
+	for _, name := range []string{"redis", "scheduler", "psp.json", "erp.json", "mail.json", "names.db", "log", ".dapr", "secrets", "run"} {
 		paths = append(paths, filepath.Join(s.Dir, name))
 	}
 	for _, path := range paths {

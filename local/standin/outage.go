@@ -73,6 +73,10 @@ func (o *outage) set(now time.Time, p modeParams) {
 	}
 }
 
+// Suffer returns the mode for a call of another protocol than HTTP that changes something,
+// and its number among those that suffer.
+func (s *Server) Suffer() (mode Mode, call int) { return s.outage.next(time.Now(), true) }
+
 // disturb applies the outage to the calls of next.
 func (s *Server) disturb(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

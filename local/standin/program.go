@@ -26,6 +26,9 @@ type Program struct {
 	Name string // of the binary
 	Addr string // where it listens unless told otherwise
 
+	// Flags adds flags of its own; nil adds none.
+	Flags func(*flag.FlagSet)
+
 	// Open opens the books in the state file and routes the calls to them.
 	Open func(s *Server, stateFile string) (Books, error)
 
@@ -79,6 +82,9 @@ func (p Program) ParseFlags(args []string) (Config, error) {
 	flags.StringVar(&cfg.KeyFile, "key-file", "", "file with the API key callers must present (required)")
 	flags.DurationVar(&cfg.Slow, "slow", 3*time.Second, "how long every deliberate wait takes")
 	flags.BoolVar(&cfg.AllowRemote, "allow-remote", false, "allow an address other machines can reach")
+	if p.Flags != nil {
+		p.Flags(flags)
+	}
 	if err := flags.Parse(args); err != nil {
 		return Config{}, err
 	}

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -43,14 +44,16 @@ func (s Spec) Ports() Ports {
 	}
 }
 
-// Partner is a third party whose HTTP API a service calls. Its settings are
-// QUADRILLE_<NAME>_URL and QUADRILLE_<NAME>_KEY; local/<name> stands in for it.
+// Partner is a third party that a service calls. Its settings are QUADRILLE_<NAME>_URL and
+// QUADRILLE_<NAME>_KEY; local/<name> stands in for it.
 type Partner struct {
 	Name string
 	// What it is, for the documents: "the payment provider".
 	What string
 	// Port is where the stand-in listens on one machine.
 	Port int
+	// Scheme of its URL; "" is http.
+	Scheme string
 }
 
 // Setting returns the name of its setting X.
@@ -59,7 +62,9 @@ func (p Partner) Setting(x string) string {
 }
 
 // URL is where the stand-in is on one machine.
-func (p Partner) URL() string { return "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(p.Port)) }
+func (p Partner) URL() string {
+	return cmp.Or(p.Scheme, "http") + "://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(p.Port))
+}
 
 // Read reads where the partner is, and the key to it.
 func (p Partner) Read(r *config.Reader) (url string, key config.Secret) {

@@ -25,11 +25,11 @@ func Build(t testing.TB) string {
 	return binary
 }
 
-// StartProcess runs the binary with the server's files and waits of a minute.
-func (s *Server) StartProcess(binary string) *Process {
+// StartProcess runs the binary with the server's files, waits of a minute and these flags.
+func (s *Server) StartProcess(binary string, flags ...string) *Process {
 	s.T.Helper()
-	cmd := exec.CommandContext(s.T.Context(), binary,
-		"-addr", "127.0.0.1:0", "-state", s.Config.StateFile, "-key-file", s.Config.KeyFile, "-slow", "1m")
+	cmd := exec.CommandContext(s.T.Context(), binary, append(flags,
+		"-addr", "127.0.0.1:0", "-state", s.Config.StateFile, "-key-file", s.Config.KeyFile, "-slow", "1m")...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		s.T.Fatal(err)
