@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"quadrille.internal/platform/seal"
 	"quadrille.internal/platform/service"
 )
 
@@ -103,6 +104,9 @@ func (c *catalog) apps() string {
 `, s.Name, p.Public, p.GRPC, p.Admin, p.Health, p.SidecarHTTP, p.SidecarGRPC, p.SidecarInternal, p.SidecarMetrics)
 		if s.HasDatabase() {
 			fmt.Fprintf(&b, "    QUADRILLE_DATABASE_URL_FILE: secrets/%s.url\n", s.Name)
+		}
+		if s.Sealed {
+			fmt.Fprintf(&b, "    %s_FILE: secrets/%s.master\n", seal.Setting, s.Name)
 		}
 		for _, partner := range s.Partners {
 			fmt.Fprintf(&b, "    %s: %s\n    %s_FILE: secrets/%s.key\n",

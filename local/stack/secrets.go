@@ -39,7 +39,7 @@ func (s *Stack) writeSecret(name, value string) error {
 }
 
 func randomSecret() string {
-	var raw [24]byte
+	var raw [32]byte
 	_, _ = rand.Read(raw[:]) // never fails: crypto/rand ends the process instead
 	return hex.EncodeToString(raw[:])
 }

@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"quadrille.internal/platform/seal"
 	"quadrille.internal/quad/installation"
 )
 
@@ -256,6 +257,14 @@ func (s *Stack) readSecrets() error {
 			return err
 		}
 		s.admin[app] = token
+	}
+	for _, app := range s.run.Apps {
+		if app.Env[seal.Setting+"_FILE"] == "" {
+			continue
+		}
+		if _, err := s.secret(app.ID + ".master"); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -54,6 +54,9 @@ type Spec struct {
 	// Grants are the privileges of the service's role by table, where they are not
 	// "select, insert, update, delete"; "" is none, and functions end in "()".
 	Grants map[string]string
+	// Sealed says that the service seals some of what it keeps; see package seal. On one
+	// machine it gets a master key of its own.
+	Sealed bool
 	// Build reads the service's settings from kit.Config and wires it. It must not
 	// use the database or the network yet.
 	Build func(kit *Kit) App
