@@ -75,6 +75,7 @@ require (
 	google.golang.org/protobuf v1.36.12 // indirect
 	quadrille.internal/events v0.0.0 // indirect
 	quadrille.internal/events/proto v0.0.0 // indirect
+	quadrille.internal/services/cart v0.0.0
 )
 
 replace (

@@ -3,6 +3,7 @@ package services
 
 import (
 	"quadrille.internal/platform/service"
+	"quadrille.internal/services/cart"
 	"quadrille.internal/services/checkout"
 	"quadrille.internal/services/inventory"
 	"quadrille.internal/services/order"
@@ -18,5 +19,6 @@ func All() []service.Spec {
 		payment.Service(),
 		order.Service(),
 		b2b.Service(),
+		cart.Service(),
 	}
 }

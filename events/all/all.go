@@ -4,6 +4,7 @@ package all
 import (
 	// Each registers its types.
 	_ "quadrille.internal/events/b2b"
+	_ "quadrille.internal/events/cart"
 	_ "quadrille.internal/events/checkout"
 	_ "quadrille.internal/events/inventory"
 	_ "quadrille.internal/events/order"

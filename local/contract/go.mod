@@ -14,6 +14,8 @@ require (
 	quadrille.internal/services v0.0.0
 )
 
+require quadrille.internal/services/cart v0.0.0 // indirect
+
 require (
 	github.com/decred/dcrd/dcrec/secp256k1/v4 v4.4.1 // indirect
 	github.com/goccy/go-json v0.10.6 // indirect

@@ -22,6 +22,7 @@ require (
 	github.com/valyala/fastjson v1.6.10 // indirect
 	golang.org/x/crypto v0.57.0 // indirect
 	golang.org/x/exp v0.0.0-20250408133849-7e4ce0ab07d0 // indirect
+	quadrille.internal/services/cart v0.0.0 // indirect
 )
 
 require (

@@ -9,6 +9,7 @@ import (
 
 	"quadrille.internal/platform/audit"
 	// quad generate: imports
+	cart "quadrille.internal/services/cart/audit"
 	checkout "quadrille.internal/services/checkout/audit"
 	inventory "quadrille.internal/services/inventory/audit"
 	order "quadrille.internal/services/order/audit"
@@ -32,6 +33,7 @@ func All() []Service {
 		{"payment", payment.Books},
 		{"order", order.Books},
 		{"b2b", b2b.Books},
+		{"cart", cart.Books},
 		// quad generate: end
 	}
 }

@@ -1,0 +1,79 @@
+package cart
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"quadrille.internal/events"
+	"quadrille.internal/events/order"
+	"quadrille.internal/platform/inbox"
+	"quadrille.internal/platform/outbox"
+)
+
+// handle hears what became of the orders that were made of carts.
+func handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Delivery) error {
+	found, err := orders.Load(ctx, tx, inbox.Orders(batch))
+	if err != nil {
+		return err
+	}
+	var bought []*Ordering
+	for _, d := range batch {
+		id := events.OrderOf(d.Event)
+		o := found[id]
+		if o == nil {
+			o = &Ordering{Lines: []Line{}, HeardAt: tx.Now}
+			o.ID = id
+		}
+		ended, known := o.hear(d.Event)
+		if known {
+			found[id] = o
+		}
+		if ended {
+			bought = append(bought, o)
+		}
+	}
+	if err := empty(ctx, tx, bought); err != nil {
+		return err
+	}
+	return orders.Save(tx, found)
+}
+
+// hear reports whether the event is about an order of a cart, as far as can be known, and
+// whether the cart is to give up its lines.
+func (o *Ordering) hear(e events.Event) (bought, known bool) {
+	switch e.(type) {
+	case *order.Confirmed:
+		return o.End(Confirmed), true
+	case *order.Cancelled:
+		return o.End(Cancelled), true
+	default:
+		return false, false
+	}
+}
+
+// empty takes what was bought out of the carts.
+func empty(ctx context.Context, tx *outbox.Tx, bought []*Ordering) error {
+	ids := make([]uuid.UUID, len(bought))
+	for i, o := range bought {
+		ids[i] = *o.CartID
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	// Customers' first, as when they are merged.
+	list, err := carts.Select(ctx, tx, `where id = any($1) order by customer_id is null, id for update`, ids)
+	if err != nil {
+		return err
+	}
+	changed := make(map[uuid.UUID]*Cart, len(list))
+	for _, c := range list {
+		changed[c.ID] = c
+	}
+	for _, o := range bought {
+		if c := changed[*o.CartID]; c != nil {
+			c.Bought(o.Lines, tx.Now)
+		}
+	}
+	return carts.Save(tx, changed)
+}
