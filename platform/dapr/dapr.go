@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	"quadrille.internal/platform/config"
+	"quadrille.internal/platform/httpcall"
 	"quadrille.internal/platform/sidecar"
 	"quadrille.internal/platform/subscriber"
 	"quadrille.internal/platform/transport"
@@ -70,6 +71,11 @@ func (t *Transport) Heard(string) bool { return true }
 // Calls implements transport.Transport.
 func (t *Transport) Calls(service string) grpc.ClientConnInterface { return t.To(service) }
 
+// Dial implements transport.Transport: the callee's sidecar checks whether we may.
+func (t *Transport) Dial(ctx context.Context, service string) (net.Conn, error) {
+	return httpcall.Open(ctx, t.To(service))
+}
+
 // Workflows implements transport.Transport: the engine is in the sidecar.
 func (t *Transport) Workflows() grpc.ClientConnInterface { return t.To("") }
 
@@ -81,7 +87,7 @@ func (t *Transport) Listen(ctx context.Context, s transport.Service) error {
 		return fmt.Errorf("%s: %w", m.Config.Own().Name("QUADRILLE_GRPC_ADDR"), err)
 	}
 	t.server = subscriber.NewGRPC(subscriber.Config{
-		App: m.Name, Topics: m.Topics, Token: t.tokens.app.Reveal(), Handler: s.Handler, Register: s.Register, Log: m.Log,
+		App: m.Name, Topics: m.Topics, Token: t.tokens.app.Reveal(), Handler: s.Handler, Register: s.Register, HTTP: s.HTTP, Log: m.Log,
 	})
 	m.Log.InfoContext(ctx, "listening for the sidecar", "grpc", t.addr)
 	return nil

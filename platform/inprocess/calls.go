@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
+	"quadrille.internal/platform/httpcall"
 	"quadrille.internal/platform/transport"
 )
 
@@ -114,6 +115,27 @@ func (r route) NewStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 	}
 	defer held.users.Done()
 	return conn.NewStream(ctx, desc, method, opts...)
+}
+
+// Dial implements transport.Transport. Connections that are open when the callee is moved
+// end when it stops, and the next request finds the new way.
+func (m *member) Dial(ctx context.Context, service string) (net.Conn, error) {
+	if !slices.Contains(m.Member.Calls, httpcall.Method) {
+		return nil, fmt.Errorf("%s may not make HTTP requests to others: %s is not among Calls of its service.Spec", m.Name, httpcall.Method)
+	}
+	held := m.bus.hold()
+	defer held.users.Done()
+	if held.outside(service) {
+		return httpcall.Open(ctx, m.bus.cfg.Remote.Calls(service))
+	}
+	to := m.bus.find(service)
+	switch {
+	case to == nil:
+		return nil, fmt.Errorf("%s does not run in this process", service)
+	case to.http == nil:
+		return nil, fmt.Errorf("%s takes no HTTP requests", service)
+	}
+	return to.http.Dial(ctx)
 }
 
 // Workflows implements transport.Transport.

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"quadrille.internal/platform/httpcall"
 	"quadrille.internal/platform/transport"
 )
 
@@ -102,7 +103,8 @@ type member struct {
 	engine transport.Engine // nil where the service runs no workflows
 
 	handler transport.Handler
-	calls   *callServer // nil where others have nothing to call
+	calls   *callServer        // nil where others have nothing to call
+	http    *httpcall.Listener // nil where it takes no HTTP requests
 
 	room    *semaphore.Weighted // has maxInFlight
 	started chan struct{}
@@ -121,7 +123,7 @@ func (m *member) Heard(topic string) bool { return len(m.bus.cfg.Hears[topic]) >
 
 // Listen implements transport.Transport.
 func (m *member) Listen(_ context.Context, s transport.Service) error {
-	m.handler = s.Handler
+	m.handler, m.http = s.Handler, s.HTTP
 	if s.Register == nil {
 		return nil
 	}

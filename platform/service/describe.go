@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 
 	"quadrille.internal/platform/config"
+	"quadrille.internal/platform/httpcall"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/rest"
 	"quadrille.internal/platform/telemetry"
@@ -37,6 +38,7 @@ func Describe(spec Spec) (Description, error) {
 	app := spec.Build(&Kit{
 		Config: reader, Log: log, Metrics: telemetry.NewMetrics(spec.Name), API: rest.API{Log: log},
 		Calls:     func(string) grpc.ClientConnInterface { return nowhere{} },
+		HTTP:      nowhere{},
 		Workflows: func() grpc.ClientConnInterface { return nowhere{} },
 		Outbox:    outboxOf(spec, log),
 	})
@@ -52,6 +54,9 @@ func Describe(spec Spec) (Description, error) {
 	if app.Services != nil {
 		app.Services((*methods)(&found.Serves))
 	}
+	if app.hasRoutes() {
+		found.Serves = append(found.Serves, httpcall.Method)
+	}
 	slices.Sort(found.Serves)
 	return found, checkPaths(spec, app)
 }
@@ -59,11 +64,15 @@ func Describe(spec Spec) (Description, error) {
 // checkPaths holds the public routes against Paths: the gateway would not find one that
 // begins otherwise.
 func checkPaths(spec Spec, app App) error {
-	if app.Routes == nil {
+	if !app.hasRoutes() {
 		return nil
 	}
 	r := chi.NewRouter()
-	app.Routes(r)
+	for _, add := range []func(chi.Router){app.Routes, app.OpenRoutes} {
+		if add != nil {
+			add(r)
+		}
+	}
 	unused := slices.Clone(spec.Paths)
 	err := chi.Walk(r, func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
 		i := slices.IndexFunc(spec.Paths, func(path string) bool { return rest.Under(path, route) })
@@ -89,6 +98,10 @@ func outboxOf(spec Spec, log *slog.Logger) *outbox.Outbox {
 
 // nowhere is a connection that Build may keep and must not use.
 type nowhere struct{}
+
+func (nowhere) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, errors.New("the service is described, it does not run")
+}
 
 func (nowhere) Invoke(context.Context, string, any, any, ...grpc.CallOption) error {
 	return errors.New("the service is described, it does not run")

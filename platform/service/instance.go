@@ -16,6 +16,7 @@ import (
 
 	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/config"
+	"quadrille.internal/platform/httpcall"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/pgtx"
@@ -84,11 +85,14 @@ type Instance struct {
 	app           App
 	http          *rest.ConnLimit
 	admin, health *rest.ConnLimit
-	stopping      atomic.Bool
-	intake        http.Handler
-	callers       caller.Guard
-	keys          *token.Remote // nil where callers prove themselves otherwise
-	closers       []func()
+	// called takes requests of other services, and is nil where there are no public routes.
+	called   *httpcall.Listener
+	services *rest.ConnLimit // of called
+	stopping atomic.Bool
+	intake   http.Handler
+	callers  caller.Guard
+	keys     *token.Remote // nil where callers prove themselves otherwise
+	closers  []func()
 }
 
 // Open reads the settings of a service and makes everything that needs neither database
@@ -114,8 +118,11 @@ func Open(ctx context.Context, spec Spec, host Host) (*Instance, error) {
 	if spec.HasDatabase() {
 		s.outbox = outbox.New(outbox.Config{Source: spec.Name, Emits: spec.Emits, Pool: s.pool, Publisher: s.transport, Log: s.log, Parallel: s.transport.Parallel(), Heard: s.transport.Heard, Timings: outbox.NewTimings(s.metrics)})
 	}
+	s.guard()
+	requests := httpcall.NewTransport(s.transport.Dial)
+	s.onClose(requests.CloseIdleConnections)
 	s.app = spec.Build(&Kit{
-		Config: host.Config, Pool: s.pool, Outbox: s.outbox, Calls: s.transport.Calls, Workflows: s.transport.Workflows,
+		Config: host.Config, Pool: s.pool, Outbox: s.outbox, Calls: s.transport.Calls, HTTP: requests, Verifier: s.callers.Verifier, Workflows: s.transport.Workflows,
 		Log: s.log, Metrics: s.metrics, API: rest.API{Log: s.log},
 	})
 	if spec.HasDatabase() {
@@ -123,7 +130,9 @@ func Open(ctx context.Context, spec Spec, host Host) (*Instance, error) {
 			Consumer: spec.Name, Pool: s.pool, Outbox: s.outbox, Handler: s.app.Handle, Log: s.log, Group: s.set.group, Timings: inbox.NewTimings(s.metrics),
 		})
 	}
-	s.guard()
+	if s.app.Verifier != nil {
+		s.callers.Verifier, s.keys = s.app.Verifier, nil
+	}
 	s.intake = s.publicHandler()
 	s.expose()
 	return s, nil
@@ -145,6 +154,9 @@ func (s *Instance) openPool(ctx context.Context) {
 }
 
 func (s *Instance) publicHandler() http.Handler {
+	if s.app.Front != nil {
+		return s.closeWhenStopping(s.app.Front.Handler)
+	}
 	r := chi.NewRouter()
 	r.Use(s.closeWhenStopping)
 	r.Use(rest.Limit(maxRequests))
@@ -163,10 +175,7 @@ func (s *Instance) publicHandler() http.Handler {
 // guard says how callers prove themselves.
 func (s *Instance) guard() {
 	s.callers.Required = s.set.behindEdge
-	switch {
-	case s.app.Verifier != nil:
-		s.callers.Verifier = s.app.Verifier
-	case s.set.identity != "":
+	if s.set.identity != "" {
 		s.keys = token.NewRemote(s.set.identity, s.log)
 		s.callers.Verifier = token.NewVerifier(s.set.issuer, s.keys)
 	}
@@ -195,7 +204,7 @@ func (s *Instance) Listen(ctx context.Context) error {
 	}{
 		{"QUADRILLE_HEALTH_ADDR", s.set.healthAddr, maxAdminConns, &s.health},
 		{"QUADRILLE_ADMIN_ADDR", s.set.adminAddr, maxAdminConns, &s.admin},
-		{"QUADRILLE_HTTP_ADDR", s.set.httpAddr, maxConns, &s.http},
+		{"QUADRILLE_HTTP_ADDR", s.set.httpAddr, s.publicConns(), &s.http},
 	} {
 		ln, err := Listen(ctx, l.addr, s.set.sharePorts)
 		if err != nil {
@@ -204,11 +213,23 @@ func (s *Instance) Listen(ctx context.Context) error {
 		s.onClose(func() { _ = ln.Close() })
 		*l.keep = rest.NewConnLimit(ln, l.conns)
 	}
-	serves := transport.Service{Register: s.app.Services}
+	if s.app.hasRoutes() {
+		s.called = httpcall.NewListener()
+		s.services = rest.NewConnLimit(s.called, maxConns)
+		s.onClose(func() { _ = s.called.Close() })
+	}
+	serves := transport.Service{Register: s.app.Services, HTTP: s.called}
 	if s.inbox != nil {
 		serves.Handler = s.inbox
 	}
 	return s.transport.Listen(ctx, serves)
+}
+
+func (s *Instance) publicConns() int {
+	if s.app.Front != nil {
+		return s.app.Front.Conns
+	}
+	return maxConns
 }
 
 // Prepare waits for the database, and for a schema that the service can work with. It
@@ -271,9 +292,11 @@ func (s *Instance) Layers() []Layer {
 	for _, w := range s.app.Work {
 		layers = append(layers, Layer{LevelWork, w.Name, w.Run})
 	}
-	return append(layers,
-		Layer{LevelEvents, "event intake", s.transport.Deliver},
-		Layer{LevelHTTP, "HTTP intake", Serve(s.http, s.intake)})
+	layers = append(layers, Layer{LevelEvents, "event intake", s.transport.Deliver})
+	if s.called != nil { // what comes by the public port of another service needs it to its end
+		layers = append(layers, Layer{LevelEvents, "requests of services", Serve(s.services, s.intake)})
+	}
+	return append(layers, Layer{LevelHTTP, "HTTP intake", Serve(s.http, s.intake)})
 }
 
 // Stopping has the service say that it is to get no more.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -38,7 +39,8 @@ type Spec struct {
 	EmittedBefore []string
 	// Hears are the types of the events that the service subscribes to.
 	Hears []string
-	// Calls are the gRPC methods of other services that the service calls, by full name.
+	// Calls are the gRPC methods of other services that the service calls, by full name;
+	// httpcall.Method is for HTTP requests to them.
 	Calls []string
 	// Workflows makes the service's workflow engine for a process without Dapr:
 	// workflowengine.Open. It is nil where the service runs no workflows.
@@ -73,6 +75,12 @@ type Kit struct {
 	Outbox *outbox.Outbox
 	// Calls returns a connection to the gRPC services of another service.
 	Calls func(service string) grpc.ClientConnInterface
+	// HTTP makes requests to other services: http://order/v1/orders is for the service order.
+	// Where that was not reached the error is an httpcall.DialError.
+	HTTP http.RoundTripper
+	// Verifier verifies access tokens by identity's published keys. It is nil where callers
+	// prove themselves otherwise.
+	Verifier caller.Verifier
 	// Workflows returns a connection to the workflow engine.
 	Workflows func() grpc.ClientConnInterface
 	Log       *slog.Logger
@@ -92,12 +100,24 @@ type App struct {
 	// Verifier, unless nil, verifies access tokens in place of identity's published keys.
 	// Only identity has one.
 	Verifier caller.Verifier
+	// Front serves the public port instead of Routes, and limits itself.
+	Front *Front
 	// OperatorRoutes adds routes to the admin port, which wants the operators' token.
 	OperatorRoutes func(chi.Router)
 	// Services adds gRPC services that other services call.
 	Services func(grpc.ServiceRegistrar)
 	// Work runs below the listeners, which may use it.
 	Work []Work
+}
+
+func (a App) hasRoutes() bool { return a.Routes != nil || a.OpenRoutes != nil }
+
+// Front is a public port that does without the kit's limits of requests and bodies, and
+// without its check of callers.
+type Front struct {
+	Handler http.Handler
+	// Conns is how many connections the port holds.
+	Conns int
 }
 
 // Work is a part of a service that runs as long as it does.

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"quadrille.internal/platform/httpcall"
 	"quadrille.internal/platform/outbox"
 )
 
@@ -50,7 +51,8 @@ func Dial(addr, token string) (*Sidecar, error) {
 		grpc.WithConnectParams(connectParams),
 		// Calls between services are part of an order's trace; publishing is not a step
 		// of its own.
-		grpc.WithStatsHandler(otelgrpc.NewClientHandler(otelgrpc.WithFilter(filters.Not(filters.ServicePrefix("dapr."))))))
+		grpc.WithStatsHandler(otelgrpc.NewClientHandler(otelgrpc.WithFilter(filters.Not(filters.Any(
+			filters.ServicePrefix("dapr."), filters.FullMethodName(httpcall.Method)))))))
 	if err != nil {
 		return nil, fmt.Errorf("dial sidecar at %s: %w", addr, err)
 	}

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/tap"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"quadrille.internal/platform/httpcall"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/transport"
 )
@@ -44,8 +45,10 @@ const (
 	// each topic, and as many calls of other apps.
 	streamsPerTopic = 4
 	streamsForCalls = 32
-	maxHeader       = 64 << 10
-	connectTimeout  = 5 * time.Second
+	// streamsForHTTP are connections, whose number the HTTP server bounds.
+	streamsForHTTP = 2_048
+	maxHeader      = 64 << 10
+	connectTimeout = 5 * time.Second
 )
 
 // Config of a Server.
@@ -65,7 +68,9 @@ type Config struct {
 	// Register adds the app's own gRPC services, which other apps call through the
 	// sidecars, or is nil.
 	Register func(grpc.ServiceRegistrar)
-	Log      *slog.Logger
+	// HTTP takes the connections that other apps open through the sidecars, or is nil.
+	HTTP *httpcall.Listener
+	Log  *slog.Logger
 }
 
 // Server answers daprd's callbacks.
@@ -82,13 +87,17 @@ func NewGRPC(cfg Config) *grpc.Server {
 	s := &Server{cfg: cfg, bytes: semaphore.NewWeighted(cfg.MaxBytes)}
 	// To a callback that panics daprd gets Internal too, and delivers again.
 	g := grpc.NewServer(append(transport.Recover(cfg.Log), grpc.InTapHandle(s.admit),
-		grpc.StatsHandler(otelgrpc.NewServerHandler(otelgrpc.WithFilter(filters.Not(filters.ServicePrefix("dapr."))))),
+		grpc.StatsHandler(otelgrpc.NewServerHandler(otelgrpc.WithFilter(filters.Not(filters.Any(
+			filters.ServicePrefix("dapr."), filters.FullMethodName(httpcall.Method)))))), // a connection is no step of a trace
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(s.maxStreams()),
 		grpc.MaxHeaderListSize(maxHeader), grpc.ConnectionTimeout(connectTimeout))...)
 	runtimev1.RegisterAppCallbackServer(g, s)
 	runtimev1.RegisterAppCallbackHealthCheckServer(g, s)
 	if cfg.Register != nil {
 		cfg.Register(g)
+	}
+	if cfg.HTTP != nil {
+		httpcall.Register(g, cfg.HTTP)
 	}
 	return g
 }
@@ -101,7 +110,11 @@ var tokenless = map[string]bool{
 }
 
 func (s *Server) maxStreams() uint32 {
-	return uint32(streamsForCalls + streamsPerTopic*len(Subscribed(s.cfg.App, s.cfg.Topics))) //nolint:gosec // a few topics
+	streams := streamsForCalls + streamsPerTopic*len(Subscribed(s.cfg.App, s.cfg.Topics))
+	if s.cfg.HTTP != nil {
+		streams += streamsForHTTP
+	}
+	return uint32(streams) //nolint:gosec // a few topics
 }
 
 // admit checks the token before the message is read. It runs on the connection's

@@ -6,11 +6,13 @@ package transport
 import (
 	"context"
 	"log/slog"
+	"net"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"google.golang.org/grpc"
 
 	"quadrille.internal/platform/config"
+	"quadrille.internal/platform/httpcall"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/outbox"
 )
@@ -28,7 +30,8 @@ type Member struct {
 	Name string
 	// Topics that it hears.
 	Topics []string
-	// Calls are the gRPC methods that it calls, by full name.
+	// Calls are the gRPC methods that it calls, by full name; httpcall.Method where it makes
+	// HTTP requests.
 	Calls []string
 	// Workflows makes its workflow engine, where none is elsewhere. It is nil where the
 	// service runs no workflows.
@@ -59,6 +62,9 @@ type Transport interface {
 	Heard(topic string) bool
 	// Calls returns a connection to the gRPC services of another service.
 	Calls(service string) grpc.ClientConnInterface
+	// Dial returns a connection for HTTP requests to another service. ctx is for the opening
+	// only.
+	Dial(ctx context.Context, service string) (net.Conn, error)
 	// Workflows returns a connection to the workflow engine.
 	Workflows() grpc.ClientConnInterface
 	// Listen prepares for s, and fails where others have what it needs.
@@ -80,6 +86,8 @@ type Service struct {
 	Handler Handler
 	// Register adds the service's own gRPC services, or is nil.
 	Register func(grpc.ServiceRegistrar)
+	// HTTP takes HTTP requests of other services, or is nil.
+	HTTP *httpcall.Listener
 }
 
 // Handler has the effects of delivered messages: an inbox.Inbox.

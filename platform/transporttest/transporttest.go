@@ -3,7 +3,7 @@
 //
 // The services of the suite have the names and topics of real ones, so that brokers whose
 // topics and rights are fixed can run it: payment emits, order and inventory hear, b2b
-// calls inventory. What they do with events is the suite's.
+// calls inventory, gateway makes HTTP requests to order. What they do with events is the suite's.
 package transporttest
 
 import (
@@ -21,6 +21,7 @@ import (
 	"quadrille.internal/events/b2b"
 	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/config"
+	"quadrille.internal/platform/httpcall"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/pgtest"
@@ -63,6 +64,7 @@ func Run(t *testing.T, h Harness) {
 		{"a slow event holds up no others", aSlowEventHoldsUpNoOthers},
 		{"a topic without subscribers", aTopicWithoutSubscribers},
 		{"calls", calls},
+		{"HTTP requests", requests},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, h) })
 	}
@@ -197,6 +199,9 @@ func (p *process) join(name string, s *subscriber) {
 		service.Register = func(r grpc.ServiceRegistrar) { r.RegisterService(&allocations, nil) }
 	case "order":
 		m.Topics = []string{payment.TypeFailed}
+		service.HTTP = p.listen()
+	case "gateway":
+		m.Calls = []string{httpcall.Method}
 	case "b2b":
 		m.Calls = []string{methodAllocate}
 	}
