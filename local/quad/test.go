@@ -26,7 +26,10 @@ func newTest(g *globals) *cobra.Command {
 		Long: `test builds what the tests need, starts fresh servers in .local/test on ports of
 their own, runs "go test -race" in every module of go.work with
 QUADRILLE_TEST_POSTGRES and QUADRILLE_TEST_REDIS set, and stops the servers again.
-The end-to-end tests, which start what they need themselves, run beside the others.`,
+The end-to-end tests, which start what they need themselves, run beside the others.
+
+At the end it places some thousand orders and reports what they cost and where their
+time went. The results are in .local/report; no test depends on them.`,
 		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := testStack(newProgress(os.Stdout, g.JSON).report)
@@ -38,7 +41,11 @@ The end-to-end tests, which start what they need themselves, run beside the othe
 				return err
 			}
 			// Also when interrupted, nothing is left running.
-			return errors.Join(testAll(ctx, s), s.Down(context.WithoutCancel(ctx)))
+			err = testAll(ctx, s)
+			if err == nil {
+				err = report(ctx, s)
+			}
+			return errors.Join(err, s.Down(context.WithoutCancel(ctx)))
 		},
 	}
 }
@@ -53,6 +60,7 @@ func testStack(report func(stack.Event)) (*stack.Stack, error) {
 		Root:      main.Root,
 		Dir:       filepath.Join(main.Root, ".local", "test"),
 		PortShift: stack.TestPortShift,
+		Services:  stack.ForOrders,
 		Report:    report,
 	})
 }
