@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"quadrille.internal/platform/erasure"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/group"
 	"quadrille.internal/platform/idempotency"
@@ -65,6 +66,9 @@ func (p *placer) place(ctx context.Context, pl *placement) (*Checkout, error) {
 	if pl.err != nil {
 		return nil, pl.err
 	}
+	if pl.placed == nil {
+		return nil, erasure.Refused()
+	}
 	if err := idempotency.Check(bytes.Equal(pl.placed.RequestHash, pl.checkout.RequestHash)); err != nil {
 		return nil, err
 	}
@@ -103,7 +107,9 @@ func insertAll(ctx context.Context, tx *outbox.Tx, batch []*placement) error {
 	}
 	added, err := tx.Query(ctx, `
 		insert into checkouts (`+checkouts.Columns("")+`)
-		select `+checkouts.Columns("")+` from json_populate_recordset(null::checkouts, $1) order by customer_id, idempotency_key
+		select `+checkouts.Columns("")+` from json_populate_recordset(null::checkouts, $1) c
+		where (select e.digest from erasures e where e.digest = sha256(convert_to(c.customer_id, 'UTF8'))) is null
+		order by customer_id, idempotency_key
 		on conflict on constraint checkouts_once do nothing
 		returning id`, body)
 	if err != nil {
@@ -159,7 +165,7 @@ func findEarlier(ctx context.Context, tx *outbox.Tx, batch []*placement) error {
 	}
 	for _, pl := range batch {
 		if pl.placed == nil {
-			pl.placed = byKey[keyOf(pl.checkout)]
+			pl.placed = byKey[keyOf(pl.checkout)] // nil: the customer is erased, or is being erased
 		}
 	}
 	return nil
