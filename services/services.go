@@ -5,7 +5,6 @@ import (
 	"quadrille.internal/platform/service"
 	"quadrille.internal/services/cart"
 	"quadrille.internal/services/checkout"
-	"quadrille.internal/services/customer"
 	"quadrille.internal/services/inventory"
 	"quadrille.internal/services/order"
 	"quadrille.internal/services/payment"
@@ -21,6 +20,5 @@ func All() []service.Spec {
 		order.Service(),
 		b2b.Service(),
 		cart.Service(),
-		customer.Service(),
 	}
 }

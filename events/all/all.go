@@ -6,7 +6,6 @@ import (
 	_ "quadrille.internal/events/b2b"
 	_ "quadrille.internal/events/cart"
 	_ "quadrille.internal/events/checkout"
-	_ "quadrille.internal/events/customer"
 	_ "quadrille.internal/events/inventory"
 	_ "quadrille.internal/events/order"
 	_ "quadrille.internal/events/payment"

@@ -34,6 +34,3 @@ var StockEvents = events.Register("inventory", KindSKU,
 		},
 	}},
 )
-
-// CustomerEvents are the types that inventory publishes about customers.
-var CustomerEvents = events.Register("inventory", events.KindCustomer, CustomerErased{sample.Erased})

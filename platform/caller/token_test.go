@@ -90,6 +90,20 @@ func TestWhoIsAnonymousOwnsNothing(t *testing.T) {
 	}
 }
 
+// An edge says who calls, and lets through what each may do: it names no scopes.
+func TestScopesBehindAnEdge(t *testing.T) {
+	var has bool
+	handler := (&caller.Guard{}).Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		has = caller.Has(r.Context(), caller.ScopePrices) && caller.Is(r.Context(), "c1") && !caller.Is(r.Context(), "c2")
+	}))
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set(caller.Header, "c1")
+	handler.ServeHTTP(httptest.NewRecorder(), r)
+	if !has {
+		t.Error("what the edge let through is refused")
+	}
+}
+
 func TestScopes(t *testing.T) {
 	ctx := caller.With(t.Context(), caller.Caller{ID: "c1", Scopes: []string{caller.ScopeApprover}})
 	if err := caller.CheckScope(ctx, caller.ScopeApprover); err != nil {

@@ -39,6 +39,9 @@ type Fault struct {
 	Message string
 	// Field is the path of the input at fault, such as "lines[2].quantity".
 	Field string
+	// Members are added to the answer, for programs: the id of the other order, say. Their
+	// names are none of those of rest.Problem.
+	Members map[string]any
 	// Cause is for the log only.
 	Cause error
 }

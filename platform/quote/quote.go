@@ -30,6 +30,8 @@ var (
 	// ErrUnknownKey is an ErrInvalid of a token that names a key that is not in the set: a
 	// newer set may have it.
 	ErrUnknownKey = fmt.Errorf("%w: its key is not known", ErrInvalid)
+	// ErrRetiredKey is an ErrInvalid of a token whose key is not good any more.
+	ErrRetiredKey = fmt.Errorf("%w: its key is retired", ErrInvalid)
 )
 
 // Key is a key that signs.
@@ -140,7 +142,7 @@ func (keys Keys) Verify(token string, now time.Time) (*price.Quote, error) {
 		return nil, ErrUnknownKey
 	}
 	if !now.Before(key.until) {
-		return nil, fmt.Errorf("%w: its key is retired", ErrInvalid)
+		return nil, ErrRetiredKey
 	}
 	payload, err := jws.Verify([]byte(token), jws.WithKey(jwa.EdDSA(), key.key), jws.WithCompact())
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"quadrille.internal/events"
@@ -84,6 +85,22 @@ type Problem struct {
 	Instance string `json:"instance,omitempty"`
 	Code     string `json:"code"`
 	Field    string `json:"field,omitempty"`
+	// Members are the extension members of RFC 9457, section 3.2.
+	Members map[string]any `json:"-"`
+}
+
+// MarshalJSON writes the members beside the others.
+func (p Problem) MarshalJSON() ([]byte, error) {
+	type plain Problem
+	text, err := json.Marshal(plain(p))
+	if err != nil || len(p.Members) == 0 {
+		return text, err
+	}
+	members, err := json.Marshal(p.Members)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(text[:len(text)-1], []byte{','}, members[1:]), nil
 }
 
 // WriteProblem answers with a fault.
@@ -98,7 +115,7 @@ func problemOf(f *fault.Fault, instance string) Problem {
 	status := Status(f.Kind)
 	return Problem{
 		Type: "urn:quadrille:problem:" + f.Code, Title: http.StatusText(status), Status: status,
-		Detail: f.Message, Instance: instance, Code: f.Code, Field: f.Field,
+		Detail: f.Message, Instance: instance, Code: f.Code, Field: f.Field, Members: f.Members,
 	}
 }
 

@@ -153,6 +153,21 @@ func TestFaultsBecomeProblems(t *testing.T) {
 	}
 }
 
+// What a fault says to programs beside its code stands in the problem as members of their own.
+func TestMembersStandInTheProblem(t *testing.T) {
+	w := httptest.NewRecorder()
+	f := fault.New(fault.Conflict, "price_changed", "It costs more now.")
+	f.Members = map[string]any{"quoted_total": map[string]any{"amount": 199, "currency": "GBP"}}
+	rest.WriteProblem(w, post(`{}`, "application/json"), f)
+	var got map[string]any
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+		t.Fatalf("%s: %v", w.Body, err)
+	}
+	if total, _ := got["quoted_total"].(map[string]any); total["amount"] != 199.0 || got["code"] != "price_changed" || got["status"] != 409.0 {
+		t.Errorf("answered %s", w.Body)
+	}
+}
+
 func TestAPanicShowsNothingInternal(t *testing.T) {
 	var log bytes.Buffer
 	api := rest.API{Log: slog.New(slog.NewTextHandler(&log, nil))}

@@ -11,7 +11,6 @@ import (
 	// quad generate: imports
 	cart "quadrille.internal/services/cart/audit"
 	checkout "quadrille.internal/services/checkout/audit"
-	customer "quadrille.internal/services/customer/audit"
 	inventory "quadrille.internal/services/inventory/audit"
 	order "quadrille.internal/services/order/audit"
 	payment "quadrille.internal/services/payment/audit"
@@ -35,7 +34,6 @@ func All() []Service {
 		{"order", order.Books},
 		{"b2b", b2b.Books},
 		{"cart", cart.Books},
-		{"customer", customer.Books},
 		// quad generate: end
 	}
 }

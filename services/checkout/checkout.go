@@ -3,11 +3,14 @@ package checkout
 import (
 	"time"
 
+	"github.com/google/uuid"
+
 	"quadrille.internal/events"
 	"quadrille.internal/events/checkout"
 	"quadrille.internal/events/inventory"
 	"quadrille.internal/events/order"
 	"quadrille.internal/events/payment"
+	"quadrille.internal/events/price"
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/idempotency"
 )
@@ -33,19 +36,35 @@ type Checkout struct {
 	Lines          []events.Line    `json:"lines"`
 	Amount         int64            `json:"amount"`
 	Currency       string           `json:"currency"`
-	TraceParent    string           `json:"traceparent"`
-	Status         Status           `json:"status"`
-	Reason         *events.Reason   `json:"reason,omitempty"`
-	PlacedAt       time.Time        `json:"placed_at"`
-	SettledAt      *time.Time       `json:"settled_at,omitempty"`
+	// Quote is what price committed to for the order, and nil where its caller named the
+	// prices. Its id is the order's.
+	Quote *price.Quote `json:"quote,omitempty"`
+	// AddressID is where the order goes, if that was said.
+	AddressID   *uuid.UUID     `json:"address_id,omitempty"`
+	TraceParent string         `json:"traceparent"`
+	Status      Status         `json:"status"`
+	Reason      *events.Reason `json:"reason,omitempty"`
+	PlacedAt    time.Time      `json:"placed_at"`
+	SettledAt   *time.Time     `json:"settled_at,omitempty"`
 }
 
-// Created announces the checkout. The payment token is handed on and not kept.
-func (c *Checkout) Created(paymentToken string) *checkout.OrderCreated {
-	return &checkout.OrderCreated{
-		OfOrder: events.OfOrder{OrderID: c.ID}, CustomerID: c.CustomerID, Lines: c.Lines,
-		Total: events.Money{Amount: c.Amount, Currency: c.Currency}, PaymentToken: paymentToken,
+// Created announces the checkout: in the second version of the event where there is a
+// quote, which the first cannot tell. The payment token is handed on and not kept.
+func (c *Checkout) Created(paymentToken string) events.Event {
+	order, total := events.OfOrder{OrderID: c.ID}, events.Money{Amount: c.Amount, Currency: c.Currency}
+	if c.Quote == nil {
+		return &checkout.OrderCreated{
+			OfOrder: order, CustomerID: c.CustomerID, Lines: c.Lines, Total: total, PaymentToken: paymentToken,
+		}
 	}
+	e := &checkout.OrderCreatedV2{
+		OfOrder: order, CustomerID: c.CustomerID, Lines: c.Lines, Extras: extrasOf(c.Quote), Total: total,
+		PaymentToken: paymentToken, QuoteID: c.Quote.ID, CartID: c.Quote.CartID,
+	}
+	if c.AddressID != nil {
+		e.AddressID = *c.AddressID
+	}
+	return e
 }
 
 // Hear notes how the order ended. A shortage or a declined payment tells the

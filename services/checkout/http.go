@@ -2,6 +2,7 @@ package checkout
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/http"
 	"time"
@@ -11,10 +12,12 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/price"
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/idempotency"
+	"quadrille.internal/platform/quote"
 	"quadrille.internal/platform/rest"
 	"quadrille.internal/platform/telemetry"
 )
@@ -22,6 +25,7 @@ import (
 type server struct {
 	pool   *pgxpool.Pool
 	placer *placer
+	asker  *asker
 	api    rest.API
 }
 
@@ -30,21 +34,48 @@ func (s *server) routes(r chi.Router) {
 	r.Get("/v1/checkouts/{id}", s.api.Handle(s.get))
 }
 
-// request is a checkout as the customer sends it. Prices are in minor units of
-// the currency; until there is a pricing service, the caller quotes them.
+// request is a checkout as the customer sends it: of a quote, or, for who may name
+// prices, of lines, whose prices are in minor units of the currency.
 type request struct {
-	CustomerID   string        `json:"customer_id"`
-	Currency     string        `json:"currency"`
-	PaymentToken string        `json:"payment_token"`
-	Lines        []events.Line `json:"lines"`
+	PaymentToken string `json:"payment_token"`
+	// CustomerID may be missing with a quote, which has it.
+	CustomerID string `json:"customer_id"`
+
+	// Quote is a token of price.
+	Quote     string     `json:"quote"`
+	AddressID *uuid.UUID `json:"address_id"`
+
+	Currency string        `json:"currency"`
+	Lines    []events.Line `json:"lines"`
 }
 
 func (req *request) validate() error {
+	if req.Quote != "" {
+		return req.validateQuoted()
+	}
+	if req.AddressID != nil {
+		return fault.Field("address_id", "unexpected", "address_id goes with a quote.")
+	}
 	if !events.ValidCurrency(req.Currency) {
 		return fault.Field("currency", "malformed", "A currency is an ISO 4217 code, such as GBP.")
 	}
 	// The first fault is told.
 	return cmp.Or(events.CheckName("customer_id", req.CustomerID), events.CheckName("payment_token", req.PaymentToken), events.CheckLines(req.Lines))
+}
+
+func (req *request) validateQuoted() error {
+	if req.Lines != nil {
+		return fault.Field("lines", "unexpected", "The quote has the lines.")
+	}
+	if req.Currency != "" {
+		return fault.Field("currency", "unexpected", "The quote has the currency.")
+	}
+	if req.CustomerID != "" {
+		if err := events.CheckName("customer_id", req.CustomerID); err != nil {
+			return err
+		}
+	}
+	return events.CheckName("payment_token", req.PaymentToken)
 }
 
 // receipt is the answer to a checkout. It holds nothing that changes, so that a
@@ -69,22 +100,16 @@ func (s *server) post(w http.ResponseWriter, r *http.Request) error {
 	if err := req.validate(); err != nil {
 		return err
 	}
-	if err := caller.CheckIs(r.Context(), "customer_id", req.CustomerID); err != nil {
-		return err
+	pl := &placement{paymentToken: req.PaymentToken, checkout: &Checkout{
+		IdempotencyKey: key, RequestHash: idempotency.HashOf(body),
+		TraceParent: telemetry.TraceParent(r.Context()), Status: Placed, AddressID: req.AddressID,
+	}}
+	var c *Checkout
+	if req.Quote == "" {
+		c, err = s.placePriced(r.Context(), pl, &req)
+	} else {
+		c, err = s.placeQuoted(r.Context(), pl, &req)
 	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		return fmt.Errorf("new checkout id: %w", err)
-	}
-	ctx := r.Context()
-	c, err := s.placer.place(ctx, &placement{
-		paymentToken: req.PaymentToken,
-		checkout: &Checkout{
-			Row: aggregate.Row{ID: id, Version: 1}, IdempotencyKey: key, RequestHash: idempotency.HashOf(body),
-			CustomerID: req.CustomerID, Lines: req.Lines, Amount: events.Total(req.Lines), Currency: req.Currency,
-			TraceParent: telemetry.TraceParent(ctx), Status: Placed,
-		},
-	})
 	if err != nil {
 		return err
 	}
@@ -92,6 +117,62 @@ func (s *server) post(w http.ResponseWriter, r *http.Request) error {
 	return rest.Write(w, http.StatusAccepted, receipt{
 		ID: c.ID, OrderID: c.ID, Total: events.Money{Amount: c.Amount, Currency: c.Currency}, PlacedAt: c.PlacedAt,
 	})
+}
+
+// placePriced places an order at prices that its caller names.
+func (s *server) placePriced(ctx context.Context, pl *placement, req *request) (*Checkout, error) {
+	if err := caller.CheckIs(ctx, "customer_id", req.CustomerID); err != nil {
+		return nil, err
+	}
+	if !caller.Has(ctx, caller.ScopePrices) {
+		return nil, fault.New(fault.Forbidden, "quote_required", "Send the quote of a cart: naming prices needs the scope %s.", caller.ScopePrices)
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("new checkout id: %w", err)
+	}
+	c := pl.checkout
+	c.Row = aggregate.Row{ID: id, Version: 1}
+	c.CustomerID, c.Lines, c.Amount, c.Currency = req.CustomerID, req.Lines, events.Total(req.Lines), req.Currency
+	return s.placer.place(ctx, pl)
+}
+
+// placeQuoted places an order of a quote. What was placed before is answered without
+// asking anybody, also once the quote is not valid any more.
+func (s *server) placeQuoted(ctx context.Context, pl *placement, req *request) (*Checkout, error) {
+	claimed, err := quote.Read(req.Quote)
+	if err != nil {
+		return nil, quoteInvalid(err)
+	}
+	if err := checkOwner(ctx, req, claimed); err != nil {
+		return nil, err
+	}
+	pl.checkout.ByQuote(claimed)
+	if c, err := s.placer.earlier(ctx, pl); c != nil || err != nil {
+		return c, err
+	}
+	q, err := s.asker.ask(ctx, req.Quote, req.AddressID)
+	if err != nil {
+		return nil, err
+	}
+	pl.checkout.ByQuote(q)
+	return s.placer.place(ctx, pl)
+}
+
+// checkOwner checks that a quote is the caller's, and that of the customer whom the
+// request names, if it does.
+func checkOwner(ctx context.Context, req *request, q *price.Quote) error {
+	if req.CustomerID != "" {
+		if err := caller.CheckIs(ctx, "customer_id", req.CustomerID); err != nil {
+			return err
+		}
+	}
+	if q.CustomerID != "" && (!caller.Is(ctx, q.CustomerID) || req.CustomerID != "" && req.CustomerID != q.CustomerID) {
+		f := fault.New(fault.Forbidden, "quote_of_another", "The quote is another customer's: have your own cart quoted.")
+		f.Field = "quote"
+		return f
+	}
+	return nil
 }
 
 // view is a checkout as callers see it.
@@ -103,8 +184,14 @@ type view struct {
 	Reason     *events.Reason `json:"reason,omitempty"`
 	Total      events.Money   `json:"total"`
 	Lines      []events.Line  `json:"lines"`
-	PlacedAt   time.Time      `json:"placed_at"`
-	SettledAt  *time.Time     `json:"settled_at,omitempty"`
+
+	Adjustments []events.Adjustment `json:"adjustments,omitempty"`
+	Shipping    int64               `json:"shipping,omitempty"`
+	Tax         int64               `json:"tax,omitempty"`
+	AddressID   *uuid.UUID          `json:"address_id,omitempty"`
+
+	PlacedAt  time.Time  `json:"placed_at"`
+	SettledAt *time.Time `json:"settled_at,omitempty"`
 }
 
 func (s *server) get(w http.ResponseWriter, r *http.Request) error {
@@ -120,9 +207,14 @@ func (s *server) get(w http.ResponseWriter, r *http.Request) error {
 	if c == nil || !caller.Is(r.Context(), c.CustomerID) { // others' are not even admitted to exist
 		return fault.New(fault.NotFound, "checkout_not_found", "There is no such checkout.")
 	}
-	return rest.Write(w, http.StatusOK, view{
+	v := view{
 		ID: c.ID, OrderID: c.ID, CustomerID: c.CustomerID, Status: c.Status, Reason: c.Reason,
 		Total: events.Money{Amount: c.Amount, Currency: c.Currency}, Lines: c.Lines,
-		PlacedAt: c.PlacedAt, SettledAt: c.SettledAt,
-	})
+		AddressID: c.AddressID, PlacedAt: c.PlacedAt, SettledAt: c.SettledAt,
+	}
+	if c.Quote != nil {
+		x := extrasOf(c.Quote)
+		v.Adjustments, v.Shipping, v.Tax = x.Adjustments, x.Shipping, x.Tax
+	}
+	return rest.Write(w, http.StatusOK, v)
 }

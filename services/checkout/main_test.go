@@ -34,7 +34,7 @@ func newFixture(t *testing.T) fixture {
 // replica runs one process of the service.
 func (f fixture) replica(t *testing.T) *servicetest.Client {
 	t.Helper()
-	p := newPlacer(f.kit.Outbox)
+	p := newPlacer(f.kit.Pool, f.kit.Outbox)
 	servicetest.Run(t, p.run)
 	return servicetest.Serve(t, (&server{pool: f.kit.Pool, placer: p, api: f.kit.API}).routes)
 }

@@ -15,7 +15,7 @@ import (
 // guarded is a replica behind an edge.
 func (f fixture) guarded(t *testing.T) *servicetest.Client {
 	t.Helper()
-	p := newPlacer(f.kit.Outbox)
+	p := newPlacer(f.kit.Pool, f.kit.Outbox)
 	servicetest.Run(t, p.run)
 	s := &server{pool: f.kit.Pool, placer: p, api: f.kit.API}
 	return servicetest.Serve(t, func(r chi.Router) {
@@ -86,7 +86,7 @@ func TestTwoCustomersMayUseTheSameKey(t *testing.T) {
 // and in one batch.
 func TestTwoCustomersUseTheSameKeyAtOnce(t *testing.T) {
 	f := newFixture(t)
-	p := newPlacer(f.kit.Outbox) // not running yet: requests wait
+	p := newPlacer(f.kit.Pool, f.kit.Outbox) // not running yet: requests wait
 	api := servicetest.Serve(t, (&server{pool: f.kit.Pool, placer: p, api: f.kit.API}).routes)
 	answers := make(chan servicetest.Answer, 2)
 	for n, customer := range []string{"ann", "bob"} {

@@ -2,15 +2,18 @@ package checkout
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
-	"quadrille.internal/platform/erasure"
+	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/group"
 	"quadrille.internal/platform/idempotency"
@@ -37,17 +40,20 @@ type placement struct {
 	// earlier one that this repeats.
 	placed *Checkout
 	err    error
+	// refused says why there is no order of the quote, and will be none.
+	refused error
 }
 
 // placer places orders, those of concurrent requests in one transaction.
 type placer struct {
+	pool   *pgxpool.Pool
 	outbox *outbox.Outbox
 	group  *group.Group[*placement]
 	waited *telemetry.Durations
 }
 
-func newPlacer(o *outbox.Outbox) *placer {
-	p := &placer{outbox: o}
+func newPlacer(pool *pgxpool.Pool, o *outbox.Outbox) *placer {
+	p := &placer{pool: pool, outbox: o}
 	p.group = group.New(group.Config{Workers: 1}, p.placeAll)
 	return p
 }
@@ -63,11 +69,27 @@ func (p *placer) place(ctx context.Context, pl *placement) (*Checkout, error) {
 		return nil, &fault.Fault{Kind: fault.Unavailable, Code: "not_placed", Cause: err,
 			Message: "The order may not have been placed; send it again with the same Idempotency-Key."}
 	}
-	if pl.err != nil {
-		return nil, pl.err
+	if err := cmp.Or(pl.err, pl.refused); err != nil {
+		return nil, err
+	}
+	return pl.answer()
+}
+
+// earlier returns the checkout that bears the key or the quote of a request already, or nil.
+func (p *placer) earlier(ctx context.Context, pl *placement) (*Checkout, error) {
+	if err := findEarlier(ctx, p.pool, []*placement{pl}); err != nil {
+		return nil, err
 	}
 	if pl.placed == nil {
-		return nil, erasure.Refused()
+		return nil, nil //nolint:nilnil // nobody asked for it before
+	}
+	return pl.answer()
+}
+
+// answer is the checkout that was placed, unless that was not what this request asks for.
+func (pl *placement) answer() (*Checkout, error) {
+	if pl.placed.IdempotencyKey != pl.checkout.IdempotencyKey && !bytes.Equal(pl.placed.RequestHash, pl.checkout.RequestHash) {
+		return nil, quoteUsed(pl.placed.ID.String())
 	}
 	if err := idempotency.Check(bytes.Equal(pl.placed.RequestHash, pl.checkout.RequestHash)); err != nil {
 		return nil, err
@@ -96,10 +118,16 @@ func (p *placer) placeAll(ctx context.Context, batch []*placement) {
 // One whose key another replica is just using waits for it. A batch may hold a
 // key twice, since a caller who hung up may have asked again.
 func insertAll(ctx context.Context, tx *outbox.Tx, batch []*placement) error {
-	rows := make([]*Checkout, len(batch))
-	for i, pl := range batch {
-		pl.checkout.PlacedAt = tx.Now
-		rows[i] = pl.checkout
+	taken, err := takeQuotes(ctx, tx, batch)
+	if err != nil {
+		return err
+	}
+	rows := make([]*Checkout, 0, len(batch))
+	for _, pl := range batch {
+		pl.placed, pl.refused, pl.checkout.PlacedAt = nil, nil, tx.Now
+		if pl.checkout.Quote == nil || taken[pl.checkout.ID] == pl {
+			rows = append(rows, pl.checkout)
+		}
 	}
 	body, err := json.Marshal(rows)
 	if err != nil {
@@ -107,9 +135,7 @@ func insertAll(ctx context.Context, tx *outbox.Tx, batch []*placement) error {
 	}
 	added, err := tx.Query(ctx, `
 		insert into checkouts (`+checkouts.Columns("")+`)
-		select `+checkouts.Columns("")+` from json_populate_recordset(null::checkouts, $1) c
-		where (select e.digest from erasures e where e.digest = sha256(convert_to(c.customer_id, 'UTF8'))) is null
-		order by customer_id, idempotency_key
+		select `+checkouts.Columns("")+` from json_populate_recordset(null::checkouts, $1) order by customer_id, idempotency_key
 		on conflict on constraint checkouts_once do nothing
 		returning id`, body)
 	if err != nil {
@@ -119,23 +145,81 @@ func insertAll(ctx context.Context, tx *outbox.Tx, batch []*placement) error {
 	if err != nil {
 		return fmt.Errorf("place: %w", err)
 	}
-	if err := announce(tx, batch, fresh); err != nil {
+	if err := announce(tx, batch, taken, fresh); err != nil {
 		return err
 	}
 	if len(fresh) == len(batch) {
 		return nil
 	}
-	return findEarlier(ctx, tx, batch)
+	if err := returnQuotes(ctx, tx, taken, fresh); err != nil {
+		return err
+	}
+	if err := findEarlier(ctx, tx, batch); err != nil {
+		return err
+	}
+	for _, pl := range batch {
+		if pl.placed == nil { // its id is taken, and not by an order
+			pl.refused = quoteGivenUp()
+		}
+	}
+	return nil
 }
 
-func announce(tx *outbox.Tx, batch []*placement, added []uuid.UUID) error {
+// takeQuotes takes the ids of orders by quote, and returns for which requests of the batch:
+// of several with one quote it is the first. An id that another replica is just taking, or
+// price is just told about, is waited for.
+func takeQuotes(ctx context.Context, tx *outbox.Tx, batch []*placement) (map[uuid.UUID]*placement, error) {
+	first := make(map[uuid.UUID]*placement)
+	var ids []uuid.UUID
+	for _, pl := range batch {
+		if id := pl.checkout.ID; pl.checkout.Quote != nil && first[id] == nil {
+			first[id], ids = pl, append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	rows, err := tx.Query(ctx, `
+		insert into quoted_orders (order_id, placed) select id, true from unnest($1::uuid[]) id order by id
+		on conflict do nothing returning order_id`, ids)
+	if err != nil {
+		return nil, fmt.Errorf("take quotes: %w", err)
+	}
+	free, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil {
+		return nil, fmt.Errorf("take quotes: %w", err)
+	}
+	taken := make(map[uuid.UUID]*placement, len(free))
+	for _, id := range free {
+		taken[id] = first[id]
+	}
+	return taken, nil
+}
+
+// returnQuotes gives up the ids of those whose idempotency key another order has.
+func returnQuotes(ctx context.Context, tx *outbox.Tx, taken map[uuid.UUID]*placement, fresh []uuid.UUID) error {
+	var unused []uuid.UUID
+	for id := range taken {
+		if !slices.Contains(fresh, id) {
+			unused = append(unused, id)
+		}
+	}
+	if len(unused) == 0 {
+		return nil
+	}
+	if _, err := tx.Exec(ctx, `delete from quoted_orders where order_id = any($1)`, unused); err != nil {
+		return fmt.Errorf("return quotes: %w", err)
+	}
+	return nil
+}
+
+func announce(tx *outbox.Tx, batch []*placement, taken map[uuid.UUID]*placement, added []uuid.UUID) error {
 	isNew := make(map[uuid.UUID]bool, len(added))
 	for _, id := range added {
 		isNew[id] = true
 	}
 	for _, pl := range batch {
-		pl.placed = nil
-		if !isNew[pl.checkout.ID] {
+		if c := pl.checkout; !isNew[c.ID] || c.Quote != nil && taken[c.ID] != pl {
 			continue
 		}
 		pl.placed = pl.checkout
@@ -146,26 +230,36 @@ func announce(tx *outbox.Tx, batch []*placement, added []uuid.UUID) error {
 	return nil
 }
 
-func findEarlier(ctx context.Context, tx *outbox.Tx, batch []*placement) error {
+// findEarlier finds the checkouts that bear the keys or the quotes of the others already.
+func findEarlier(ctx context.Context, db aggregate.Querier, batch []*placement) error {
 	var customers, keys []string
+	var quotes []uuid.UUID
 	for _, pl := range batch {
 		if pl.placed == nil {
 			customers, keys = append(customers, pl.checkout.CustomerID), append(keys, pl.checkout.IdempotencyKey)
+			quotes = append(quotes, pl.checkout.ID)
 		}
 	}
-	earlier, err := checkouts.Select(ctx, tx, `
-		where (customer_id, idempotency_key) in (
-			select w.customer, w.key from unnest($1::text[], $2::text[]) as w(customer, key))`, customers, keys)
+	earlier, err := checkouts.Select(ctx, db, `
+		where id in (
+			select c.id from checkouts c join unnest($1::text[], $2::text[]) as w(customer, key)
+				on (c.customer_id, c.idempotency_key) = (w.customer, w.key)
+			union select unnest($3::uuid[]))`, customers, keys, quotes)
 	if err != nil {
 		return err
 	}
-	byKey := make(map[orderKey]*Checkout, len(earlier))
+	byKey, byID := make(map[orderKey]*Checkout, len(earlier)), make(map[uuid.UUID]*Checkout, len(earlier))
 	for _, c := range earlier {
-		byKey[keyOf(c)] = c
+		byKey[keyOf(c)], byID[c.ID] = c, c
 	}
 	for _, pl := range batch {
-		if pl.placed == nil {
-			pl.placed = byKey[keyOf(pl.checkout)] // nil: the customer is erased, or is being erased
+		if pl.placed != nil {
+			continue
+		}
+		pl.placed = byKey[keyOf(pl.checkout)]
+		// A quote that was not verified yet may have the id of anybody's order.
+		if c := byID[pl.checkout.ID]; pl.placed == nil && c != nil && c.CustomerID == pl.checkout.CustomerID {
+			pl.placed = c
 		}
 	}
 	return nil

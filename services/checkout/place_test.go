@@ -36,7 +36,7 @@ func TestIdempotencyKey(t *testing.T) {
 // the same answer.
 func TestSameKeyWhileTheFirstIsUnderWay(t *testing.T) {
 	f := newFixture(t)
-	p := newPlacer(f.kit.Outbox) // not running yet: requests wait
+	p := newPlacer(f.kit.Pool, f.kit.Outbox) // not running yet: requests wait
 	api := servicetest.Serve(t, (&server{pool: f.kit.Pool, placer: p, api: f.kit.API}).routes)
 	answers := make(chan servicetest.Answer, 2)
 	for range 2 {

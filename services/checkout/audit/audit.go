@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/price"
 	"quadrille.internal/platform/audit"
 )
 
@@ -16,6 +17,22 @@ import (
 var Books = audit.Books{
 	Busy:  `select exists (select from checkouts where status = 'placed')`,
 	Story: story,
+	Rules: []audit.Rule{{
+		// Through JSON, since a database of the release before has no column for quotes.
+		Name: "a checkout's total is the sum of its parts, and its quote's", Unit: "checkouts", Count: `select count(*) from checkouts`,
+		Faults: `
+			select id::text, format('the total is %s, lines come to %s, adjustments to %s, shipping to %s, tax to %s; the quote says %s',
+				amount, parts.lines, parts.adjustments, parts.shipping, parts.tax, coalesce(quote ->> 'total', 'nothing'))
+			from (select id, amount, lines, nullif(to_jsonb(c) -> 'quote', 'null') as quote from checkouts c) c, lateral (select
+				(select coalesce(sum((l ->> 'quantity')::numeric * (l ->> 'unit_price')::numeric), 0)
+					from jsonb_array_elements(nullif(c.lines, 'null')) l) as lines,
+				(select coalesce(sum((a ->> 'amount')::numeric), 0)
+					from jsonb_array_elements(c.quote -> 'lines') l, jsonb_array_elements(l -> 'adjustments') a) as adjustments,
+				coalesce((c.quote ->> 'shipping')::numeric, 0) as shipping,
+				coalesce((c.quote ->> 'tax')::numeric, 0) as tax) parts
+			where amount <> parts.lines + parts.adjustments + parts.shipping + parts.tax or amount <> (quote ->> 'total')::numeric
+			order by id`,
+	}},
 }
 
 // Progress is that of orders at checkout.
@@ -46,14 +63,41 @@ type row struct {
 	Amount      int64
 	Currency    string
 	Traceparent string
+	Quote       *price.Quote
 	PlacedAt    time.Time
 	SettledAt   *time.Time
 }
 
+// parts says what an order by quote costs beside its lines.
+func (c *row) parts() string {
+	q := c.Quote
+	if q == nil {
+		return ""
+	}
+	var off int64
+	for _, a := range q.Adjustments {
+		off -= a.Amount
+	}
+	text := ", by quote"
+	for _, part := range []struct {
+		name   string
+		amount int64
+	}{{"discounts of", off}, {"shipping", q.Shipping}, {"tax", q.Tax}} {
+		if part.amount != 0 {
+			text += fmt.Sprintf(", %s %s", part.name, audit.Money(events.Money{Amount: part.amount, Currency: c.Currency}))
+		}
+	}
+	if q.Voucher != "" {
+		text += ", voucher " + q.Voucher
+	}
+	return text
+}
+
 func story(ctx context.Context, db audit.DB, order uuid.UUID) (*audit.Story, error) {
 	c, err := audit.One[row](ctx, db, `
-		select status, reason, customer_id, lines, amount, currency, traceparent, placed_at, settled_at
-		from checkouts where id = $1`, order)
+		select status, reason, customer_id, lines, amount, currency, traceparent,
+			nullif(to_jsonb(c) -> 'quote', 'null') as quote, placed_at, settled_at
+		from checkouts c where id = $1`, order)
 	if err != nil || c == nil {
 		return nil, err
 	}
@@ -61,7 +105,7 @@ func story(ctx context.Context, db audit.DB, order uuid.UUID) (*audit.Story, err
 		Status: c.Status, Customer: c.CustomerID, Lines: c.Lines, Trace: c.Traceparent,
 		Total: events.Money{Amount: c.Amount, Currency: c.Currency},
 	}
-	s.Tell(&c.PlacedAt, "accepted", fmt.Sprintf("%s for %s", audit.Plural(len(c.Lines), "line"), audit.Money(s.Total)), false)
+	s.Tell(&c.PlacedAt, "accepted", fmt.Sprintf("%s for %s%s", audit.Plural(len(c.Lines), "line"), audit.Money(s.Total), c.parts()), false)
 	s.Tell(c.SettledAt, "told "+c.Status, audit.Why(c.Reason), c.Status == "cancelled")
 	return s, nil
 }

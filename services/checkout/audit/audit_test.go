@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"quadrille.internal/events"
+	kit "quadrille.internal/platform/audit"
 	"quadrille.internal/platform/pgtest"
 	"quadrille.internal/platform/servicetest"
 	"quadrille.internal/services/checkout"
@@ -64,6 +66,36 @@ func TestStory(t *testing.T) {
 	servicetest.CheckBooks(t, pool, audit.Books, id, "accepted", "told cancelled")
 	if m := servicetest.Story(t, pool, audit.Books, id).Moments[1]; m.Detail != "No." || !m.Bad {
 		t.Errorf("the customer was told %+v", m)
+	}
+}
+
+// What an order costs is what its quote says, part by part.
+func TestTotals(t *testing.T) {
+	pool, id := place(t)
+	const quote = `{"total": 345, "shipping": 99, "tax": 46, "voucher": "SPRING10", "adjustments": [{"name": "A", "amount": -50}],
+		"lines": [{"sku": "A", "adjustments": [{"name": "A", "amount": -30}, {"name": "A", "amount": -20}]}, {"sku": "B"}]}`
+	for _, c := range []struct{ change, want string }{
+		{`version = 2`, ""},
+		{`amount = 251`, "the total is 251, lines come to 250, adjustments to 0, shipping to 0, tax to 0; the quote says nothing"},
+		{`amount = 345, quote = '` + quote + `'`, ""},
+		{`amount = 346, lines = '[{"sku": "A", "quantity": 1, "unit_price": 251}]'`, "the total is 346, lines come to 251, adjustments to -50, shipping to 99, tax to 46; the quote says 345"},
+		{`amount = 345`, "the total is 345, lines come to 251, adjustments to -50, shipping to 99, tax to 46; the quote says 345"},
+	} {
+		servicetest.Exec(t, pool, `update checkouts set `+c.change)
+		checks, err := audit.Books.Check(t.Context(), pgtest.Auditor(t, pool))
+		if err != nil || len(checks) != 1 {
+			t.Fatalf("%s: %+v, %v", c.change, checks, err)
+		}
+		var want []kit.Fault
+		if c.want != "" {
+			want = []kit.Fault{{ID: id.String(), Problem: c.want}}
+		}
+		if !slices.Equal(checks[0].Faults, want) {
+			t.Errorf("%s: %+v, want %+v", c.change, checks[0].Faults, want)
+		}
+	}
+	if d := servicetest.Story(t, pool, audit.Books, id).Moments[0].Detail; d != "1 line for 3.45 GBP, by quote, discounts of 0.50 GBP, shipping 0.99 GBP, tax 0.46 GBP, voucher SPRING10" {
+		t.Errorf("it was accepted: %q", d)
 	}
 }
 
