@@ -78,6 +78,7 @@ require (
 	quadrille.internal/events v0.0.0 // indirect
 	quadrille.internal/events/proto v0.0.0 // indirect
 	quadrille.internal/services/cart v0.0.0
+	quadrille.internal/services/catalog v0.0.0
 )
 
 replace (

@@ -4,6 +4,7 @@ package services
 import (
 	"quadrille.internal/platform/service"
 	"quadrille.internal/services/cart"
+	"quadrille.internal/services/catalog"
 	"quadrille.internal/services/checkout"
 	"quadrille.internal/services/inventory"
 	"quadrille.internal/services/order"
@@ -20,5 +21,6 @@ func All() []service.Spec {
 		order.Service(),
 		b2b.Service(),
 		cart.Service(),
+		catalog.Service(),
 	}
 }

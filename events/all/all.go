@@ -5,6 +5,7 @@ import (
 	// Each registers its types.
 	_ "quadrille.internal/events/b2b"
 	_ "quadrille.internal/events/cart"
+	_ "quadrille.internal/events/catalog"
 	_ "quadrille.internal/events/checkout"
 	_ "quadrille.internal/events/inventory"
 	_ "quadrille.internal/events/order"

@@ -10,6 +10,7 @@ import (
 	"quadrille.internal/platform/audit"
 	// quad generate: imports
 	cart "quadrille.internal/services/cart/audit"
+	catalog "quadrille.internal/services/catalog/audit"
 	checkout "quadrille.internal/services/checkout/audit"
 	inventory "quadrille.internal/services/inventory/audit"
 	order "quadrille.internal/services/order/audit"
@@ -34,6 +35,7 @@ func All() []Service {
 		{"order", order.Books},
 		{"b2b", b2b.Books},
 		{"cart", cart.Books},
+		{"catalog", catalog.Books},
 		// quad generate: end
 	}
 }

@@ -1,0 +1,287 @@
+package catalog
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"quadrille.internal/platform/servicetest"
+	"quadrille.internal/services/catalog/search"
+)
+
+func base64URL(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+// newFaulty is a fixture whose engine can be made to refuse.
+func newFaulty(t *testing.T) (*fixture, *faulty) {
+	t.Helper()
+	kit := servicetest.NewKit(t, Service())
+	engine := &faulty{Engine: search.NewPostgres(kit.Pool), items: map[string]error{}}
+	return fixtureOn(t, kit, engine), engine
+}
+
+// retry makes what waits after a failure due.
+func (f *fixture) retry(t *testing.T) {
+	t.Helper()
+	servicetest.Exec(t, f.kit.Pool, `update search_changes set claimed_until = '-infinity'`)
+}
+
+func TestTheIndexFollowsTheCatalog(t *testing.T) {
+	f := newFixture(t)
+	f.put(t, "/v1/products/lamp", strings.Replace(lamp, `"published"`, `"draft"`, 1))
+	for _, step := range []struct{ state, title, want string }{
+		{"draft", "Lamp", ""}, {"published", "Lamp", "lamp"}, {"published", "Lantern", ""}, {"published", "Lamp", "lamp"}, {"retired", "Lamp", ""}, {"published", "Lamp", "lamp"},
+	} {
+		f.put(t, "/v1/products/lamp", strings.NewReplacer(`"published"`, `"`+step.state+`"`, `"Lamp"`, `"`+step.title+`"`, "LAMP-1", "SKU").Replace(lamp))
+		f.index(t)
+		if got := f.found(t, "q=lamp"); got != step.want {
+			t.Errorf("%s as %s: found is %q, want %q", step.state, step.title, got, step.want)
+		}
+	}
+}
+
+// One item that the engine refuses is tried again, and the others of its batch are not.
+func TestARefusedItemIsTriedAgain(t *testing.T) {
+	f, engine := newFaulty(t)
+	for _, id := range []string{"a", "b", "c"} {
+		f.put(t, "/v1/products/"+id, strings.Replace(lamp, "LAMP-1", id, 1))
+	}
+	f.build(t)
+	f.put(t, "/v1/products/b", strings.NewReplacer("LAMP-1", "b", "Lamp", "Lantern").Replace(lamp))
+	engine.items["b"] = errors.New("mapper_parsing_exception")
+	f.index(t)
+	if got := f.found(t, "q=lantern"); got != "" {
+		t.Errorf("found are %s", got)
+	}
+	if n := f.changes(t); n != 2 {
+		t.Errorf("%d changes wait, want those of b", n)
+	}
+	delete(engine.items, "b")
+	f.retry(t)
+	f.index(t)
+	if got := f.found(t, "q=lantern"); got != "b" || f.changes(t) != 0 {
+		t.Errorf("found are %s, %d wait", got, f.changes(t))
+	}
+}
+
+// Where the engine is away, nothing is lost, writing goes on, and the changes are due at once
+// when it is back.
+func TestTheEngineIsAway(t *testing.T) {
+	f, engine := newFaulty(t)
+	f.build(t)
+	engine.all = search.ErrUnavailable
+	f.put(t, "/v1/products/lamp", lamp)
+	if _, err := f.indexer.batch(t.Context()); !errors.Is(err, search.ErrUnavailable) {
+		t.Errorf("the batch ends with %v", err)
+	}
+	engine.all = nil
+	f.index(t)
+	if got := f.found(t, "q=lamp"); got != "lamp" {
+		t.Errorf("found is %q", got)
+	}
+}
+
+// A replica that read a product before it was retired, and writes after, changes nothing.
+func TestALateWriterChangesNothing(t *testing.T) {
+	f := newFixture(t)
+	f.put(t, "/v1/products/lamp", lamp)
+	f.build(t)
+	late, err := f.indexer.claim(t.Context())
+	if err != nil || len(late.docs) != 1 || late.docs[0].Deleted {
+		t.Fatalf("claimed %+v, %v", late, err)
+	}
+	f.put(t, "/v1/products/lamp", strings.Replace(lamp, `"published"`, `"retired"`, 1))
+	f.index(t)
+	if _, err := f.engine.Write(t.Context(), late.indexes[0], late.docs, late.checkpoint); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.indexer.settle(t.Context(), late, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.found(t, "q=lamp"); got != "" {
+		t.Errorf("what is retired is found: %s", got)
+	}
+	f.checkIndex(t)
+}
+
+// checkIndex proves that index and catalog agree, in both ways to do so.
+func (f *fixture) checkIndex(t *testing.T) {
+	t.Helper()
+	f.index(t)
+	for cursor := ""; ; {
+		a := f.client.Do(http.MethodGet, "/v1/search/faults?limit=3&cursor="+cursor, "")
+		var page struct {
+			Faults []faultView `json:"faults"`
+			Next   string      `json:"next_cursor"`
+		}
+		if err := json.Unmarshal([]byte(a.Body), &page); err != nil || a.Status != http.StatusOK || len(page.Faults) > 0 {
+			t.Errorf("compared: %d %s", a.Status, a.Body)
+			return
+		}
+		if cursor = page.Next; cursor == "" {
+			return
+		}
+	}
+}
+
+// While products change all the time, by several writers and indexed by two replicas, an index
+// is built and takes the place of the first. No search misses what is always there, and in the
+// end index and catalog agree.
+func TestReindexWhileProductsChange(t *testing.T) {
+	f := newFixture(t)
+	const always = 40
+	var lines strings.Builder
+	for i := range 2 * always {
+		fmt.Fprintf(&lines, `{"id": "p%02d", "state": "published", "title": "Lamp", "variants": [{"sku": "S%02d"}]}`+"\n", i, i)
+	}
+	f.importLines(t, lines.String())
+	f.index(t)
+	stopIndexer := servicetest.Run(t, f.indexer.sweep().Run)
+	stopOther := servicetest.Run(t, (&indexer{pool: f.kit.Pool, engine: f.engine, log: f.kit.Log}).sweep().Run)
+	stopBuilder := servicetest.Run(t, f.builder.sweep().Run)
+
+	var busy sync.WaitGroup
+	done := make(chan struct{})
+	for writer := range 3 {
+		busy.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				// The first stay published under other titles, the others come and go.
+				state, id := "published", fmt.Sprintf("p%02d", (n*3+writer)%always)
+				if n%2 == 0 {
+					state, id = []string{"published", "retired"}[n/2%2], fmt.Sprintf("p%02d", always+(n*3+writer)%always)
+				}
+				f.importLines(t, fmt.Sprintf(`{"id": %q, "state": %q, "title": "Lamp %d", "variants": [{"sku": "S%s"}]}`, id, state, n, id[1:]))
+			}
+		})
+	}
+	busy.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			got := f.found(t, "q=lamp&limit=100&sort=title")
+			for i := range always {
+				if id := fmt.Sprintf("p%02d", i); !strings.Contains(got, id) {
+					t.Errorf("a search misses %s", id)
+					return
+				}
+			}
+		}
+	})
+	live := func() (name string) {
+		if err := f.kit.Pool.QueryRow(t.Context(), `select name from search_indexes where status = 'live'`).Scan(&name); err != nil {
+			t.Error(err)
+		}
+		return name
+	}
+	before := live()
+	for range 2 {
+		if a := f.client.Do(http.MethodPost, "/v1/search/index", ""); a.Status != http.StatusAccepted && a.Problem().Code != "reindex_under_way" {
+			t.Errorf("reindex: %d %s", a.Status, a.Body)
+		}
+	}
+	servicetest.Await(t, "another index is live", func() bool { return live() != before })
+	close(done)
+	busy.Wait()
+	stopIndexer()
+	stopOther()
+	stopBuilder()
+	f.retry(t)
+	f.checkIndex(t)
+}
+
+// An index that has less than it confirmed is from an older time: another is built, and the
+// old one is searched meanwhile.
+func TestAnOldIndexIsReplaced(t *testing.T) {
+	f, engine := newFaulty(t)
+	f.put(t, "/v1/products/lamp", lamp)
+	f.index(t)
+	f.put(t, "/v1/products/lamp", strings.Replace(lamp, `"Lamp"`, `"Lantern"`, 1))
+	f.index(t)
+	// The server comes back as it was before.
+	old := search.Document{ID: "lamp", Version: 100, Revision: 1, Title: "Lamp", PublishedAt: epoch}
+	var live string
+	if err := f.kit.Pool.QueryRow(t.Context(), `select name from search_indexes where status = 'live'`).Scan(&live); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.engine.Write(t.Context(), live, []search.Document{old}, 0); err != nil {
+		t.Fatal(err)
+	}
+	lost := int64(1)
+	engine.has = &lost
+	if _, err := f.builder.step(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.found(t, "q=lamp"); got != "lamp" {
+		t.Errorf("meanwhile found is %q", got)
+	}
+	engine.has = nil
+	f.build(t)
+	if got := f.found(t, "q=lantern"); got != "lamp" {
+		t.Errorf("found is %q", got)
+	}
+	f.checkIndex(t)
+}
+
+// An index that another engine's replicas have not written to is not trusted again.
+func TestAnIndexOfAnotherEngineMissesChanges(t *testing.T) {
+	f := newFixture(t)
+	f.put(t, "/v1/products/lamp", lamp)
+	f.index(t)
+	servicetest.Exec(t, f.kit.Pool, `insert into search_indexes (name, engine, status) values ('other', 'opensearch', 'live')`)
+	f.put(t, "/v1/products/lamp", strings.Replace(lamp, `"Lamp"`, `"Lantern"`, 1))
+	f.index(t)
+	var stale string
+	if err := f.kit.Pool.QueryRow(t.Context(), `select string_agg(name, ',') from search_indexes where stale`).Scan(&stale); err != nil || stale != "other" {
+		t.Errorf("stale are %q, %v", stale, err)
+	}
+}
+
+func TestChangesAreComparedWithTheIndex(t *testing.T) {
+	f := newFixture(t)
+	for _, id := range []string{"a", "b", "c"} {
+		f.put(t, "/v1/products/"+id, strings.Replace(lamp, "LAMP-1", id, 1))
+	}
+	f.index(t)
+	f.checkIndex(t)
+	servicetest.Exec(t, f.kit.Pool, `delete from search_documents_a where product_id = 'a'`)
+	servicetest.Exec(t, f.kit.Pool, `update search_documents_a set revision = 9 where product_id = 'b'`)
+	servicetest.Exec(t, f.kit.Pool, `update search_documents_a set in_stock = true where product_id = 'c'`)
+	a := f.client.Do(http.MethodGet, "/v1/search/faults", "")
+	for _, want := range []string{"not found", "version 9", "in stock"} {
+		if !strings.Contains(a.Body, want) {
+			t.Errorf("compared: %s, want %q", a.Body, want)
+		}
+	}
+	// What waits for the index is no fault.
+	f.put(t, "/v1/products/a", strings.Replace(lamp, `"sku": "LAMP-1"`, `"sku": "a2"`, 1))
+	if a := f.client.Do(http.MethodGet, "/v1/search/faults", ""); strings.Contains(a.Body, `"a"`) {
+		t.Errorf("compared: %s", a.Body)
+	}
+}
+
+func TestOperatorsSeeTheIndex(t *testing.T) {
+	f := newFixture(t)
+	f.build(t)
+	f.put(t, "/v1/products/lamp", lamp)
+	a := f.client.Do(http.MethodGet, "/v1/search/index", "")
+	if want := `{"engine":"postgres","indexes":[{"name":"a","status":"live","stale":false}],"waiting":{"changes":1,"oldest_seconds":0}}` + "\n"; a.Body != want {
+		t.Errorf("the index is %s, want %s", a.Body, want)
+	}
+	for i, want := range []int{http.StatusAccepted, http.StatusConflict} {
+		if a := f.client.Do(http.MethodPost, "/v1/search/index", ""); a.Status != want {
+			t.Errorf("reindex %d: %d %s", i, a.Status, a.Body)
+		}
+	}
+}
