@@ -79,6 +79,7 @@ require (
 	quadrille.internal/events/proto v0.0.0 // indirect
 	quadrille.internal/services/cart v0.0.0
 	quadrille.internal/services/catalog v0.0.0
+	quadrille.internal/services/identity v0.0.0
 )
 
 replace (

@@ -6,6 +6,7 @@ import (
 	"quadrille.internal/services/cart"
 	"quadrille.internal/services/catalog"
 	"quadrille.internal/services/checkout"
+	"quadrille.internal/services/identity"
 	"quadrille.internal/services/inventory"
 	"quadrille.internal/services/order"
 	"quadrille.internal/services/payment"
@@ -15,6 +16,7 @@ import (
 // All returns what each service is, in the order in which they are shown and started.
 func All() []service.Spec {
 	return []service.Spec{
+		identity.Service(),
 		checkout.Service(),
 		inventory.Service(),
 		payment.Service(),

@@ -31,6 +31,7 @@ require (
 	github.com/valyala/fastjson v1.6.10 // indirect
 	golang.org/x/crypto v0.57.0 // indirect
 	quadrille.internal/services/catalog v0.0.0 // indirect
+	quadrille.internal/services/identity v0.0.0 // indirect
 )
 
 require (

@@ -25,6 +25,7 @@ require (
 	golang.org/x/exp v0.0.0-20250408133849-7e4ce0ab07d0 // indirect
 	quadrille.internal/services/cart v0.0.0 // indirect
 	quadrille.internal/services/catalog v0.0.0 // indirect
+	quadrille.internal/services/identity v0.0.0 // indirect
 )
 
 require (

@@ -12,6 +12,7 @@ import (
 	cart "quadrille.internal/services/cart/audit"
 	catalog "quadrille.internal/services/catalog/audit"
 	checkout "quadrille.internal/services/checkout/audit"
+	identity "quadrille.internal/services/identity/audit"
 	inventory "quadrille.internal/services/inventory/audit"
 	order "quadrille.internal/services/order/audit"
 	payment "quadrille.internal/services/payment/audit"
@@ -29,6 +30,7 @@ type Service struct {
 func All() []Service {
 	return []Service{
 		// quad generate: services
+		{"identity", identity.Books},
 		{"checkout", checkout.Books},
 		{"inventory", inventory.Books},
 		{"payment", payment.Books},
