@@ -6,6 +6,7 @@ import (
 	"quadrille.internal/services/cart"
 	"quadrille.internal/services/catalog"
 	"quadrille.internal/services/checkout"
+	"quadrille.internal/services/customer"
 	"quadrille.internal/services/identity"
 	"quadrille.internal/services/inventory"
 	"quadrille.internal/services/order"
@@ -24,5 +25,6 @@ func All() []service.Spec {
 		b2b.Service(),
 		cart.Service(),
 		catalog.Service(),
+		customer.Service(),
 	}
 }

@@ -7,6 +7,7 @@ import (
 	_ "quadrille.internal/events/cart"
 	_ "quadrille.internal/events/catalog"
 	_ "quadrille.internal/events/checkout"
+	_ "quadrille.internal/events/customer"
 	_ "quadrille.internal/events/identity"
 	_ "quadrille.internal/events/inventory"
 	_ "quadrille.internal/events/order"

@@ -33,3 +33,6 @@ var Events = events.Register("b2b", events.KindOrder,
 	OrderCompleted{OfOrder: sample.Order, CompanyID: "acme", Total: sample.Total, ERPOrderID: "erp_1"},
 	OrderFailed{OfOrder: sample.Order, CompanyID: "acme", Status: "cancelled", Reason: sample.Cancelled},
 )
+
+// CustomerEvents are the types that b2b publishes about customers.
+var CustomerEvents = events.Register("b2b", events.KindCustomer, CustomerErased{sample.Erased})

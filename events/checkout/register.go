@@ -19,3 +19,6 @@ var Events = events.Register("checkout", events.KindOrder,
 		Total: events.Money{Amount: 2066, Currency: "GBP"}, PaymentToken: "tok_success", QuoteID: sample.OrderID,
 	},
 )
+
+// CustomerEvents are the types that checkout publishes about customers.
+var CustomerEvents = events.Register("checkout", events.KindCustomer, CustomerErased{sample.Erased})

@@ -34,3 +34,6 @@ var StockEvents = events.Register("inventory", KindSKU,
 		},
 	}},
 )
+
+// CustomerEvents are the types that inventory publishes about customers.
+var CustomerEvents = events.Register("inventory", events.KindCustomer, CustomerErased{sample.Erased})

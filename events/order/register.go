@@ -10,3 +10,6 @@ var Events = events.Register("order", events.KindOrder,
 	Confirmed{OfOrder: sample.Order, CustomerID: "customer-17850", Total: sample.Total},
 	Cancelled{OfOrder: sample.Order, CustomerID: "customer-17850", Reason: sample.Cancelled},
 )
+
+// CustomerEvents are the types that order publishes about customers.
+var CustomerEvents = events.Register("order", events.KindCustomer, CustomerErased{sample.Erased})

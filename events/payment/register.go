@@ -14,3 +14,6 @@ var Events = events.Register("payment", events.KindOrder,
 	},
 	Refunded{OfOrder: sample.Order, RefundID: "re_1", Amount: sample.Total},
 )
+
+// CustomerEvents are the types that payment publishes about customers.
+var CustomerEvents = events.Register("payment", events.KindCustomer, CustomerErased{sample.Erased})

@@ -77,6 +77,9 @@ func (b *Box) Seal(place string, plain []byte) []byte {
 	return append(k.id[:], k.aead.Seal(nil, nil, plain, []byte(place))...)
 }
 
+// KeyID is how everything begins that the master key of now seals.
+func (b *Box) KeyID() []byte { return b.keys[0].id[:] }
+
 // Open returns what was sealed for a place, or ErrSealed.
 func (b *Box) Open(place string, sealed []byte) ([]byte, error) {
 	if len(sealed) < idSize {

@@ -12,6 +12,7 @@ import (
 	cart "quadrille.internal/services/cart/audit"
 	catalog "quadrille.internal/services/catalog/audit"
 	checkout "quadrille.internal/services/checkout/audit"
+	customer "quadrille.internal/services/customer/audit"
 	identity "quadrille.internal/services/identity/audit"
 	inventory "quadrille.internal/services/inventory/audit"
 	order "quadrille.internal/services/order/audit"
@@ -38,6 +39,7 @@ func All() []Service {
 		{"b2b", b2b.Books},
 		{"cart", cart.Books},
 		{"catalog", catalog.Books},
+		{"customer", customer.Books},
 		// quad generate: end
 	}
 }

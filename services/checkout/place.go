@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quadrille.internal/platform/aggregate"
+	"quadrille.internal/platform/erasure"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/group"
 	"quadrille.internal/platform/idempotency"
@@ -40,7 +41,7 @@ type placement struct {
 	// earlier one that this repeats.
 	placed *Checkout
 	err    error
-	// refused says why there is no order of the quote, and will be none.
+	// refused says why there is no order, and will be none.
 	refused error
 }
 
@@ -135,7 +136,9 @@ func insertAll(ctx context.Context, tx *outbox.Tx, batch []*placement) error {
 	}
 	added, err := tx.Query(ctx, `
 		insert into checkouts (`+checkouts.Columns("")+`)
-		select `+checkouts.Columns("")+` from json_populate_recordset(null::checkouts, $1) order by customer_id, idempotency_key
+		select `+checkouts.Columns("")+` from json_populate_recordset(null::checkouts, $1) c
+		where (select e.digest from erasures e where e.digest = sha256(convert_to(c.customer_id, 'UTF8'))) is null
+		order by customer_id, idempotency_key
 		on conflict on constraint checkouts_once do nothing
 		returning id`, body)
 	if err != nil {
@@ -158,8 +161,12 @@ func insertAll(ctx context.Context, tx *outbox.Tx, batch []*placement) error {
 		return err
 	}
 	for _, pl := range batch {
-		if pl.placed == nil { // its id is taken, and not by an order
+		switch c := pl.checkout; {
+		case pl.placed != nil:
+		case c.Quote != nil && taken[c.ID] != pl: // its id is taken, and not by an order
 			pl.refused = quoteGivenUp()
+		default: // the customer is erased, or is being erased
+			pl.refused = erasure.Refused()
 		}
 	}
 	return nil

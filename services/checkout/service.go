@@ -5,10 +5,13 @@ package checkout
 import (
 	"embed"
 
+	"quadrille.internal/events"
 	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/customer"
 	"quadrille.internal/events/inventory"
 	"quadrille.internal/events/order"
 	"quadrille.internal/events/payment"
+	"quadrille.internal/platform/erasure"
 	"quadrille.internal/platform/service"
 )
 
@@ -22,20 +25,23 @@ func Service() service.Spec {
 		Migrations: migrations,
 		Port:       18100,
 		Paths:      []string{"/v1/checkouts"},
-		Emits:      []string{checkout.TypeOrderCreated, checkout.TypeOrderCreatedV2},
+		Emits:      []string{checkout.TypeOrderCreated, checkout.TypeOrderCreatedV2, checkout.TypeCustomerErased},
 		Hears: []string{
 			inventory.TypeReservationFailed, payment.TypeFailed,
 			order.TypeConfirmed, order.TypeCancelled,
+			customer.TypeErasureRequested,
 		},
 		Build: func(kit *service.Kit) service.App {
 			p := newPlacer(kit.Pool, kit.Outbox)
 			p.waited = kit.Metrics.Durations("placing_wait_seconds", "", "From a request to the start of the transaction that takes its order in.")
+			forget := erasure.New(kit, erase, func(e events.Erased) events.Event { return checkout.CustomerErased{Erased: e} })
 			keys := newKeyring(kit.Calls("price"), kit.Log)
 			s := &server{pool: kit.Pool, placer: p, asker: newAsker(kit.Calls, keys), api: kit.API}
 			o := &orders{pool: kit.Pool}
-			return service.App{Handle: handle, Routes: s.routes, Services: o.register, Work: []service.Work{
+			return service.App{Handle: forget.Handle(handle), Routes: s.routes, Services: o.register, Work: []service.Work{
 				{Name: "placing", Run: p.run},
 				{Name: "keys of price", Run: keys.run},
+				forget.Work(),
 			}}
 		},
 	}

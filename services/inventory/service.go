@@ -9,11 +9,14 @@ import (
 
 	"google.golang.org/grpc"
 
+	"quadrille.internal/events"
 	"quadrille.internal/events/b2b"
 	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/customer"
 	"quadrille.internal/events/inventory"
 	"quadrille.internal/events/order"
 	"quadrille.internal/events/payment"
+	"quadrille.internal/platform/erasure"
 	"quadrille.internal/platform/service"
 )
 
@@ -30,11 +33,12 @@ func Service() service.Spec {
 		Emits: []string{
 			inventory.TypeReserved, inventory.TypeReservationFailed,
 			inventory.TypeReservationExpired, inventory.TypeReleased, inventory.TypeCommitted,
-			inventory.TypeStockChanged,
+			inventory.TypeStockChanged, inventory.TypeCustomerErased,
 		},
 		Hears: []string{
 			checkout.TypeOrderCreated, checkout.TypeOrderCreatedV2, payment.TypeFailed,
 			order.TypeConfirmed, order.TypeCancelled, b2b.TypeOrderCompleted,
+			customer.TypeErasureRequested,
 		},
 		Build: func(kit *service.Kit) service.App {
 			ttl := kit.Config.About("how long stock is held for an unpaid order").Duration("QUADRILLE_RESERVATION_TTL", 15*time.Minute)
@@ -43,12 +47,15 @@ func Service() service.Spec {
 			a := &allocations{outbox: kit.Outbox}
 			all := &stockSnapshot{pool: kit.Pool}
 			s := &server{pool: kit.Pool, api: kit.API}
+			// Only parked events name customers here.
+			forget := erasure.New(kit, nil, func(e events.Erased) events.Event { return inventory.CustomerErased{Erased: e} })
 			return service.App{
-				Handle: h.handle, Routes: s.routes, OperatorRoutes: s.operatorRoutes,
+				Handle: forget.Handle(h.handle), Routes: s.routes, OperatorRoutes: s.operatorRoutes,
 				Services: func(r grpc.ServiceRegistrar) { a.register(r); all.register(r) },
 				Work: []service.Work{
 					{Name: "expiry", Run: x.run},
 					{Name: "stock levels", Run: func(ctx context.Context) error { return levels.Run(ctx, kit.Outbox, kit.Log) }},
+					forget.Work(),
 				},
 			}
 		},

@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/checkout"
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/outbox"
@@ -19,7 +20,11 @@ func handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Delivery) error {
 	if err != nil {
 		return err
 	}
+	var placedBy []string
 	for _, d := range batch {
+		if e := checkout.Created(d.Event); e != nil {
+			placedBy = append(placedBy, e.CustomerID)
+		}
 		o := found[events.OrderOf(d.Event)]
 		if o == nil {
 			o = NewOrder(events.OrderOf(d.Event))
@@ -35,5 +40,9 @@ func handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Delivery) error {
 			}
 		}
 	}
-	return orders.Save(tx, found)
+	if err := orders.Save(tx, found); err != nil {
+		return err
+	}
+	customers.Keep(tx, placedBy)
+	return nil
 }

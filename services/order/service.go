@@ -5,10 +5,13 @@ package order
 import (
 	"embed"
 
+	"quadrille.internal/events"
 	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/customer"
 	"quadrille.internal/events/inventory"
 	"quadrille.internal/events/order"
 	"quadrille.internal/events/payment"
+	"quadrille.internal/platform/erasure"
 	"quadrille.internal/platform/service"
 )
 
@@ -22,16 +25,20 @@ func Service() service.Spec {
 		Migrations: migrations,
 		Port:       18400,
 		Paths:      []string{"/v1/orders"},
-		Emits:      []string{order.TypeConfirmed, order.TypeCancelled},
+		Emits:      []string{order.TypeConfirmed, order.TypeCancelled, order.TypeCustomerErased},
 		Hears: []string{
 			checkout.TypeOrderCreated, checkout.TypeOrderCreatedV2,
 			inventory.TypeReserved, inventory.TypeReservationFailed,
 			inventory.TypeReservationExpired, inventory.TypeReleased,
 			payment.TypeCompleted, payment.TypeFailed, payment.TypeRefunded,
+			customer.TypeErasureRequested,
 		},
 		Build: func(kit *service.Kit) service.App {
 			s := &server{pool: kit.Pool, outbox: kit.Outbox, api: kit.API}
-			return service.App{Handle: handle, Routes: s.routes, OperatorRoutes: s.operatorRoutes}
+			forget := erasure.New(kit, erase, func(e events.Erased) events.Event { return order.CustomerErased{Erased: e} })
+			return service.App{
+				Handle: forget.Handle(handle), Routes: s.routes, OperatorRoutes: s.operatorRoutes, Work: []service.Work{forget.Work()},
+			}
 		},
 	}
 }

@@ -8,9 +8,12 @@ import (
 
 	"github.com/dapr/durabletask-go/workflow"
 
+	"quadrille.internal/events"
 	"quadrille.internal/events/b2b"
+	"quadrille.internal/events/customer"
 	"quadrille.internal/events/order"
 	inventoryv1 "quadrille.internal/events/proto/inventory/v1"
+	"quadrille.internal/platform/erasure"
 	"quadrille.internal/platform/service"
 	"quadrille.internal/platform/workflowengine"
 )
@@ -37,9 +40,10 @@ func Service() service.Spec {
 		Paths:      []string{"/v1/b2b"},
 		Emits: []string{
 			b2b.TypeOrderSubmitted, b2b.TypeApprovalRequested, b2b.TypeApprovalEscalated, b2b.TypeOrderApproved,
-			b2b.TypeOrderRejected, b2b.TypeOrderAllocated, b2b.TypeOrderCompleted, b2b.TypeOrderFailed,
+			b2b.TypeOrderRejected, b2b.TypeOrderAllocated, b2b.TypeOrderCompleted, b2b.TypeOrderFailed, b2b.TypeCustomerErased,
 		},
 		EmittedBefore: []string{order.TypeConfirmed}, // by v1
+		Hears:         []string{customer.TypeErasureRequested},
 		Calls: []string{
 			inventoryv1.Allocations_Allocate_FullMethodName, inventoryv1.Allocations_Release_FullMethodName,
 		},
@@ -58,9 +62,11 @@ func Service() service.Spec {
 			r := newRelay(kit.Pool, client, kit.Log, attempts)
 			r.expose(kit.Metrics)
 			s := &server{pool: kit.Pool, outbox: kit.Outbox, relay: r, api: kit.API}
-			return service.App{Routes: s.routes, OperatorRoutes: s.operatorRoutes, Work: []service.Work{
+			forget := erasure.New(kit, erase, func(e events.Erased) events.Event { return b2b.CustomerErased{Erased: e} })
+			return service.App{Handle: forget.Handle(nil), Routes: s.routes, OperatorRoutes: s.operatorRoutes, Work: []service.Work{
 				{Name: "workflow worker", Run: func(ctx context.Context) error { return w.run(ctx, conn) }},
 				{Name: "relay", Run: r.run},
+				forget.Work(),
 			}}
 		},
 	}
