@@ -41,7 +41,7 @@ func TestGoldenEvents(t *testing.T) {
 	for _, def := range events.Definitions() {
 		e := def.Sample
 		t.Run(e.Type(), func(t *testing.T) {
-			encoded, err := events.Encode(goldenID, sourceOf(e.Type()), goldenTime, goldenTrace, e)
+			encoded, err := events.Encode(goldenID, owner(e.Type()), goldenTime, goldenTrace, e)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -80,7 +80,7 @@ func TestGoldenEventsWithAnAnchor(t *testing.T) {
 		default:
 			continue
 		}
-		encoded, err := events.Encode(goldenID, sourceOf(e.Type()), goldenTime, goldenTrace, e)
+		encoded, err := events.Encode(goldenID, owner(e.Type()), goldenTime, goldenTrace, e)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,7 +134,7 @@ func TestBothVersionsOfAnOrderAreRead(t *testing.T) {
 func checkEnvelope(t *testing.T, got events.Envelope, e events.Event) {
 	t.Helper()
 	want := events.Envelope{
-		SpecVersion: events.SpecVersion, ID: goldenID, Source: sourceOf(e.Type()), Type: e.Type(),
+		SpecVersion: events.SpecVersion, ID: goldenID, Source: owner(e.Type()), Type: e.Type(),
 		Subject: e.Subject(), Time: goldenTime, DataContentType: "application/json",
 		DataSchema: events.Schema(e.Type()), TraceParent: goldenTrace,
 	}
@@ -236,7 +236,7 @@ func compact(t *testing.T, raw []byte) string {
 	return b.String()
 }
 
-func sourceOf(eventType string) string {
-	source, _, _ := strings.Cut(eventType, ".")
-	return source
+func owner(eventType string) string {
+	def, _ := events.Lookup(eventType)
+	return def.Owner
 }

@@ -36,14 +36,16 @@ var registered = make(map[string]Definition)
 
 // Register makes the event types of a service known, each by a sample of it; they are
 // about subjects of one kind. The owner's package calls it once for each kind, as it is
-// initialised. A type that is not a topic of the owner's, or is registered already, is
-// a mistake in the program, and panics.
+// initialised. A type begins with its owner's name, or with its kind where it is named
+// after what it is about. One that does not, or is registered already, is a mistake in the
+// program, and panics.
 func Register(owner string, kind Kind, samples ...Event) []Definition {
 	defs := make([]Definition, len(samples))
 	for i, sample := range samples {
 		def := Definition{Type: sample.Type(), Owner: owner, Kind: kind, Sample: sample}
-		if _, twice := registered[def.Type]; twice || !strings.HasPrefix(def.Type, owner+".") {
-			panic(fmt.Sprintf("events: %T cannot be registered as %q of %q: it begins with its owner's name and is registered once",
+		named := strings.HasPrefix(def.Type, owner+".") || kind != KindOrder && strings.HasPrefix(def.Type, string(kind)+".")
+		if _, twice := registered[def.Type]; twice || !named {
+			panic(fmt.Sprintf("events: %T cannot be registered as %q of %q: it begins with its owner's name or its kind and is registered once",
 				sample, def.Type, owner))
 		}
 		registered[def.Type], defs[i] = def, def

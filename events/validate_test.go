@@ -14,6 +14,7 @@ import (
 	"quadrille.internal/events/inventory"
 	"quadrille.internal/events/order"
 	"quadrille.internal/events/payment"
+	"quadrille.internal/events/price"
 )
 
 func TestSamplesAreValid(t *testing.T) {
@@ -236,6 +237,30 @@ func TestStockChangedValidate(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e := sample[inventory.StockChanged]()
+			c.change(&e)
+			wantError(t, e.Validate(), c.want)
+		})
+	}
+}
+
+func TestPriceUpdatedValidate(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*price.PriceUpdated)
+		want   string
+	}{
+		{"no products", func(e *price.PriceUpdated) { e.Products = nil }, "0 products, want 1 to 100"},
+		{"too many products", func(e *price.PriceUpdated) { e.Products = slices.Repeat(e.Products, 51) }, "102 products, want 1 to 100"},
+		{"a SKU twice", func(e *price.PriceUpdated) { e.Products[1] = e.Products[0] }, `product 1: "71053" is not behind "71053"`},
+		{"no name", func(e *price.PriceUpdated) { e.Products[0].SKU = "" }, "product 0: sku"},
+		{"no version", func(e *price.PriceUpdated) { e.Products[1].Version = 0 }, "product 1: sku and version"},
+		{"a currency twice", func(e *price.PriceUpdated) { e.Products[1].Prices[1] = e.Products[1].Prices[0] }, "GBP is not behind GBP"},
+		{"less than nothing", func(e *price.PriceUpdated) { e.Products[1].Prices[0].Amount = -1 }, "negative"},
+		{"above the list price", func(e *price.PriceUpdated) { e.Products[1].Prices[0].Amount = 296 }, "GBP: a list price as high"},
+		{"it ends before it begins", func(e *price.PriceUpdated) { e.Products[1].Prices[0].ValidUntil = &time.Time{} }, "later valid_until"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := sample[price.PriceUpdated]()
 			c.change(&e)
 			wantError(t, e.Validate(), c.want)
 		})

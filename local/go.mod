@@ -40,7 +40,9 @@ require (
 	google.golang.org/protobuf v1.36.12 // indirect
 	quadrille.internal/services/cart v0.0.0-00010101000000-000000000000 // indirect
 	quadrille.internal/services/catalog v0.0.0-00010101000000-000000000000 // indirect
+	quadrille.internal/services/customer v0.0.0-00010101000000-000000000000 // indirect
 	quadrille.internal/services/identity v0.0.0-00010101000000-000000000000 // indirect
+	quadrille.internal/services/price v0.0.0-00010101000000-000000000000 // indirect
 )
 
 require (

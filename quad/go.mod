@@ -9,14 +9,15 @@ require (
 	quadrille.internal/platform v0.0.0
 	quadrille.internal/services/cart v0.0.0-00010101000000-000000000000
 	quadrille.internal/services/catalog v0.0.0-00010101000000-000000000000
+	quadrille.internal/services/customer v0.0.0-00010101000000-000000000000
 	quadrille.internal/services/identity v0.0.0-00010101000000-000000000000
+	quadrille.internal/services/price v0.0.0-00010101000000-000000000000
 	quadrille.internal/workflows/b2b v0.0.0
 )
 
 require (
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/spf13/pflag v1.0.9 // indirect
-	golang.org/x/exp v0.0.0-20250408133849-7e4ce0ab07d0 // indirect
 )
 
 require (

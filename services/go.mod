@@ -6,6 +6,7 @@ require (
 	github.com/google/uuid v1.6.0
 	quadrille.internal/platform v0.0.0
 	quadrille.internal/services/checkout v0.0.0
+	quadrille.internal/services/customer v0.0.0-00010101000000-000000000000
 	quadrille.internal/services/inventory v0.0.0
 	quadrille.internal/services/order v0.0.0
 	quadrille.internal/services/payment v0.0.0
@@ -13,6 +14,15 @@ require (
 )
 
 require buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go v1.36.12-20260825204119-511051f7f437.2 // indirect
+
+require (
+	buf.build/go/protovalidate v1.3.0 // indirect
+	cel.dev/expr v0.25.1 // indirect
+	github.com/antlr4-go/antlr/v4 v4.13.1 // indirect
+	github.com/google/cel-go v0.30.0 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+	golang.org/x/exp v0.0.0-20250813145105-42675adae3e6 // indirect
+)
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
@@ -80,6 +90,7 @@ require (
 	quadrille.internal/services/cart v0.0.0
 	quadrille.internal/services/catalog v0.0.0
 	quadrille.internal/services/identity v0.0.0
+	quadrille.internal/services/price v0.0.0
 )
 
 replace (

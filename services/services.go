@@ -11,6 +11,7 @@ import (
 	"quadrille.internal/services/inventory"
 	"quadrille.internal/services/order"
 	"quadrille.internal/services/payment"
+	"quadrille.internal/services/price"
 	"quadrille.internal/workflows/b2b"
 )
 
@@ -26,5 +27,6 @@ func All() []service.Spec {
 		cart.Service(),
 		catalog.Service(),
 		customer.Service(),
+		price.Service(),
 	}
 }

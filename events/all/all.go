@@ -12,4 +12,5 @@ import (
 	_ "quadrille.internal/events/inventory"
 	_ "quadrille.internal/events/order"
 	_ "quadrille.internal/events/payment"
+	_ "quadrille.internal/events/price"
 )

@@ -49,8 +49,8 @@ type Price struct {
 	// Amount is what is asked now, ListPrice what is asked without any offer.
 	Amount    int64 `json:"amount"`
 	ListPrice int64 `json:"list_price"`
-	// ValidFrom is since when Amount is asked, and ValidUntil until when, where that is
-	// known. Another event comes then.
+	// ValidFrom is since when the list that has Amount is valid, and ValidUntil until when the
+	// price stays, where that is known. Another event comes then.
 	ValidFrom  time.Time  `json:"valid_from"`
 	ValidUntil *time.Time `json:"valid_until,omitempty"`
 }

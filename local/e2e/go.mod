@@ -60,10 +60,12 @@ require (
 	quadrille.internal/services/cart v0.0.0-00010101000000-000000000000 // indirect
 	quadrille.internal/services/catalog v0.0.0-00010101000000-000000000000 // indirect
 	quadrille.internal/services/checkout v0.0.0 // indirect
+	quadrille.internal/services/customer v0.0.0-00010101000000-000000000000 // indirect
 	quadrille.internal/services/identity v0.0.0-00010101000000-000000000000 // indirect
 	quadrille.internal/services/inventory v0.0.0 // indirect
 	quadrille.internal/services/order v0.0.0 // indirect
 	quadrille.internal/services/payment v0.0.0 // indirect
+	quadrille.internal/services/price v0.0.0-00010101000000-000000000000 // indirect
 	quadrille.internal/workflows/b2b v0.0.0 // indirect
 )
 

@@ -17,6 +17,7 @@ import (
 	inventory "quadrille.internal/services/inventory/audit"
 	order "quadrille.internal/services/order/audit"
 	payment "quadrille.internal/services/payment/audit"
+	price "quadrille.internal/services/price/audit"
 	b2b "quadrille.internal/workflows/b2b/audit"
 	// quad generate: end
 )
@@ -40,6 +41,7 @@ func All() []Service {
 		{"cart", cart.Books},
 		{"catalog", catalog.Books},
 		{"customer", customer.Books},
+		{"price", price.Books},
 		// quad generate: end
 	}
 }

@@ -214,9 +214,12 @@ func (c *computation) ship(rates []Shipping) {
 
 func (c *computation) finish() (*price.Quote, error) {
 	c.Total = c.add(c.Shipping, c.Tax)
+	adjustments := 0
 	for _, l := range c.Lines {
 		c.Total = c.add(c.Total, l.Total)
+		adjustments += len(l.Adjustments)
 	}
+	c.tooLarge = c.tooLarge || c.Total > events.MaxAmount || adjustments > events.MaxAdjustments
 	if err := c.err(); err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
+	"quadrille.internal/events"
 	"quadrille.internal/events/price"
 	"quadrille.internal/services/price/pricing"
 )
@@ -248,9 +249,12 @@ func TestSumsThatDoNotFitAreRefused(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, q, err)
 		}
 	}
-	book.Shipping[0].Amount = 1
-	book.Taxes = pricing.TaxTable{{Rate: pricing.Whole, Period: always}}
-	if q := compute(t, basket(items...), book); q.Total != 2*(1_000_000_000_000_000_000+1) {
+	book.Shipping[0].Amount = 0
+	if q := compute(t, basket(items...), book); q.Total != events.MaxAmount {
 		t.Errorf("the most there can be costs %d", q.Total)
+	}
+	book.Taxes = pricing.TaxTable{{Rate: 1, Period: always}}
+	if q, err := withTaxes(basket(items...), book); !errors.As(err, &refused) || refused.Code != pricing.TooLarge {
+		t.Errorf("with tax on the most there can be: %v, %v", q, err)
 	}
 }

@@ -1,0 +1,101 @@
+// Package audit is what price lets auditors read of its books.
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"quadrille.internal/events/price"
+	"quadrille.internal/platform/audit"
+	"quadrille.internal/services/price/book"
+	"quadrille.internal/services/price/pricing"
+)
+
+// Books are those of price.
+var Books = audit.Books{
+	Busy: `select exists (select from voucher_uses where status = 'held') or exists (select from public_prices_changes)`,
+	Story: audit.MomentsOf(`
+		select held_at as at, 'voucher held' as what, code as detail, false as bad from voucher_uses where order_id = $1
+		union all
+		select ended_at, 'voucher ' || case status when 'redeemed' then 'redeemed' else 'given back' end, code, false
+		from voucher_uses where order_id = $1 and ended_at is not null`),
+	Rules: []audit.Rule{
+		{
+			Name: "vouchers are used as often as orders say", Unit: "vouchers", Count: `select count(*) from vouchers`,
+			Faults: `
+				with used as (
+					select code, count(*) filter (where status = 'held') as held, count(*) filter (where status = 'redeemed') as redeemed
+					from voucher_uses group by code)
+				select code, format('%s held and %s redeemed, but orders hold %s and redeemed %s',
+					v.held, v.redeemed, coalesce(u.held, 0), coalesce(u.redeemed, 0))
+				from vouchers v left join used u using (code)
+				where (v.held, v.redeemed) is distinct from (coalesce(u.held, 0), coalesce(u.redeemed, 0))
+				order by code`,
+		},
+		{
+			Name: "vouchers are not used more often than they may be", Unit: "vouchers", Count: `select count(*) from vouchers`,
+			Faults: `
+				select v.code, format('%s orders, but %s uses', count(*), v.max_uses)
+				from vouchers v join voucher_uses u on u.code = v.code and u.status in ('held', 'redeemed')
+				group by v.code having count(*) > v.max_uses order by v.code`,
+		},
+		{
+			Name: "each revision of the price book is there", Unit: "revisions", Count: `select count(*) from revisions`,
+			Faults: `
+				select n::text, 'is missing' from book b, generate_series(1, b.revision) n
+				where not exists (select from revisions r where r.id = n)
+				union all
+				select kind || ' ' || name, format('is of revision %s, which is not made', since)
+				from documents where since > (select revision from book)
+				union all
+				select sku || ' in ' || list, format('is of revision %s, which is not made', since)
+				from prices where since > (select revision from book)
+				order by 1`,
+		},
+	},
+}
+
+// Recomputer computes quotes again from the price book as it was.
+type Recomputer struct {
+	db    audit.DB
+	rules map[int64]*book.Rules
+}
+
+// NewRecomputer returns a Recomputer. It keeps the rules of each revision that it met.
+func NewRecomputer(db audit.DB) *Recomputer {
+	return &Recomputer{db, make(map[int64]*book.Rules)}
+}
+
+// Check computes a quote again and says what is not as it was; "" is nothing. The voucher of
+// the quote is not counted here: the rules of Books do that.
+func (r *Recomputer) Check(ctx context.Context, q *price.Quote) (problem string, err error) {
+	rules := r.rules[q.Version]
+	if rules == nil {
+		if rules, err = book.RulesAt(ctx, r.db, q.Version); err != nil {
+			return "", err
+		}
+		r.rules[q.Version] = rules
+	}
+	if rules.Revision != q.Version {
+		return fmt.Sprintf("there is no revision %d of the price book", q.Version), nil
+	}
+	basket := pricing.BasketOf(q)
+	goods, err := book.GoodsAt(ctx, r.db, q.Version, book.SKUs(basket), basket.Voucher)
+	if err != nil {
+		return "", err
+	}
+	again, err := pricing.Compute(basket, rules.Book(rules.Taxes, goods.Entries, goods.Voucher), q.IssuedAt)
+	var refused *pricing.Refusal
+	switch {
+	case errors.As(err, &refused):
+		return "by the price book it cannot be bought: " + refused.Message, nil
+	case err != nil:
+		return "", err
+	case again.Total != q.Total:
+		return fmt.Sprintf("it costs %d, but by the price book %d", q.Total, again.Total), nil
+	case !pricing.Same(q, again):
+		return "its lines, discounts, shipping or tax are not those of the price book", nil
+	}
+	return "", nil
+}
