@@ -49,7 +49,7 @@ const (
 const (
 	// MaxCounted is how many hits are counted and ranked. Where there are more, their order is
 	// Newest instead of Relevance, and counts are what was counted.
-	MaxCounted = 5_000
+	MaxCounted = 2_000
 	// MaxValues is how many values of a facet are answered: those with most hits.
 	MaxValues = 50
 )

@@ -232,7 +232,7 @@ func facets(t *testing.T, s *suite) {
 // A facet of very many values answers those with most hits.
 func manyValues(t *testing.T, s *suite) {
 	var docs []search.Document
-	for i := range 2_000 {
+	for i := range 1_800 {
 		d := doc(fmt.Sprintf("p%04d", i), "lamp", "size=common")
 		for j := range 5 {
 			d.Facets = append(d.Facets, fmt.Sprintf("batch=b%05d", 5*i+j))
@@ -244,10 +244,10 @@ func manyValues(t *testing.T, s *suite) {
 	}
 	s.build(t, docs...)
 	got := s.find(t, "lamp", search.Query{Facets: []string{"batch", "size"}, Limit: 1})
-	if len(got.Facets) != 2 || len(got.Facets[0].Values) != search.MaxValues || got.Facets[0].Values[0] != (search.Value{Value: "even", Count: 1_000}) {
+	if len(got.Facets) != 2 || len(got.Facets[0].Values) != search.MaxValues || got.Facets[0].Values[0] != (search.Value{Value: "even", Count: 900}) {
 		t.Errorf("the facets are %v", got.Facets)
 	}
-	if v := got.Facets[1].Values; len(v) != 1 || v[0].Count != 2_000 {
+	if v := got.Facets[1].Values; len(v) != 1 || v[0].Count != 1_800 {
 		t.Errorf("the other facet is %v", v)
 	}
 }
