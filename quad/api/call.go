@@ -67,8 +67,9 @@ func newSender(retryFor time.Duration) sender {
 type request struct {
 	method, url string
 	header      map[string]string
-	body        any   // sent as JSON unless nil
-	err         error // why it cannot be sent
+	body        any    // sent as JSON unless nil
+	lines       []byte // sent as they are, as JSON Lines
+	err         error  // why it cannot be sent
 }
 
 // call sends a request, repeats it for as long as the sender is patient and the
@@ -78,7 +79,7 @@ func call[T any](ctx context.Context, c sender, r request) (T, error) {
 	if r.err != nil {
 		return answer, r.err
 	}
-	var body []byte
+	body := r.lines
 	if r.body != nil {
 		var err error
 		if body, err = json.Marshal(r.body); err != nil {
@@ -131,7 +132,10 @@ func (c sender) send(ctx context.Context, r request, body []byte) ([]byte, error
 	for name, value := range r.header {
 		req.Header.Set(name, value)
 	}
-	if body != nil {
+	switch {
+	case r.lines != nil:
+		req.Header.Set("Content-Type", "application/x-ndjson")
+	case body != nil:
 		req.Header.Set("Content-Type", "application/json")
 	}
 	res, err := c.http.Do(req)
