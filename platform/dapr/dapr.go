@@ -58,7 +58,7 @@ type Transport struct {
 	addr   string
 	tokens tokens
 	ln     net.Listener
-	server *grpc.Server
+	server *transport.Server
 }
 
 // Parallel is one: calls for a topic follow one another, so that batches grow with the
@@ -101,7 +101,7 @@ func (t *Transport) Deliver(ctx context.Context) error {
 	case err := <-serving:
 		return fmt.Errorf("serve the sidecar: %w", err)
 	case <-ctx.Done():
-		transport.StopServer(t.server, transport.StopTimeout)
+		t.server.StopWithin(transport.StopTimeout)
 		return nil
 	}
 }

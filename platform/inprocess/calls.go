@@ -22,7 +22,7 @@ import (
 const (
 	// What a call may be, as with Dapr.
 	maxMessage  = 32 << 20
-	maxStreams  = 32
+	maxStreams  = 48
 	connBuffers = 256 << 10
 )
 
@@ -30,15 +30,15 @@ const (
 // and limits are those of the network.
 type callServer struct {
 	listener *bufconn.Listener
-	server   *grpc.Server
+	server   *transport.Server
 	conn     *grpc.ClientConn
 }
 
 func newCallServer(name string, register func(grpc.ServiceRegistrar), log *slog.Logger) (*callServer, error) {
 	s := &callServer{
 		listener: bufconn.Listen(connBuffers),
-		server: grpc.NewServer(append(transport.Recover(log), grpc.StatsHandler(otelgrpc.NewServerHandler()),
-			grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(maxStreams))...),
+		server: transport.NewServer(log, grpc.StatsHandler(otelgrpc.NewServerHandler()),
+			grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(maxStreams)),
 	}
 	register(s.server)
 	var err error
@@ -62,7 +62,7 @@ func (s *callServer) serve() error {
 func (s *callServer) close() {
 	_ = s.conn.Close() // nothing is lost with it
 	_ = s.listener.Close()
-	transport.StopServer(s.server, 0)
+	s.server.StopWithin(0)
 }
 
 // Calls implements transport.Transport. As with Dapr, a method must be among those that

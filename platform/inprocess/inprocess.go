@@ -147,7 +147,7 @@ func (m *member) Deliver(ctx context.Context) error {
 	}
 	m.stop()
 	if m.calls != nil {
-		transport.StopServer(m.calls.server, transport.StopTimeout)
+		m.calls.server.StopWithin(transport.StopTimeout)
 	}
 	return nil
 }

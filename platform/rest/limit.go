@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -24,21 +25,59 @@ func retryAfter() string {
 	return strconv.Itoa(1 + rand.IntN(retryWithin)) //nolint:gosec // spreading needs no secrecy
 }
 
-// Limit answers 503 with Retry-After once more than n requests are under way,
-// so that an edge under a burst sheds load instead of falling over.
-func Limit(n int) func(http.Handler) http.Handler {
-	slots := make(chan struct{}, n)
-	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			select {
-			case slots <- struct{}{}:
-				defer func() { <-slots }()
-				next.ServeHTTP(w, r)
-			default:
-				w.Header().Set("Retry-After", retryAfter())
-				WriteProblem(w, r, overloaded())
-			}
-		})
+// Limits bound what a port answers at a time, so that an edge under a burst sheds load
+// instead of falling over: requests under way, and streams, which are answers that last.
+type Limits struct {
+	requests, streams chan struct{}
+	ending            context.Context //nolint:containedctx // it ends with the port, not with a request
+	end               context.CancelFunc
+}
+
+// NewLimits returns bounds of so many requests and streams.
+func NewLimits(requests, streams int) *Limits {
+	l := &Limits{requests: make(chan struct{}, requests), streams: make(chan struct{}, streams)}
+	l.ending, l.end = context.WithCancel(context.Background())
+	return l
+}
+
+// EndStreams ends the streams: the port is to close.
+func (l *Limits) EndStreams() { l.end() }
+
+// Handler answers 503 with Retry-After where too many requests are under way.
+func (l *Limits) Handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case l.requests <- struct{}{}:
+			s := &slot{ResponseWriter: w, limits: l, of: l.requests}
+			defer func() { <-s.of }()
+			next.ServeHTTP(s, r)
+		default:
+			w.Header().Set("Retry-After", retryAfter())
+			WriteProblem(w, r, overloaded())
+		}
+	})
+}
+
+// slot is a request that counts among those of a bound.
+type slot struct {
+	http.ResponseWriter
+	limits *Limits
+	of     chan struct{}
+}
+
+// Unwrap is for http.ResponseController.
+func (s *slot) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+// lasts has the request count among the streams from now on, and no longer among those
+// that are answered soon.
+func (s *slot) lasts() error {
+	select {
+	case s.limits.streams <- struct{}{}:
+		<-s.of
+		s.of = s.limits.streams
+		return nil
+	default:
+		return overloaded()
 	}
 }
 

@@ -233,7 +233,7 @@ func TestACallerThatWentAwayIsNoError(t *testing.T) {
 
 func TestLimitShedsLoad(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
-	h := rest.Limit(1)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	h := rest.NewLimits(1, 1).Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		entered <- struct{}{}
 		<-release
 		w.WriteHeader(http.StatusNoContent)

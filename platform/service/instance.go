@@ -90,6 +90,7 @@ type Instance struct {
 	services *rest.ConnLimit // of called
 	stopping atomic.Bool
 	intake   http.Handler
+	limits   *rest.Limits // of the routes
 	callers  caller.Guard
 	keys     *token.Remote // nil where callers prove themselves otherwise
 	closers  []func()
@@ -159,7 +160,8 @@ func (s *Instance) publicHandler() http.Handler {
 	}
 	r := chi.NewRouter()
 	r.Use(s.closeWhenStopping)
-	r.Use(rest.Limit(maxRequests))
+	s.limits = rest.NewLimits(maxRequests, s.app.Streams)
+	r.Use(s.limits.Handler)
 	r.Use(s.traced)
 	r.Use(rest.LimitBodies(maxBodies)) // innermost, since others wrap the body too
 	rest.Fallbacks(r, s.callers.Handler)
@@ -215,7 +217,7 @@ func (s *Instance) Listen(ctx context.Context) error {
 	}
 	if s.app.hasRoutes() {
 		s.called = httpcall.NewListener()
-		s.services = rest.NewConnLimit(s.called, maxConns)
+		s.services = rest.NewConnLimit(s.called, maxConns+s.app.Streams)
 		s.onClose(func() { _ = s.called.Close() })
 	}
 	serves := transport.Service{Register: s.app.Services, HTTP: s.called}
@@ -229,7 +231,7 @@ func (s *Instance) publicConns() int {
 	if s.app.Front != nil {
 		return s.app.Front.Conns
 	}
-	return maxConns
+	return maxConns + s.app.Streams
 }
 
 // Prepare waits for the database, and for a schema that the service can work with. It
@@ -296,7 +298,17 @@ func (s *Instance) Layers() []Layer {
 	if s.called != nil { // what comes by the public port of another service needs it to its end
 		layers = append(layers, Layer{LevelEvents, "requests of services", Serve(s.services, s.intake)})
 	}
-	return append(layers, Layer{LevelHTTP, "HTTP intake", Serve(s.http, s.intake)})
+	return append(layers, Layer{LevelHTTP, "HTTP intake", s.serveHTTP})
+}
+
+// serveHTTP serves the public port. Streams end as soon as it closes: they would not by
+// themselves.
+func (s *Instance) serveHTTP(ctx context.Context) error {
+	if s.limits != nil {
+		stop := context.AfterFunc(ctx, s.limits.EndStreams)
+		defer stop()
+	}
+	return Serve(s.http, s.intake)(ctx)
 }
 
 // Stopping has the service say that it is to get no more.

@@ -102,6 +102,9 @@ type App struct {
 	Verifier caller.Verifier
 	// Front serves the public port instead of Routes, and limits itself.
 	Front *Front
+	// Streams is how many answers may last at a time, as those of rest.API.Stream do. The
+	// public port holds as many connections more.
+	Streams int
 	// OperatorRoutes adds routes to the admin port, which wants the operators' token.
 	OperatorRoutes func(chi.Router)
 	// Services adds gRPC services that other services call.

@@ -44,7 +44,7 @@ const (
 	// read whole before it is counted, so streams bound memory too: a few deliveries of
 	// each topic, and as many calls of other apps.
 	streamsPerTopic = 4
-	streamsForCalls = 32
+	streamsForCalls = 48
 	// streamsForHTTP are connections, whose number the HTTP server bounds.
 	streamsForHTTP = 2_048
 	maxHeader      = 64 << 10
@@ -82,15 +82,15 @@ type Server struct {
 }
 
 // NewGRPC returns a gRPC server with the callbacks registered.
-func NewGRPC(cfg Config) *grpc.Server {
+func NewGRPC(cfg Config) *transport.Server {
 	cfg.MaxBytes, cfg.MaxWait = cmp.Or(cfg.MaxBytes, maxInFlight), cmp.Or(cfg.MaxWait, maxWait)
 	s := &Server{cfg: cfg, bytes: semaphore.NewWeighted(cfg.MaxBytes)}
 	// To a callback that panics daprd gets Internal too, and delivers again.
-	g := grpc.NewServer(append(transport.Recover(cfg.Log), grpc.InTapHandle(s.admit),
+	g := transport.NewServer(cfg.Log, grpc.InTapHandle(s.admit),
 		grpc.StatsHandler(otelgrpc.NewServerHandler(otelgrpc.WithFilter(filters.Not(filters.Any(
 			filters.ServicePrefix("dapr."), filters.FullMethodName(httpcall.Method)))))), // a connection is no step of a trace
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxConcurrentStreams(s.maxStreams()),
-		grpc.MaxHeaderListSize(maxHeader), grpc.ConnectionTimeout(connectTimeout))...)
+		grpc.MaxHeaderListSize(maxHeader), grpc.ConnectionTimeout(connectTimeout))
 	runtimev1.RegisterAppCallbackServer(g, s)
 	runtimev1.RegisterAppCallbackHealthCheckServer(g, s)
 	if cfg.Register != nil {

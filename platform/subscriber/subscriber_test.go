@@ -52,7 +52,7 @@ func dial(t *testing.T, handler transport.Handler) *grpc.ClientConn {
 }
 
 // connect serves on a port of its own until the test ends.
-func connect(t *testing.T, server *grpc.Server) *grpc.ClientConn {
+func connect(t *testing.T, server *transport.Server) *grpc.ClientConn {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

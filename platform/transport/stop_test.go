@@ -3,6 +3,7 @@ package transport_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"testing"
 	"time"
@@ -32,20 +33,20 @@ func (s slow) Check(context.Context, *grpc_health_v1.HealthCheckRequest) (*grpc_
 	return &grpc_health_v1.HealthCheckResponse{}, nil
 }
 
+// Watch lasts until its context ends.
+func (s slow) Watch(_ *grpc_health_v1.HealthCheckRequest, stream grpc_health_v1.Health_WatchServer) error {
+	close(s.entered)
+	<-stream.Context().Done()
+	return status.Error(codes.Unavailable, "the server stops")
+}
+
 // called serves a call, and returns when that is under way.
-func called(t *testing.T) (server *grpc.Server, s slow, answer <-chan error) {
+func called(t *testing.T) (server *transport.Server, s slow, answer <-chan error) {
 	t.Helper()
 	s = slow{entered: make(chan struct{}), release: make(chan struct{})}
-	server = grpc.NewServer()
+	server = transport.NewServer(slog.New(slog.DiscardHandler))
 	grpc_health_v1.RegisterHealthServer(server, s)
-	ln := bufconn.Listen(64 << 10)
-	go func() { _ = server.Serve(ln) }()
-	conn, err := grpc.NewClient("passthrough:///test", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return ln.DialContext(ctx) }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
+	conn := serve(t, server)
 	answers := make(chan error, 1)
 	go func() {
 		_, err := grpc_health_v1.NewHealthClient(conn).Check(context.Background(), &grpc_health_v1.HealthCheckRequest{})
@@ -55,9 +56,23 @@ func called(t *testing.T) (server *grpc.Server, s slow, answer <-chan error) {
 	return server, s, answers
 }
 
-func stopped(server *grpc.Server, atMost time.Duration) <-chan struct{} {
+// serve serves over memory, and returns a connection.
+func serve(t *testing.T, server *transport.Server) *grpc.ClientConn {
+	t.Helper()
+	ln := bufconn.Listen(64 << 10)
+	go func() { _ = server.Serve(ln) }()
+	conn, err := grpc.NewClient("passthrough:///test", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return ln.DialContext(ctx) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+func stopped(server *transport.Server, atMost time.Duration) <-chan struct{} {
 	done := make(chan struct{})
-	go func() { defer close(done); transport.StopServer(server, atMost) }()
+	go func() { defer close(done); server.StopWithin(atMost) }()
 	return done
 }
 
@@ -95,5 +110,26 @@ func TestStopServer_CutsACallThatDoesNotEnd(t *testing.T) {
 			close(s.release)
 			<-done
 		})
+	}
+}
+
+// A stream that would last for ever ends when the server stops, and does not make it wait.
+func TestStopServer_EndsStreams(t *testing.T) {
+	s := slow{entered: make(chan struct{})}
+	server := transport.NewServer(slog.New(slog.DiscardHandler))
+	grpc_health_v1.RegisterHealthServer(server, s)
+	conn := serve(t, server)
+	stream, err := grpc_health_v1.NewHealthClient(conn).Watch(t.Context(), &grpc_health_v1.HealthCheckRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-s.entered
+	select {
+	case <-stopped(server, time.Minute):
+	case <-time.After(10 * time.Second):
+		t.Fatal("it waits for the stream")
+	}
+	if _, err := stream.Recv(); status.Code(err) != codes.Unavailable || status.Convert(err).Message() != "the server stops" {
+		t.Errorf("the stream ended with %v, want what its handler answers", err)
 	}
 }
