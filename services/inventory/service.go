@@ -46,15 +46,17 @@ func Service() service.Spec {
 			x := &expirer{outbox: kit.Outbox, log: kit.Log}
 			a := &allocations{outbox: kit.Outbox}
 			all := &stockSnapshot{pool: kit.Pool}
+			watched := newLive(kit.Pool, kit.Log)
 			s := &server{pool: kit.Pool, api: kit.API}
 			// Only parked events name customers here.
 			forget := erasure.New(kit, nil, func(e events.Erased) events.Event { return inventory.CustomerErased{Erased: e} })
 			return service.App{
 				Handle: forget.Handle(h.handle), Routes: s.routes, OperatorRoutes: s.operatorRoutes,
-				Services: func(r grpc.ServiceRegistrar) { a.register(r); all.register(r) },
+				Services: func(r grpc.ServiceRegistrar) { a.register(r); all.register(r); watched.register(r) },
 				Work: []service.Work{
 					{Name: "expiry", Run: x.run},
 					{Name: "stock levels", Run: func(ctx context.Context) error { return levels.Run(ctx, kit.Outbox, kit.Log) }},
+					{Name: "watched stock", Run: watched.run},
 					forget.Work(),
 				},
 			}

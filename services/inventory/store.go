@@ -51,7 +51,8 @@ func saveShelf(tx *pgtx.Tx, shelf Shelf) error {
 		return fmt.Errorf("save stock: %w", err)
 	}
 	tx.Last(`
-		update stock s set on_hand = n.on_hand, held = n.held, moves = s.moves + (s.on_hand <> n.on_hand)::int
+		update stock s set on_hand = n.on_hand, held = n.held, moves = s.moves + (s.on_hand <> n.on_hand)::int,
+			revision = s.revision + 1
 		from json_populate_recordset(null::stock, $1) n
 		where s.sku = n.sku and s.warehouse = n.warehouse
 		  and (s.on_hand, s.held) <> (n.on_hand, n.held)`, rows)
