@@ -66,11 +66,14 @@ require (
 	golang.org/x/text v0.42.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20260720211330-0afa2a65878a // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260720211330-0afa2a65878a // indirect
-	google.golang.org/grpc v1.82.1 // indirect
+	google.golang.org/grpc v1.82.1
 	google.golang.org/protobuf v1.36.12 // indirect
+	quadrille.internal/events/proto v0.0.0
 )
 
 replace (
 	quadrille.internal/events => ../../events
 	quadrille.internal/platform => ../../platform
 )
+
+replace quadrille.internal/events/proto => ../../events/proto

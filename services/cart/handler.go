@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/checkout"
 	"quadrille.internal/events/order"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/outbox"
@@ -42,7 +43,17 @@ func handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Delivery) error {
 // hear reports whether the event is about an order of a cart, as far as can be known, and
 // whether the cart is to give up its lines.
 func (o *Ordering) hear(e events.Event) (bought, known bool) {
-	switch e.(type) {
+	switch e := e.(type) {
+	case *checkout.OrderCreatedV2:
+		id, err := uuid.Parse(e.CartID)
+		if err != nil {
+			return false, false // it was not made of a cart of ours
+		}
+		lines := make([]Line, len(e.Lines))
+		for i, l := range e.Lines {
+			lines[i] = Line{SKU: l.SKU, Quantity: l.Quantity}
+		}
+		return o.Begin(id, lines), true
 	case *order.Confirmed:
 		return o.End(Confirmed), true
 	case *order.Cancelled:

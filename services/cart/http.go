@@ -20,14 +20,17 @@ const tokenHeader = "Cart-Token"
 const idHint = "A cart id is a UUID."
 
 type server struct {
-	store *store
-	api   rest.API
+	store  *store
+	levels *levels
+	api    rest.API
 }
 
 func (s *server) routes(r chi.Router) {
 	r.Post("/v1/carts", s.api.Handle(s.create))
 	r.Post("/v1/carts/merge", s.api.Handle(s.merge))
+	r.Get("/v1/carts/stock", s.api.Stream(s.streamNamed))
 	r.Get("/v1/carts/{id}", s.api.Handle(s.get))
+	r.Get("/v1/carts/{id}/stock", s.api.Stream(s.streamCart))
 	r.Put("/v1/carts/{id}/lines/{sku}", s.api.Handle(s.putLine))
 	r.Delete("/v1/carts/{id}/lines/{sku}", s.api.Handle(s.deleteLine))
 }
@@ -49,6 +52,8 @@ type lineView struct {
 	Quantity int64  `json:"quantity"`
 	// Ordering of Quantity is being ordered.
 	Ordering int64 `json:"ordering"`
+	// Stock is what new orders may have: a hint.
+	Stock shown `json:"stock"`
 }
 
 // orderView is an order that was made of the cart and is not settled.
@@ -57,14 +62,15 @@ type orderView struct {
 	Since   time.Time `json:"since"`
 }
 
-func viewOf(st state) view {
+func (s *server) viewOf(st state) view {
+	stock := s.levels.peek(skusOf(st.Lines), time.Now())
 	v := view{
 		ID: st.ID, CustomerID: st.CustomerID, Version: st.Version, ChangedAt: st.ChangedAt,
 		Lines: make([]lineView, len(st.Lines)), Orders: make([]orderView, len(st.open)),
 	}
 	ordering := st.ordering()
 	for i, l := range st.Lines {
-		v.Lines[i] = lineView{SKU: l.SKU, Quantity: l.Quantity, Ordering: min(l.Quantity, quantity(ordering, l.SKU))}
+		v.Lines[i] = lineView{SKU: l.SKU, Quantity: l.Quantity, Ordering: min(l.Quantity, quantity(ordering, l.SKU)), Stock: stock[l.SKU]}
 	}
 	for i, o := range st.open {
 		v.Orders[i] = orderView{OrderID: o.ID, Since: o.HeardAt}
@@ -86,13 +92,13 @@ func (s *server) create(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		return answer(w, http.StatusOK, viewOf(st))
+		return answer(w, http.StatusOK, s.viewOf(st))
 	}
 	st, token, err := s.store.createGuest(r.Context())
 	if err != nil {
 		return err
 	}
-	v := viewOf(st)
+	v := s.viewOf(st)
 	v.Token = token
 	w.Header().Set("Location", "/v1/carts/"+st.ID.String())
 	return answer(w, http.StatusCreated, v)
@@ -107,7 +113,7 @@ func (s *server) get(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return answer(w, http.StatusOK, viewOf(st))
+	return answer(w, http.StatusOK, s.viewOf(st))
 }
 
 func (s *server) putLine(w http.ResponseWriter, r *http.Request) error {
@@ -140,7 +146,7 @@ func (s *server) setLine(w http.ResponseWriter, r *http.Request, quantity int64)
 	if err != nil {
 		return err
 	}
-	return answer(w, http.StatusOK, viewOf(st))
+	return answer(w, http.StatusOK, s.viewOf(st))
 }
 
 var etag = regexp.MustCompile(`^"[1-9][0-9]{0,17}"$`)
@@ -188,5 +194,5 @@ func (s *server) merge(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("ETag", etagOf(st.Version))
-	return rest.Write(w, http.StatusOK, merged{Cart: viewOf(st), Left: left})
+	return rest.Write(w, http.StatusOK, merged{Cart: s.viewOf(st), Left: left})
 }

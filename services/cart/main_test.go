@@ -32,7 +32,7 @@ func (f fixture) store() *store { return &store{pool: f.kit.Pool, outbox: f.kit.
 // serve serves a replica's routes. Requests name their caller as the edge does.
 func (f fixture) serve(t *testing.T) *servicetest.Client {
 	t.Helper()
-	s := &server{store: f.store(), api: f.kit.API}
+	s := &server{store: f.store(), levels: newLevels(nil, f.kit.Log), api: f.kit.API}
 	return servicetest.Serve(t, func(r chi.Router) {
 		r.Group(func(r chi.Router) {
 			r.Use((&caller.Guard{}).Handler)

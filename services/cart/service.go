@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"quadrille.internal/events/cart"
+	"quadrille.internal/events/checkout"
 	"quadrille.internal/events/order"
+	inventoryv1 "quadrille.internal/events/proto/inventory/v1"
 	"quadrille.internal/platform/service"
 )
 
@@ -21,13 +23,20 @@ func Service() service.Spec {
 		Port:       18260,
 		Paths:      []string{"/v1/carts"},
 		Emits:      []string{cart.TypeAbandoned},
-		Hears:      []string{order.TypeConfirmed, order.TypeCancelled},
+		Hears:      []string{checkout.TypeOrderCreatedV2, order.TypeConfirmed, order.TypeCancelled},
+		Calls:      []string{inventoryv1.LiveStock_Watch_FullMethodName},
 		Build: func(kit *service.Kit) service.App {
 			w := &sweeper{outbox: kit.Outbox, log: kit.Log,
 				abandoned: kit.Config.About("how long a cart is left until cart.abandoned is said").Duration("QUADRILLE_CART_ABANDONED_AFTER", 24*time.Hour),
 				guests:    kit.Config.About("how long a guest's cart is kept after its last change").Duration("QUADRILLE_GUEST_CART_TTL", 30*24*time.Hour)}
-			s := &server{store: &store{pool: kit.Pool, outbox: kit.Outbox}, api: kit.API}
-			return service.App{Handle: handle, Routes: s.routes, Work: []service.Work{{Name: "carts", Run: w.run}}}
+			streams := kit.Config.About("how many browsers may watch stock at a time; each takes some 30 kB").Int("QUADRILLE_STOCK_WATCHERS", 10_000, 1, 1_000_000)
+			v := newLevels(kit.Calls("inventory"), kit.Log)
+			v.expose(kit.Metrics)
+			s := &server{store: &store{pool: kit.Pool, outbox: kit.Outbox}, levels: v, api: kit.API}
+			return service.App{
+				Handle: handle, OpenRoutes: s.routes, Streams: streams,
+				Work: []service.Work{{Name: "carts", Run: w.run}, {Name: "stock levels", Run: v.run}},
+			}
 		},
 	}
 }

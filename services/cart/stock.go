@@ -1,0 +1,130 @@
+package cart
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"quadrille.internal/events"
+	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/rest"
+)
+
+const (
+	// maxNamed is how many SKUs a browser may name; a page shows fewer.
+	maxNamed = 100
+	// writeTimeout is for a browser that takes nothing any more.
+	writeTimeout = 10 * time.Second
+	// Browsers that lose their replica come back within this time, not all at once.
+	comeBackAfter, comeBackWithin = time.Second, 4 * time.Second
+)
+
+// streamNamed tells of SKUs that the request names.
+func (s *server) streamNamed(w http.ResponseWriter, r *http.Request, begin rest.Begin) error {
+	skus := r.URL.Query()["sku"]
+	if len(skus) == 0 || len(skus) > maxNamed {
+		return fault.Field("sku", "out_of_range", "Name 1 to %d SKUs: ?sku=A&sku=B.", maxNamed)
+	}
+	for _, sku := range skus {
+		if err := events.CheckName("sku", sku); err != nil {
+			return err
+		}
+	}
+	return s.stream(w, r, skus, begin)
+}
+
+// streamCart tells of the SKUs that the cart has now.
+func (s *server) streamCart(w http.ResponseWriter, r *http.Request, begin rest.Begin) error {
+	id, err := rest.PathID(r, idHint)
+	if err != nil {
+		return err
+	}
+	st, err := s.store.get(r.Context(), id, r.Header.Get(tokenHeader))
+	if err != nil {
+		return err
+	}
+	if len(st.Lines) == 0 {
+		w.WriteHeader(http.StatusNoContent) // which has an EventSource stop
+		return nil
+	}
+	return s.stream(w, r, skusOf(st.Lines), begin)
+}
+
+func skusOf(lines []Line) []string {
+	skus := make([]string, len(lines))
+	for i, l := range lines {
+		skus[i] = l.SKU
+	}
+	return skus
+}
+
+// stream sends levels as they change, until the browser goes or the service stops.
+func (s *server) stream(w http.ResponseWriter, r *http.Request, skus []string, begin rest.Begin) error {
+	watcher := s.levels.watchStock(skus, r.Header.Get("Last-Event-ID"), time.Now())
+	if watcher == nil {
+		return fault.New(fault.Unavailable, "overloaded", "Too many SKUs are watched; try again shortly.")
+	}
+	defer func() { watcher.end(time.Now()) }()
+	ctx, err := begin()
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // proxies that know it do not hold frames back
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(http.StatusOK)
+	retry := comeBackAfter + rand.N(comeBackWithin) //nolint:gosec // spreading needs no secrecy
+	if send(w, fmt.Appendf(nil, "retry: %d\n\n", retry.Milliseconds())) == nil {
+		push(ctx, w, watcher)
+	}
+	return nil
+}
+
+// push sends what is newest whenever something changed, and everything now and then for its
+// age. A browser that is slow is asked to take the newest once it can.
+func push(ctx context.Context, w http.ResponseWriter, watcher *watcher) {
+	beat := time.NewTimer(beatEvery/2 + rand.N(beatEvery)) //nolint:gosec // as above
+	defer beat.Stop()
+	turn := time.NewTimer(0)
+	defer turn.Stop()
+	<-turn.C
+	for {
+		all := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-watcher.wake:
+		case <-beat.C:
+			all = true
+			beat.Reset(beatEvery)
+		}
+		frame := watcher.frame(all, time.Now())
+		if frame == nil {
+			continue
+		}
+		if send(w, frame) != nil {
+			return
+		}
+		turn.Reset(watcher.pause())
+		select {
+		case <-ctx.Done():
+			return
+		case <-turn.C:
+		}
+	}
+}
+
+func send(w http.ResponseWriter, frame []byte) error {
+	c := http.NewResponseController(w)
+	if err := c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	if _, err := w.Write(frame); err != nil {
+		return err
+	}
+	return c.Flush()
+}
