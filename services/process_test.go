@@ -59,6 +59,7 @@ func newProcess(t *testing.T, runs ...string) *process {
 	p := &process{t: t, runs: runs, erp: erp, env: map[string]string{
 		"QUADRILLE_PSP_URL": provider.url, "QUADRILLE_PSP_KEY": provider.key,
 		"QUADRILLE_ERP_URL": erp.url, "QUADRILLE_ERP_KEY": erp.key,
+		"QUADRILLE_MAIL_KEY": "none is sent",
 	}}
 	for _, spec := range services.All() {
 		if spec.HasDatabase() {

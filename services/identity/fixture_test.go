@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -43,11 +44,15 @@ type shop struct {
 	operators *servicetest.Client
 }
 
-func newShop(t *testing.T) *shop {
+func newShop(t *testing.T) *shop { return newShopWith(t, nil) }
+
+// serverOf returns the server on a database, with settings of its own.
+func serverOf(t *testing.T, kit *service.Kit, more map[string]string) *server {
 	t.Helper()
-	kit := servicetest.NewKit(t, Service())
+	settings := map[string]string{seal.Setting: strings.Repeat("0a", 32), "QUADRILLE_ISSUER": issuer, "QUADRILLE_MAIL_KEY": "k"}
+	maps.Copy(settings, more)
 	kit.Config = config.NewReader(func(name string) (string, bool) {
-		v, ok := map[string]string{seal.Setting: strings.Repeat("0a", 32), "QUADRILLE_ISSUER": issuer}[name]
+		v, ok := settings[name]
 		return v, ok
 	})
 	kit.API = rest.API{Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
@@ -56,14 +61,23 @@ func newShop(t *testing.T) *shop {
 		t.Fatal(err)
 	}
 	s.hasher = newHasher(cheap, 1)
+	return s
+}
+
+// newShopWith has settings of its own.
+func newShopWith(t *testing.T, more map[string]string) *shop {
+	t.Helper()
+	kit := servicetest.NewKit(t, Service())
+	s := serverOf(t, kit, more)
 	if _, err := s.keys.keep(t.Context(), false); err != nil {
 		t.Fatal(err)
 	}
 	guard := &caller.Guard{Verifier: token.NewVerifier(issuer, s.keys)}
 	return &shop{
 		Client: servicetest.Serve(t, func(r chi.Router) {
-			s.routes(r.With(guard.Handler))
-			s.openRoutes(r.With(guard.Open))
+			app := s.app()
+			app.Routes(r.With(guard.Handler))
+			app.OpenRoutes(r.With(guard.Open))
 		}),
 		t: t, kit: kit, server: s, operators: servicetest.Serve(t, s.operatorRoutes),
 	}

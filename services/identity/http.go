@@ -23,6 +23,7 @@ const maxSessions = 200
 
 type server struct {
 	settings
+	waysIn
 	pool   *pgxpool.Pool
 	outbox *outbox.Outbox
 	api    rest.API

@@ -8,6 +8,6 @@ import (
 	"quadrille.internal/platform/servicetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.Cleanup(removeMailbox)) }
 
 func TestMigrations(t *testing.T) { servicetest.CheckMigrations(t, migrations) }

@@ -6,6 +6,8 @@ import (
 	"embed"
 	"time"
 
+	"github.com/go-chi/chi/v5"
+
 	"quadrille.internal/events/identity"
 	"quadrille.internal/platform/seal"
 	"quadrille.internal/platform/service"
@@ -25,6 +27,7 @@ func Service() service.Spec {
 		Sealed:     true,
 		Paths:      []string{"/v1/accounts", "/v1/sessions", "/v1/tokens", "/.well-known"},
 		Emits:      []string{identity.TypeSessionRevoked},
+		Partners:   []service.Partner{mailPartner},
 		Build:      func(kit *service.Kit) service.App { return newServer(kit).app() },
 	}
 }
@@ -62,19 +65,25 @@ func newServer(kit *service.Kit) *server {
 		keys:   &keyring{pool: kit.Pool, box: box, log: kit.Log, rotateEvery: set.rotateEvery, now: time.Now},
 		log:    kit.Log,
 	}
+	s.waysIn = newWaysIn(kit, safe, box)
 	kit.Metrics.Counter("password_hashes_total", "Passwords that were hashed or checked.", s.hasher.runs.Load)
 	return s
 }
 
 func (s *server) app() service.App {
 	return service.App{
-		Routes: s.routes, OpenRoutes: s.openRoutes, OperatorRoutes: s.operatorRoutes,
-		Verifier: token.NewVerifier(s.issuer, s.keys),
+		Routes:         func(r chi.Router) { s.routes(r); s.waysInRoutes(r) },
+		OpenRoutes:     func(r chi.Router) { s.openRoutes(r); s.waysInOpenRoutes(r) },
+		OperatorRoutes: s.operatorRoutes,
+		Verifier:       token.NewVerifier(s.issuer, s.keys),
 		Work: []service.Work{
 			{Name: "signing keys", Run: s.sweep("signing keys", 10*time.Second, func(ctx context.Context) (bool, error) {
 				_, err := s.keys.keep(ctx, false)
 				return false, err
 			})},
+			{Name: "mail", Run: s.resets.sweep.Run},
+			{Name: "expired ceremonies", Run: s.sweep("expired ceremonies", time.Minute, s.kept.prune)},
+			{Name: "expired reset tokens", Run: s.sweep("expired reset tokens", time.Minute, s.resets.prune)},
 			{Name: "expired sessions", Run: s.sweep("expired sessions", time.Minute, s.forgetExpired)},
 		},
 	}
