@@ -3,7 +3,6 @@ package checkout
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -124,20 +123,30 @@ func committed(presented *price.Quote, answer *pricev1.CommitResponse) (*price.Q
 	case pricev1.CommitResponse_OUTCOME_ORDER_CANCELLED:
 		return nil, quoteGivenUp()
 	case pricev1.CommitResponse_OUTCOME_REFUSED:
-		r := answer.GetRefusal()
-		if !slices.Contains(refusals, r.GetCode()) {
-			return nil, fmt.Errorf("price refuses quote %s with a code that is not known: %s", presented.ID, r.GetCode())
-		}
-		return nil, fault.New(fault.Conflict, r.GetCode(), "%s", r.GetMessage())
+		return nil, refusalOf(answer.GetRefusal())
 	default:
 		return nil, fmt.Errorf("price answers the commitment to quote %s with %s", presented.ID, answer.GetOutcome())
 	}
 }
 
-// refusals are the codes of price that are handed on.
-var refusals = []string{
-	"price_not_found", "currency_not_sold", "total_too_large", "nothing_to_pay",
-	"voucher_not_found", "voucher_not_valid_now", "voucher_used_up", "voucher_not_applicable",
+// refusalOf hands on why price makes no order of a quote.
+func refusalOf(r *pricev1.Refusal) error {
+	message := r.GetMessage()
+	for _, f := range []*fault.Fault{
+		fault.New(fault.Conflict, "price_not_found", "%s", message),
+		fault.New(fault.Conflict, "currency_not_sold", "%s", message),
+		fault.New(fault.Conflict, "total_too_large", "%s", message),
+		fault.New(fault.Conflict, "nothing_to_pay", "%s", message),
+		fault.New(fault.Conflict, "voucher_not_found", "%s", message),
+		fault.New(fault.Conflict, "voucher_not_valid_now", "%s", message),
+		fault.New(fault.Conflict, "voucher_used_up", "%s", message),
+		fault.New(fault.Conflict, "voucher_not_applicable", "%s", message),
+	} {
+		if f.Code == r.GetCode() {
+			return f
+		}
+	}
+	return fmt.Errorf("price refuses a quote with a code that is not known: %s", r.GetCode())
 }
 
 func quoteInvalid(cause error) error {

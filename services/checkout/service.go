@@ -11,6 +11,8 @@ import (
 	"quadrille.internal/events/inventory"
 	"quadrille.internal/events/order"
 	"quadrille.internal/events/payment"
+	customerv1 "quadrille.internal/events/proto/customer/v1"
+	pricev1 "quadrille.internal/events/proto/price/v1"
 	"quadrille.internal/platform/erasure"
 	"quadrille.internal/platform/service"
 )
@@ -30,6 +32,10 @@ func Service() service.Spec {
 			inventory.TypeReservationFailed, payment.TypeFailed,
 			order.TypeConfirmed, order.TypeCancelled,
 			customer.TypeErasureRequested,
+		},
+		Calls: []string{
+			pricev1.Prices_Commit_FullMethodName, pricev1.Prices_Keys_FullMethodName,
+			customerv1.Customers_Address_FullMethodName,
 		},
 		Build: func(kit *service.Kit) service.App {
 			p := newPlacer(kit.Pool, kit.Outbox)
