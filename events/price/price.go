@@ -50,9 +50,9 @@ type Price struct {
 	Amount    int64 `json:"amount"`
 	ListPrice int64 `json:"list_price"`
 	// ValidFrom is since when the list that has Amount is valid, and ValidUntil until when the
-	// price stays, where that is known. Another event comes then.
+	// price stays, or nil where that is not known. Another event comes then.
 	ValidFrom  time.Time  `json:"valid_from"`
-	ValidUntil *time.Time `json:"valid_until,omitempty"`
+	ValidUntil *time.Time `json:"valid_until"`
 }
 
 // Type is product.price.updated.

@@ -152,7 +152,7 @@ func getOne[V any](s *server, w http.ResponseWriter, r *http.Request, kind strin
 }
 
 func notFound(kind, name string) error {
-	return fault.New(fault.NotFound, kind+"_not_found", "There is no %s %s.", kind, name)
+	return fault.New(fault.NotFound, "not_in_price_book", "There is no %s %s.", kind, name)
 }
 
 // putDocument makes a document say something else, and answers with it.

@@ -36,8 +36,8 @@ type server struct {
 	switched func()
 }
 
-// openRoutes are for everybody. Who is known has the prices of his groups.
-func (s *server) openRoutes(r chi.Router) {
+// routes are open to everybody. Who is known has the prices of his groups.
+func (s *server) routes(r chi.Router) {
 	r.Get("/v1/prices", s.api.Handle(s.list))
 }
 

@@ -108,6 +108,7 @@ func (s *server) putPrices(w http.ResponseWriter, r *http.Request) error {
 }
 
 func checkPrices(prices []skuPrices) (skus []string, entries []book.Entry, err error) {
+	entries = []book.Entry{}
 	if len(prices) == 0 || len(prices) > maxPrices {
 		return nil, nil, fault.Field("prices", "out_of_range", "prices are those of 1 to %d SKUs.", maxPrices)
 	}
@@ -118,7 +119,7 @@ func checkPrices(prices []skuPrices) (skus []string, entries []book.Entry, err e
 			return nil, nil, err
 		}
 		if seen[p.SKU] {
-			return nil, nil, fault.Field(field+"sku", "duplicate", "A SKU is named once.")
+			return nil, nil, fault.Field(field+"sku", "repeated", "A SKU is named once.")
 		}
 		seen[p.SKU] = true
 		skus = append(skus, p.SKU)
@@ -132,7 +133,7 @@ func checkPrices(prices []skuPrices) (skus []string, entries []book.Entry, err e
 			case t.MinQuantity < 1 || t.MinQuantity > events.MaxQuantity:
 				return nil, nil, fault.Field(field+"min_quantity", "out_of_range", "min_quantity is a number from 1 to %d.", events.MaxQuantity)
 			case quantities[t.MinQuantity]:
-				return nil, nil, fault.Field(field+"min_quantity", "duplicate", "A quantity has one price.")
+				return nil, nil, fault.Field(field+"min_quantity", "repeated", "A quantity has one price.")
 			case t.Amount < 0 || t.Amount > events.MaxUnitPrice:
 				return nil, nil, fault.Field(field+"amount", "out_of_range", "amount is a number from 0 to %d, in minor units.", events.MaxUnitPrice)
 			}

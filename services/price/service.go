@@ -11,6 +11,7 @@ import (
 
 	"quadrille.internal/events/order"
 	"quadrille.internal/events/price"
+	checkoutv1 "quadrille.internal/events/proto/checkout/v1"
 	"quadrille.internal/platform/seal"
 	"quadrille.internal/platform/service"
 	"quadrille.internal/platform/sweep"
@@ -34,15 +35,18 @@ func Service() service.Spec {
 		Paths:      []string{"/v1/prices"},
 		Emits:      []string{price.TypePriceUpdated},
 		Hears:      []string{order.TypeConfirmed, order.TypeCancelled},
+		Calls:      []string{checkoutv1.Orders_Known_FullMethodName},
 		Sealed:     true,
 		Build: func(kit *service.Kit) service.App {
 			a := newApp(kit, seal.Read(kit.Config), time.Now)
+			a.holds = &holds{kit.Outbox, checkoutv1.NewOrdersClient(kit.Calls("checkout"))}
 			return service.App{
-				Handle: handle, OpenRoutes: a.server.openRoutes, OperatorRoutes: a.server.operatorRoutes,
+				Handle: handle, OpenRoutes: a.server.routes, OperatorRoutes: a.server.operatorRoutes,
 				Services: func(r grpc.ServiceRegistrar) { a.prices.register(r); a.snapshot.register(r) },
 				Work: []service.Work{
 					{Name: "signing keys", Run: a.keys.run},
 					{Name: "switches", Run: a.switches.Run},
+					{Name: "voucher holds", Run: func(ctx context.Context) error { return a.holds.run(ctx, kit.Log) }},
 					{Name: "public prices", Run: func(ctx context.Context) error { return published.Run(ctx, kit.Outbox, kit.Log) }},
 				},
 			}
@@ -58,6 +62,7 @@ type app struct {
 	snapshot *priceSnapshot
 	server   *server
 	switches *sweep.Sweep
+	holds    *holds
 }
 
 func newApp(kit *service.Kit, box *seal.Box, now func() time.Time) *app {

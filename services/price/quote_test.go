@@ -1,0 +1,280 @@
+package price
+
+import (
+	"context"
+	"encoding/base64"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"quadrille.internal/events/price"
+	pricev1 "quadrille.internal/events/proto/price/v1"
+	"quadrille.internal/platform/pgtest"
+	"quadrille.internal/platform/quote"
+	"quadrille.internal/platform/seal"
+	"quadrille.internal/platform/servicetest"
+	"quadrille.internal/services/price/audit"
+	"quadrille.internal/services/price/pricing"
+)
+
+func (f *fixture) read(token string) *price.Quote {
+	f.Helper()
+	q, err := quote.Read(token)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return q
+}
+
+// A price that rises does not touch a quote while it is valid. Afterwards the customer is
+// told both totals, and nothing is held.
+func TestPriceUp(t *testing.T) {
+	f := newFixture(t)
+	f.list("base", 500, longAgo)
+	f.put("/v1/vouchers/TEN", tenOff, 10)
+	given, token := f.quote(2, "TEN")
+	f.list("base", 600, longAgo)
+	answer := f.commit(token, uuid.New())
+	f.wantOutcome(answer, committedOutcome)
+	if answer.GetToken() != token || given.Total != 900 {
+		t.Errorf("a valid quote of %d became %+v", given.Total, f.read(answer.GetToken()))
+	}
+	_, late := f.quote(2, "TEN")
+	f.list("base", 700, longAgo)
+	f.clock.move(15 * time.Minute)
+	answer = f.commit(late, uuid.New())
+	if answer.GetOutcome() != priceChanged || answer.GetQuotedTotal() != 1100 || answer.GetCurrentTotal() != 1300 || answer.GetCurrency() != "GBP" || answer.GetToken() != "" {
+		t.Errorf("answered %v", answer)
+	}
+	f.wantUses("TEN", 1, 0)
+}
+
+// A price that falls applies by itself, before and after the quote's end; so does the same
+// price after it. The new quote has the old one's id, and is signed.
+func TestPriceDown(t *testing.T) {
+	f := newFixture(t)
+	f.list("base", 500, longAgo)
+	given, token := f.quote(2, "")
+	again := func(want int64) {
+		t.Helper()
+		answer := f.commit(token, given.ID)
+		f.wantOutcome(answer, committedOutcome)
+		keys, err := f.app.keys.verifiers(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		q, err := keys.Verify(answer.GetToken(), f.clock.now())
+		if err != nil || q.Total != want || q.ID != given.ID || q.CustomerID != "carl" || q.CartID != "cart-1" || !q.Valid(f.clock.now()) {
+			t.Errorf("to be ordered is %+v, %v, want %d", q, err, want)
+		}
+	}
+	again(1000)
+	f.list("base", 450, longAgo)
+	again(900)
+	f.clock.move(15 * time.Minute)
+	again(900)
+	f.list("base", 500, longAgo)
+	again(1000)
+}
+
+// What cannot be bought any more can still be bought by a valid quote, and not by another.
+func TestWhatIsNotSoldAnyMore(t *testing.T) {
+	f := newFixture(t)
+	f.list("base", 500, longAgo)
+	_, token := f.quote(1, "")
+	f.put("/v1/prices/lists/base/prices", `{"prices": [{"sku": "TEA", "tiers": []}]}`)
+	f.wantOutcome(f.commit(token, uuid.New()), committedOutcome)
+	f.clock.move(15 * time.Minute)
+	if answer := f.commit(token, uuid.New()); answer.GetOutcome() != refusedOutcome || answer.GetRefusal().GetCode() != pricing.NoPrice {
+		t.Errorf("answered %v", answer)
+	}
+}
+
+func TestForgedQuotesAreRefused(t *testing.T) {
+	f := newFixture(t)
+	f.list("base", 500, longAgo)
+	_, token := f.quote(1, "")
+	part := strings.Split(token, ".")
+	payload, err := base64.RawURLEncoding.DecodeString(part[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	altered := part[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(strings.ReplaceAll(string(payload), "500", "100"))) + "." + part[2]
+	f.wantOutcome(f.commit(altered, uuid.New()), quoteInvalid)
+	answer, err := f.app.prices.Commit(t.Context(), &pricev1.CommitRequest{Token: token, OrderId: uuid.NewString(), CustomerId: "dora"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.wantOutcome(answer, quoteInvalid) // replayed by another customer
+	f.wantOutcome(f.commit(token, uuid.New()), committedOutcome)
+}
+
+// Keys follow one another without a gap. Each is published before it signs, and its
+// signatures are taken while its quotes can be valid, and no longer.
+func TestKeysAreRotated(t *testing.T) {
+	f := newFixture(t)
+	f.list("base", 500, longAgo)
+	period := f.app.keys.period
+	seen := make(map[string]bool)
+	var before quote.Keys
+	_, token := f.quote(1, "")
+	stolen, err := f.app.keys.signer(t.Context(), f.clock.now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 40 {
+		if err := f.app.keys.refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		given, next := f.quote(1, "")
+		if before != nil { // a verifier that asked an eighth of a period ago, or just now
+			if _, err := before.Verify(next, given.IssuedAt); err != nil {
+				t.Fatalf("keys that were published before do not verify: %v", err)
+			}
+		}
+		keys, err := f.app.keys.verifiers(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, err := f.app.keys.signer(t.Context(), f.clock.now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[key.ID] = true
+		before = keys
+		f.clock.move(publishAhead - keysEvery)
+		if len(seen) < 2 {
+			f.clock.move(period / 8)
+			before = nil
+		}
+	}
+	if len(seen) != 2 {
+		t.Errorf("%d keys signed, want 2", len(seen))
+	}
+	// The first key is retired by now. A thief signs a quote with it that would be valid.
+	forged := f.read(token)
+	forged.IssuedAt, forged.ExpiresAt = f.clock.now(), f.clock.now().Add(time.Minute)
+	fresh, err := quote.Sign(stolen, forged)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.wantOutcome(f.commit(fresh, uuid.New()), quoteInvalid)
+	f.wantOutcome(f.commit(token, uuid.New()), quoteInvalid)
+}
+
+// A quote that was signed just before its key stopped signing holds to its end.
+func TestARetiringKeyStillVerifies(t *testing.T) {
+	f := newFixture(t)
+	f.list("base", 500, longAgo)
+	f.quote(1, "")
+	f.clock.move(f.app.keys.period - 2*time.Minute)
+	first, err := f.app.keys.signer(t.Context(), f.clock.now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, token := f.quote(1, "")
+	f.clock.move(10 * time.Minute)
+	if next, err := f.app.keys.signer(t.Context(), f.clock.now()); err != nil || next.ID == first.ID {
+		t.Fatalf("%s still signs, %v", next.ID, err)
+	}
+	f.list("base", 600, longAgo)
+	answer := f.commit(token, uuid.New())
+	f.wantOutcome(answer, committedOutcome)
+	if answer.GetToken() != token {
+		t.Errorf("to be ordered is %+v", f.read(answer.GetToken()))
+	}
+}
+
+// Replicas that start at once use the same keys, and who has a copy of the database has none.
+func TestKeysAreSharedAndSealed(t *testing.T) {
+	f := newFixture(t)
+	f.list("base", 500, longAgo)
+	other := fixtureOn(t, f.kit)
+	_, token := f.quote(1, "")
+	other.wantOutcome(other.commit(token, uuid.New()), committedOutcome)
+	stranger, err := seal.New(strings.Repeat("0b", 32), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied := &keyring{pool: f.kit.Pool, box: stranger, period: f.app.keys.period, validity: f.app.keys.validity, now: f.clock.now, log: f.kit.Log}
+	if err := copied.refresh(t.Context()); err == nil {
+		t.Error("another master key opens the signing keys")
+	}
+}
+
+func TestCallsRefuseNonsense(t *testing.T) {
+	f := newFixture(t)
+	for name, change := range map[string]func(*pricev1.QuoteRequest){
+		"no lines":           func(r *pricev1.QuoteRequest) { r.Lines = nil },
+		"no pieces":          func(r *pricev1.QuoteRequest) { r.Lines[0].Quantity = 0 },
+		"too many pieces":    func(r *pricev1.QuoteRequest) { r.Lines[0].Quantity = 1_000_001 },
+		"no such name":       func(r *pricev1.QuoteRequest) { r.Lines[0].Sku = "a b" },
+		"no such currency":   func(r *pricev1.QuoteRequest) { r.Currency = "XXX" },
+		"a long currency":    func(r *pricev1.QuoteRequest) { r.Currency = "POUND" },
+		"no such region":     func(r *pricev1.QuoteRequest) { r.Region = "England" },
+		"a group like a SKU": func(r *pricev1.QuoteRequest) { r.Groups = []string{""} },
+		"a voucher's space":  func(r *pricev1.QuoteRequest) { r.Voucher = "A B" },
+	} {
+		req := f.request(1, "")
+		change(req)
+		if answer, err := f.app.prices.Quote(t.Context(), req); status.Code(err) != codes.InvalidArgument {
+			t.Errorf("%s: %v, %v", name, answer, err)
+		}
+	}
+	if _, err := f.app.prices.Commit(t.Context(), &pricev1.CommitRequest{Token: "x", OrderId: "17", CustomerId: "carl"}); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("an order id that is none: %v", err)
+	}
+	f.wantOutcome(f.commit("x", uuid.New()), quoteInvalid)
+}
+
+// Whatever operators change meanwhile, quotes are of one revision each, and each can be
+// computed again from the book as it was.
+func TestEveryTotalCanBeComputedAgain(t *testing.T) {
+	f := newFixture(t)
+	f.list("base", 500, longAgo)
+	f.put("/v1/vouchers/TEN", tenOff, 100)
+	f.put("/v1/prices/taxes/gb", `{"rate": 200000`+longAgo+`}`)
+	f.put("/v1/prices/shipping/gb", `{"currency": "GBP", "amount": 395, "free_from": 5000}`)
+	stop := make(chan struct{})
+	changed := make(chan struct{})
+	go func() {
+		defer close(changed)
+		for n := int64(0); ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			f.list("base", 500+n%7, longAgo)
+			f.put("/v1/prices/promotions/summer", `{"kind": "percentage", "rate": %d`+longAgo+`}`, 1000*(n%5+1))
+			f.put("/v1/prices/taxes/gb", `{"rate": %d`+longAgo+`}`, 200000+n%3)
+		}
+	}()
+	var quotes []*price.Quote
+	versions := make(map[int64]bool)
+	servicetest.Await(t, "quotes of twenty revisions", func() bool {
+		q, _ := f.quote(int64(len(quotes)%12+1), []string{"", "TEN"}[len(quotes)%2])
+		quotes = append(quotes, q)
+		versions[q.Version] = true
+		return len(versions) >= 20
+	})
+	close(stop)
+	<-changed
+	f.list("base", 9999, longAgo)
+	recomputer := audit.NewRecomputer(pgtest.Auditor(t, f.kit.Pool))
+	for _, q := range quotes {
+		if problem, err := recomputer.Check(context.Background(), q); problem != "" || err != nil {
+			t.Errorf("%+v: %s, %v", q, problem, err)
+		}
+	}
+	wrong := *quotes[0]
+	wrong.Total++
+	if problem, err := recomputer.Check(t.Context(), &wrong); problem == "" || err != nil {
+		t.Errorf("a wrong total is not found, %v", err)
+	}
+	f.checkBooks()
+}
