@@ -39,7 +39,7 @@ require (
 	golang.org/x/text v0.42.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 	quadrille.internal/services/cart v0.0.0-00010101000000-000000000000 // indirect
-	quadrille.internal/services/catalog v0.0.0-00010101000000-000000000000 // indirect
+	quadrille.internal/services/catalog v0.0.0 // indirect
 	quadrille.internal/services/customer v0.0.0-00010101000000-000000000000 // indirect
 	quadrille.internal/services/identity v0.0.0-00010101000000-000000000000 // indirect
 	quadrille.internal/services/price v0.0.0-00010101000000-000000000000 // indirect

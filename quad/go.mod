@@ -8,7 +8,7 @@ require (
 	quadrille.internal/events v0.0.0
 	quadrille.internal/platform v0.0.0
 	quadrille.internal/services/cart v0.0.0-00010101000000-000000000000
-	quadrille.internal/services/catalog v0.0.0-00010101000000-000000000000
+	quadrille.internal/services/catalog v0.0.0
 	quadrille.internal/services/customer v0.0.0-00010101000000-000000000000
 	quadrille.internal/services/identity v0.0.0-00010101000000-000000000000
 	quadrille.internal/services/price v0.0.0-00010101000000-000000000000

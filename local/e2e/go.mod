@@ -58,7 +58,7 @@ require (
 	google.golang.org/genproto/googleapis/api v0.0.0-20260720211330-0afa2a65878a // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260720211330-0afa2a65878a // indirect
 	quadrille.internal/services/cart v0.0.0-00010101000000-000000000000 // indirect
-	quadrille.internal/services/catalog v0.0.0-00010101000000-000000000000 // indirect
+	quadrille.internal/services/catalog v0.0.0 // indirect
 	quadrille.internal/services/checkout v0.0.0 // indirect
 	quadrille.internal/services/customer v0.0.0-00010101000000-000000000000 // indirect
 	quadrille.internal/services/identity v0.0.0-00010101000000-000000000000 // indirect

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"quadrille.internal/events/price"
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/pgtx"
 	"quadrille.internal/services/catalog/search"
@@ -16,6 +17,19 @@ import (
 type offer struct {
 	// inStock is nil where nothing was heard of the SKU.
 	inStock *bool
+	// prices are what everybody pays, by currency; none where nothing was heard of the SKU, or it
+	// cannot be bought.
+	prices []price.Price
+}
+
+// in returns the price in a currency, or nil.
+func (o offer) in(currency string) *price.Price {
+	for i, p := range o.prices {
+		if p.Currency == currency {
+			return &o.prices[i]
+		}
+	}
+	return nil
 }
 
 // source is what documents for the index are made of.
@@ -53,8 +67,8 @@ func readSource(ctx context.Context, db aggregate.Querier, ids []string) (s sour
 // loadOffers reads what is known of the SKUs of products.
 func loadOffers(ctx context.Context, db aggregate.Querier, ids []string) (map[string]offer, error) {
 	rows, err := db.Query(ctx, `
-		select s.sku, (v.value ->> 'in_stock')::boolean
-		from product_skus s left join stock_view v on v.key = s.sku
+		select s.sku, (v.value ->> 'in_stock')::boolean, p.value -> 'prices'
+		from product_skus s left join stock_view v on v.key = s.sku left join price_view p on p.key = s.sku
 		where s.product_id = any($1)`, ids)
 	if err != nil {
 		return nil, fmt.Errorf("read offers: %w", err)
@@ -62,6 +76,7 @@ func loadOffers(ctx context.Context, db aggregate.Querier, ids []string) (map[st
 	type row struct {
 		SKU     string
 		InStock *bool
+		Prices  []price.Price
 	}
 	found, err := pgtx.Collect(rows, pgx.RowToStructByPos[row])
 	if err != nil {
@@ -69,21 +84,21 @@ func loadOffers(ctx context.Context, db aggregate.Querier, ids []string) (map[st
 	}
 	offers := make(map[string]offer, len(found))
 	for _, r := range found {
-		offers[r.SKU] = offer{r.InStock}
+		offers[r.SKU] = offer{r.InStock, r.Prices}
 	}
 	return offers, nil
 }
 
-// documents makes the documents of products, by id.
-func (s *source) documents(ids []string) []search.Document {
+// documents makes the documents of products, by id, with prices in a currency.
+func (s *source) documents(ids []string, currency string) []search.Document {
 	docs := make([]search.Document, len(ids))
 	for i, id := range ids {
-		docs[i] = s.document(id)
+		docs[i] = s.document(id, currency)
 	}
 	return docs
 }
 
-func (s *source) document(id string) search.Document {
+func (s *source) document(id, currency string) search.Document {
 	d := search.Document{ID: id, Version: s.versions[id], Deleted: true}
 	p := s.products[id]
 	if p == nil || p.State != Published {
@@ -112,9 +127,26 @@ func (s *source) document(id string) search.Document {
 			facet(a.Name, a.Value)
 			d.Text = append(d.Text, a.Value)
 		}
-		if o := s.offers[v.SKU]; o.inStock != nil && *o.inStock {
-			d.InStock = true
-		}
+	}
+	o := cheapest(p.SKUs(), s.offers, currency)
+	d.InStock = o.inStock != nil && *o.inStock
+	if cost := o.in(currency); cost != nil {
+		d.Price = &cost.Amount
 	}
 	return d
+}
+
+// cheapest is what is shown of a product with several SKUs: whether one of them is in stock, and
+// the lowest price in a currency.
+func cheapest(skus []string, offers map[string]offer, currency string) (all offer) {
+	for _, sku := range skus {
+		o := offers[sku]
+		if o.inStock != nil && (all.inStock == nil || *o.inStock) {
+			all.inStock = o.inStock
+		}
+		if cost, least := o.in(currency), all.in(currency); cost != nil && (least == nil || cost.Amount < least.Amount) {
+			all.prices = []price.Price{*cost}
+		}
+	}
+	return all
 }

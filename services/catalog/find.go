@@ -35,6 +35,8 @@ type hitView struct {
 	SKUs       []string `json:"skus"`
 	// InStock is whether any variant is.
 	InStock bool `json:"in_stock"`
+	// Price is the lowest of the variants, in the shop's currency.
+	Price *priceView `json:"price,omitempty"`
 	// Image is the first that there is.
 	Image *catalog.Media `json:"image,omitempty"`
 }
@@ -116,18 +118,18 @@ func (s *server) hits(ctx context.Context, ids []string) ([]hitView, error) {
 	}
 	for _, id := range ids {
 		if p := found[id]; p != nil && p.State == Published {
-			views = append(views, hitOf(p, offers))
+			views = append(views, hitOf(p, cheapest(p.SKUs(), offers, s.currency)))
 		}
 	}
 	return views, nil
 }
 
-func hitOf(p *Product, offers map[string]offer) hitView {
+func hitOf(p *Product, all offer) hitView {
 	v := hitView{ID: p.ID, Version: p.Version, Title: p.Title, Categories: p.Categories, SKUs: p.SKUs()}
-	for _, sku := range v.SKUs {
-		if o := offers[sku]; o.inStock != nil && *o.inStock {
-			v.InStock = true
-		}
+	v.InStock = all.inStock != nil && *all.inStock
+	for _, cost := range all.prices {
+		shown := priceViewOf(cost)
+		v.Price = &shown
 	}
 	if i := slices.IndexFunc(p.Media, func(m catalog.Media) bool { return m.Kind == "image" }); i >= 0 {
 		v.Image = &p.Media[i]
@@ -156,13 +158,19 @@ func (s *server) readQuery(r *http.Request) (q search.Query, err error) {
 	default:
 		return q, fault.Field("in_stock", "malformed", "in_stock is true or false.")
 	}
+	if q.MinPrice, err = amountOf(values, "min_price"); err != nil {
+		return q, err
+	}
+	if q.MaxPrice, err = amountOf(values, "max_price"); err != nil {
+		return q, err
+	}
 	q.Sort = search.Sort(values.Get("sort"))
 	switch q.Sort {
 	case "":
 		q.Sort = search.Relevance
-	case search.Relevance, search.Newest, search.Title:
+	case search.Relevance, search.Newest, search.Title, search.Cheapest, search.Dearest:
 	default:
-		return q, fault.Field("sort", "malformed", "sort is relevance, newest or title.")
+		return q, fault.Field("sort", "malformed", "sort is relevance, newest, title, price or -price.")
 	}
 	if q.Facets, err = readFacets(values); err != nil {
 		return q, err
@@ -174,6 +182,19 @@ func (s *server) readQuery(r *http.Request) (q search.Query, err error) {
 		}
 	}
 	return q, nil
+}
+
+// amountOf reads an amount in minor units.
+func amountOf(values url.Values, name string) (*int64, error) {
+	text := values.Get(name)
+	if text == "" {
+		return nil, nil //nolint:nilnil // without one, there is no bound
+	}
+	amount, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || amount < 0 || amount > events.MaxUnitPrice {
+		return nil, fault.Field(name, "out_of_range", "%s is a number from 0 to %d, in minor units.", name, events.MaxUnitPrice)
+	}
+	return &amount, nil
 }
 
 // readFilters reads category=id and attribute=name:value, which may be there several times.

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"quadrille.internal/events/inventory"
+	"quadrille.internal/events/price"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/snapshot"
@@ -15,19 +16,31 @@ type stock struct {
 	InStock bool `json:"in_stock"`
 }
 
-var stockView = snapshot.NewView[stock]("stock_view")
+var (
+	stockCopy = snapshot.NewView[stock]("stock_view")
+	priceCopy = snapshot.NewView[price.Priced]("price_view")
+)
 
 // handle keeps the copies. Triggers tell the index of what changes.
 func handle(_ context.Context, tx *outbox.Tx, batch []inbox.Delivery) error {
 	var stocks []snapshot.State[stock]
+	var prices []snapshot.State[price.Priced]
 	for _, d := range batch {
-		if e, ok := d.Event.(*inventory.StockChanged); ok {
+		switch e := d.Event.(type) {
+		case *inventory.StockChanged:
 			for _, s := range e.SKUs {
 				stocks = append(stocks, stockState(s.SKU, s.Version, s.Available))
 			}
+		case *price.PriceUpdated:
+			for _, p := range e.Products {
+				prices = append(prices, snapshot.State[price.Priced]{Key: p.SKU, Version: p.Version, Value: p.Priced})
+			}
 		}
 	}
-	return stockView.Apply(tx.Tx, stocks...)
+	if err := stockCopy.Apply(tx.Tx, stocks...); err != nil {
+		return err
+	}
+	return priceCopy.Apply(tx.Tx, prices...)
 }
 
 func stockState(sku string, version, available int64) snapshot.State[stock] {

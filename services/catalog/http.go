@@ -11,6 +11,7 @@ import (
 
 	"quadrille.internal/events"
 	"quadrille.internal/events/catalog"
+	"quadrille.internal/events/price"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/rest"
@@ -25,6 +26,8 @@ type server struct {
 	// changed has the index hear at once of what was changed here, and built of what an operator asked for.
 	changed func()
 	builder *builder
+	// currency is that of prices in searches.
+	currency string
 }
 
 func (s *server) routes(r chi.Router) {
@@ -50,11 +53,26 @@ type productView struct {
 	RetiredAt   *time.Time          `json:"retired_at,omitempty"`
 }
 
-// variantView has copies of what inventory owns: a hint, which the reservation decides.
+// variantView has copies of what inventory and price own: hints. The reservation and the quote decide.
 type variantView struct {
 	catalog.Variant
 	// InStock is left out where nothing is known.
 	InStock *bool `json:"in_stock,omitempty"`
+	// Prices are by currency.
+	Prices []priceView `json:"prices"`
+}
+
+// priceView is what everybody pays for one, in minor units without tax.
+type priceView struct {
+	Currency  string `json:"currency"`
+	Amount    int64  `json:"amount"`
+	ListPrice int64  `json:"list_price"`
+	// ValidUntil is when it ends, where that is known.
+	ValidUntil *time.Time `json:"valid_until,omitempty"`
+}
+
+func priceViewOf(p price.Price) priceView {
+	return priceView{p.Currency, p.Amount, p.ListPrice, p.ValidUntil}
 }
 
 func viewOf(p *Product, offers map[string]offer) productView {
@@ -64,7 +82,11 @@ func viewOf(p *Product, offers map[string]offer) productView {
 		Variants: make([]variantView, len(p.Variants)),
 	}
 	for i, variant := range p.Variants {
-		v.Variants[i] = variantView{variant, offers[variant.SKU].inStock}
+		o := offers[variant.SKU]
+		v.Variants[i] = variantView{variant, o.inStock, make([]priceView, len(o.prices))}
+		for j, p := range o.prices {
+			v.Variants[i].Prices[j] = priceViewOf(p)
+		}
 	}
 	return v
 }

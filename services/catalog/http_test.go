@@ -200,7 +200,7 @@ func TestSearchParameters(t *testing.T) {
 	for query, want := range map[string]int{
 		"": 200, "q=": 200, "q=lamp&limit=1&sort=title&in_stock=false&facet=colour&facet=category": 200,
 		"q=" + escape(strings.Repeat("é", maxQuery)): 200, "q=" + strings.Repeat("a", 10_000): 400, "q=%ff": 400, "q=%00": 200,
-		"limit=0": 400, "limit=101": 400, "limit=x": 400, "sort=up": 400, "in_stock=yes": 400,
+		"limit=0": 400, "limit=101": 400, "limit=x": 400, "sort=up": 400, "sort=-price&min_price=0&max_price=1000000000": 200, "min_price=-1": 400, "max_price=1e3": 400, "max_price=1000000001": 400, "in_stock=yes": 400,
 		"facet=Colour": 400, "facet=colour&facet=colour": 400, "facet=" + strings.Repeat("a", 41): 400,
 		"attribute=colour:red": 200, "attribute=colour": 400, "attribute=:red": 400, "attribute=colour:%00": 400, "attribute=colour:%ff": 400, "attribute=category:x": 400,
 		"category=%00": 400, "category=a%20b": 400, "cursor=x": 400, "cursor=e30": 400, strings.Repeat("category=a&", 21): 400,
@@ -218,7 +218,7 @@ func TestCursorsByHand(t *testing.T) {
 	f := newFixture(t)
 	f.put(t, "/v1/products/lamp", lamp)
 	f.index(t)
-	for _, sort := range []string{"relevance", "newest", "title"} {
+	for _, sort := range []string{"relevance", "newest", "title", "price", "-price"} {
 		for _, as := range []string{"relevance", "newest", "title", "price", "-price", "x"} {
 			for _, key := range []string{"", "1", "-9223372036854775808", "9223372036854775808", "2026-06-15T09:30:00Z", "0000-01-01T00:00:00Z", "-0001-01-01T00:00:00Z", "'", "\x00", "\xff", "\\"} {
 				text, err := json.Marshal(map[string]any{"e": "postgres", "s": as, "k": key, "i": "lamp", "w": 1})

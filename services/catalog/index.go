@@ -126,7 +126,7 @@ func (s *server) faults(ctx context.Context, behind string, limit int) (ids []st
 		if err != nil {
 			return fmt.Errorf("read changes that wait: %w", err)
 		}
-		for _, d := range now.documents(ids) {
+		for _, d := range now.documents(ids, s.currency) {
 			has, there := stored[d.ID]
 			_, waits := waiting[d.ID]
 			// What was written since the index was read has another version there.

@@ -34,6 +34,8 @@ type indexer struct {
 	engine search.Engine
 	log    *slog.Logger
 	lag    *telemetry.Durations
+	// currency is that of the prices in the index.
+	currency string
 }
 
 // sweep returns what works until it is told to stop.
@@ -102,7 +104,7 @@ func (x *indexer) claim(ctx context.Context) (w work, err error) {
 		if err != nil {
 			return err
 		}
-		w.docs = s.documents(ids)
+		w.docs = s.documents(ids, x.currency)
 		w.indexes, w.checkpoint, err = x.targets(ctx, tx)
 		if err == nil && len(w.indexes) == 0 {
 			return search.ErrNotReady // nothing is claimed: the first index is about to be made

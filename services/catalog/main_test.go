@@ -40,10 +40,10 @@ func newFixture(t *testing.T) *fixture {
 func fixtureOn(t *testing.T, kit *service.Kit, engine search.Engine) *fixture {
 	t.Helper()
 	f := &fixture{kit: kit, engine: engine,
-		indexer: &indexer{pool: kit.Pool, engine: engine, log: kit.Log},
-		builder: &builder{pool: kit.Pool, engine: engine, log: kit.Log, searchesEnd: searchesEnd},
+		indexer: &indexer{pool: kit.Pool, engine: engine, log: kit.Log, currency: "GBP"},
+		builder: &builder{pool: kit.Pool, engine: engine, log: kit.Log, currency: "GBP", searchesEnd: searchesEnd},
 	}
-	s := &server{pool: kit.Pool, outbox: kit.Outbox, engine: engine, api: kit.API, builder: f.builder, changed: func() {}}
+	s := &server{pool: kit.Pool, outbox: kit.Outbox, engine: engine, api: kit.API, builder: f.builder, currency: "GBP", changed: func() {}}
 	f.client = servicetest.Serve(t, s.operatorRoutes)
 	f.public = servicetest.Serve(t, func(r chi.Router) { s.routes(r) })
 	return f

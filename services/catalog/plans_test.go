@@ -18,6 +18,7 @@ var shop = []string{
 	from generate_series(1, 20000) i`,
 	`insert into product_skus select 's' || i, 'p' || i from generate_series(1, 20000) i`,
 	`insert into stock_view select 's' || i, 1, false, '{"in_stock": true}' from generate_series(1, 20000) i`,
+	`insert into price_view select 's' || i, 1, false, '{"prices": []}' from generate_series(1, 20000) i`,
 	`delete from search_changes`,
 	`insert into search_changes (product_id, claimed_until) select 'p' || i, 'infinity' from generate_series(1, 3000) i`,
 	`insert into search_changes (product_id) select 'p' || i from generate_series(1, 20) i`,
@@ -31,7 +32,7 @@ var shop = []string{
 
 func TestPlans(t *testing.T) {
 	servicetest.CheckPlans(t, Service(), shop, []string{
-		"products_pkey", "product_skus_pkey", "product_skus_products", "stock_view_pkey", "search_changes_pkey", "search_versions_pkey",
+		"products_pkey", "product_skus_pkey", "product_skus_products", "stock_view_pkey", "price_view_pkey", "search_changes_pkey", "search_versions_pkey",
 		"search_documents_a_pkey", "search_documents_a_words", "search_documents_a_newest", "search_words_word_key", "search_words_parts",
 	}, func(t *testing.T, kit *service.Kit) {
 		f := fixtureOn(t, kit, search.NewPostgres(kit.Pool))
@@ -39,6 +40,7 @@ func TestPlans(t *testing.T) {
 			t.Error(err)
 		}
 		f.stock(t, 2, 0, "s7")
+		f.prices(t, 2, "s7", 5)
 		for _, query := range []string{"", "q=w77", "q=w77+lamp&facet=colour", "q=amp&category=c7", "q=xlmp"} {
 			if a := f.public.Do(http.MethodGet, "/v1/search?"+query, ""); a.Status != http.StatusOK {
 				t.Errorf("%s: %d %s", query, a.Status, a.Body)

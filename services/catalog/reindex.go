@@ -32,6 +32,8 @@ type builder struct {
 	pool   *pgxpool.Pool
 	engine search.Engine
 	log    *slog.Logger
+	// currency is that of the prices in the index.
+	currency string
 	// searchesEnd is that of the constant outside tests.
 	searchesEnd time.Duration
 }
@@ -212,7 +214,7 @@ func (b *builder) next(ctx context.Context, behind string) (ids []string, docs [
 			return err
 		}
 		s, err := readSource(ctx, tx, ids)
-		docs = s.documents(ids)
+		docs = s.documents(ids, b.currency)
 		return err
 	})
 	if err != nil {

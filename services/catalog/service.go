@@ -4,12 +4,16 @@ package catalog
 import (
 	"context"
 	"embed"
+	"errors"
 	"sync/atomic"
 	"time"
 
+	"quadrille.internal/events"
 	"quadrille.internal/events/catalog"
 	"quadrille.internal/events/inventory"
+	"quadrille.internal/events/price"
 	inventoryv1 "quadrille.internal/events/proto/inventory/v1"
+	pricev1 "quadrille.internal/events/proto/price/v1"
 	"quadrille.internal/platform/service"
 	"quadrille.internal/platform/sweep"
 	"quadrille.internal/platform/telemetry"
@@ -27,30 +31,37 @@ func Service() service.Spec {
 		Port:       18220,
 		Paths:      []string{"/v1/products", "/v1/categories", "/v1/search"},
 		Emits:      []string{catalog.TypeProductUpdated, catalog.TypeProductRetired},
-		Hears:      []string{inventory.TypeStockChanged},
-		Calls:      []string{inventoryv1.StockSnapshot_ListStock_FullMethodName},
+		Hears:      []string{inventory.TypeStockChanged, price.TypePriceUpdated},
+		Calls:      []string{inventoryv1.StockSnapshot_ListStock_FullMethodName, pricev1.PriceSnapshot_ListPrices_FullMethodName},
 		Build:      build,
 	}
 }
 
 func build(kit *service.Kit) service.App {
 	engine := search.NewPostgres(kit.Pool)
-	x := &indexer{pool: kit.Pool, engine: engine, log: kit.Log,
+	currency := kit.Config.About("the currency that searches sort and filter by").String("QUADRILLE_SHOP_CURRENCY", "GBP")
+	if !events.ValidCurrency(currency) {
+		kit.Config.Fault("QUADRILLE_SHOP_CURRENCY", errors.New("is not an ISO 4217 code such as GBP"))
+	}
+	x := &indexer{pool: kit.Pool, engine: engine, log: kit.Log, currency: currency,
 		lag: kit.Metrics.Durations("catalog_index_lag_seconds", "", "From a change of a product to the search index.")}
-	b := &builder{pool: kit.Pool, engine: engine, log: kit.Log, searchesEnd: searchesEnd}
+	b := &builder{pool: kit.Pool, engine: engine, log: kit.Log, currency: currency, searchesEnd: searchesEnd}
 	indexing, building := x.sweep(), b.sweep()
-	s := &server{pool: kit.Pool, outbox: kit.Outbox, engine: engine, api: kit.API, builder: b,
+	s := &server{pool: kit.Pool, outbox: kit.Outbox, engine: engine, api: kit.API, builder: b, currency: currency,
 		changed: func() { indexing.Wake(); building.Wake() }}
 	w := &waits{indexer: x}
 	w.expose(kit.Metrics)
-	l := newLoader(kit.Pool, kit.Calls, kit.Log)
+	o := ownersOf(kit.Pool, kit.Calls)
+	stocks := &loader{name: "copies of stock", load: o.loadStock, log: kit.Log}
+	prices := &loader{name: "copies of prices", load: o.loadPrices, log: kit.Log}
 	return service.App{
 		Handle: handle, OpenRoutes: s.routes, OperatorRoutes: s.operatorRoutes,
 		Work: []service.Work{
 			{Name: "search changes", Run: indexing.Run},
 			{Name: "search indexes", Run: building.Run},
 			{Name: "search lag", Run: w.run},
-			{Name: "copies of stock", Run: l.run},
+			{Name: "copies of stock", Run: stocks.run},
+			{Name: "copies of prices", Run: prices.run},
 		},
 	}
 }

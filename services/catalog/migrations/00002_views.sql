@@ -7,6 +7,12 @@ create table stock_view (
     deleted boolean not null,
     value   jsonb
 ) with (fillfactor = 70);
+create table price_view (
+    key     text    primary key,
+    version bigint  not null,
+    deleted boolean not null,
+    value   jsonb
+) with (fillfactor = 70);
 
 -- +goose Down
-drop table stock_view;
+drop table price_view, stock_view;

@@ -54,13 +54,11 @@ create table search_documents_a (
 create table search_documents_b (like search_documents_a including all) with (fillfactor = 80);
 
 create index search_documents_a_words on search_documents_a using gin (words) with (fastupdate = off) where not deleted;
-create index search_documents_a_facets on search_documents_a using gin (facets) with (fastupdate = off) where not deleted;
 create index search_documents_a_newest on search_documents_a (published_at, product_id) where not deleted;
 create index search_documents_a_titles on search_documents_a (title, product_id) where not deleted;
 create index search_documents_a_cheap on search_documents_a (coalesce(price, 9223372036854775807), product_id) where not deleted;
 create index search_documents_a_dear on search_documents_a (coalesce(price, -1), product_id) where not deleted;
 create index search_documents_b_words on search_documents_b using gin (words) with (fastupdate = off) where not deleted;
-create index search_documents_b_facets on search_documents_b using gin (facets) with (fastupdate = off) where not deleted;
 create index search_documents_b_newest on search_documents_b (published_at, product_id) where not deleted;
 create index search_documents_b_titles on search_documents_b (title, product_id) where not deleted;
 create index search_documents_b_cheap on search_documents_b (coalesce(price, 9223372036854775807), product_id) where not deleted;
@@ -129,8 +127,14 @@ create trigger stock_added after insert on stock_view referencing new table as c
     for each statement execute function mark_new_view();
 create trigger stock_changed after update on stock_view referencing old table as former new table as changed
     for each statement execute function mark_changed_view();
+create trigger price_added after insert on price_view referencing new table as changed
+    for each statement execute function mark_new_view();
+create trigger price_changed after update on price_view referencing old table as former new table as changed
+    for each statement execute function mark_changed_view();
 
 -- +goose Down
+drop trigger price_changed on price_view;
+drop trigger price_added on price_view;
 drop trigger stock_changed on stock_view;
 drop trigger stock_added on stock_view;
 drop trigger categories_changed on categories;

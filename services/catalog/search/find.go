@@ -200,28 +200,28 @@ func (s *statement) arg(v any) string {
 // condition is that of the hits.
 func (f *finder) condition(s *statement) string {
 	all := []string{"not d.deleted"}
-	if len(f.terms) > 0 {
-		each := make([]string, len(f.terms))
-		for i, a := range f.terms {
-			each[i] = a.any()
-		}
-		all = append(all, "d.words @@ "+s.arg(strings.Join(each, " & "))+"::text::tsquery")
+	var found []string
+	for _, a := range f.terms {
+		found = append(found, a.any())
 	}
 	for _, name := range sortedKeys(f.q.Filters) {
 		var values []string
 		for _, v := range f.q.Filters[name] {
-			values = append(values, name+"="+v)
+			values = append(values, lexeme(name+"="+v))
 		}
-		all = append(all, "d.facets && "+s.arg(values)+"::text[]")
+		found = append(found, "("+strings.Join(values, " | ")+")")
+	}
+	if f.q.InStock {
+		found = append(found, lexeme(inStock))
+	}
+	if len(found) > 0 {
+		all = append(all, "d.words @@ "+s.arg(strings.Join(found, " & "))+"::text::tsquery")
 	}
 	if f.q.MinPrice != nil {
 		all = append(all, "d.price >= "+s.arg(*f.q.MinPrice))
 	}
 	if f.q.MaxPrice != nil {
 		all = append(all, "d.price <= "+s.arg(*f.q.MaxPrice))
-	}
-	if f.q.InStock {
-		all = append(all, "d.in_stock")
 	}
 	return strings.Join(all, " and ")
 }

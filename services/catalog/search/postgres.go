@@ -145,12 +145,27 @@ func rowOf(d *Document, all map[string]bool) row {
 		}
 		vector.WriteByte(' ')
 	}
+	for _, facet := range d.Facets {
+		vector.WriteString(lexeme(facet) + " ")
+	}
+	if d.InStock {
+		vector.WriteString(lexeme(inStock))
+	}
 	r.Words, r.Title, r.Weight = vector.String(), strings.Join(Words(d.Title), " "), d.Weight()
 	r.Facets, r.Price, r.InStock, r.PublishedAt = d.Facets, d.Price, d.InStock, &d.PublishedAt
 	if r.Facets == nil {
 		r.Facets = []string{}
 	}
 	return r
+}
+
+// inStock is among the facets of what is in stock.
+const inStock = ""
+
+// lexeme writes a facet as a lexeme for full text, so that one index finds words and facets
+// together. It begins with a sign that no word has.
+func lexeme(facet string) string {
+	return "'=" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(facet) + "'"
 }
 
 // Read returns rows of a table.
