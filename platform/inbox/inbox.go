@@ -160,6 +160,9 @@ func (in *Inbox) Run(ctx context.Context) error {
 // Handle handles messages and fills in their verdicts. With an error there are
 // none: all of them must be delivered again.
 func (in *Inbox) Handle(ctx context.Context, batch []*Message) error {
+	if len(batch) == 0 {
+		return nil
+	}
 	fit := make([]*Message, 0, len(batch))
 	arrived := time.Now()
 	defer func() { in.cfg.Timings.Delivery.Observe(batch[0].Topic, time.Since(arrived)) }()
