@@ -1,0 +1,65 @@
+package checkout
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"quadrille.internal/events"
+	"quadrille.internal/events/checkout"
+	"quadrille.internal/events/customer"
+	"quadrille.internal/platform/erasure"
+	"quadrille.internal/platform/servicetest"
+)
+
+// Checkout takes nothing from who is to be erased, and answers once its orders are settled:
+// so none can be on its way when the last service has answered.
+func TestACustomerIsErasedOnceNoCheckoutIsOpen(t *testing.T) {
+	f := newFixture(t)
+	api := f.replica(t)
+	forget := erasure.New(f.kit, erase, func(e events.Erased) events.Event { return checkout.CustomerErased{Erased: e} })
+	in := servicetest.RunInbox(t, f.kit, forget.Handle(handle))
+	id := place(t, api)
+	request := servicetest.Message(t, customer.ErasureRequested{OfCustomer: events.OfCustomer{CustomerID: "17850"}, Deadline: time.Now()}, time.Now())
+	in.Deliver(request)
+	refused := func(when string) {
+		t.Helper()
+		a := api.Do("POST", "/v1/checkouts", goodBody, "Idempotency-Key", uuid.NewString())
+		if p := a.Problem(); a.Status != 409 || p.Code != "customer_erased" {
+			t.Errorf("%s, an order is answered %d %s", when, a.Status, a.Body)
+		}
+		other := strings.Replace(goodBody, "17850", "another", 1)
+		if a := api.Do("POST", "/v1/checkouts", other, "Idempotency-Key", when); a.Status != 202 {
+			t.Errorf("%s, an order of somebody else is answered %d %s", when, a.Status, a.Body)
+		}
+	}
+	answers := func() []events.Event {
+		t.Helper()
+		servicetest.Exec(t, f.kit.Pool, `update erasures set look_at = now() where erased_at is null`)
+		if _, err := forget.Next(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return servicetest.EmittedAbout(t, f.kit.Pool, "17850")
+	}
+	refused("asked-for")
+	if got := answers(); len(got) > 0 {
+		t.Fatalf("answered %+v while an order is open", got)
+	}
+	in.Deliver(servicetest.Message(t, orderConfirmed(events.OfOrder{OrderID: id}), epoch))
+	got := answers()
+	if len(got) != 1 || got[0].(*checkout.CustomerErased).Pseudonymised != 1 {
+		t.Fatalf("answered %+v, want 1 pseudonymised", got)
+	}
+	refused("erased")
+	servicetest.Exec(t, f.kit.Pool, `delete from outbox where topic = $1`, checkout.TypeOrderCreated)
+	if found := servicetest.Holding(t, f.kit.Pool, "17850"); !slices.Equal(found, []string{"outbox"}) {
+		t.Errorf("the id is in %v, want it in the answer only", found)
+	}
+	kept, err := checkouts.Load(t.Context(), f.kit.Pool, []uuid.UUID{id})
+	if err != nil || kept[id] == nil || kept[id].Status != Confirmed || kept[id].IdempotencyKey != id.String() {
+		t.Errorf("kept is %+v, %v", kept[id], err)
+	}
+}
