@@ -33,6 +33,8 @@ type Books struct {
 	Story func(ctx context.Context, db DB, order uuid.UUID) (*Story, error)
 	// Rules are what these books keep by themselves.
 	Rules []Rule
+	// Customers are the columns with customers' ids: of one who is erased they have none.
+	Customers []Column
 }
 
 // Story is what a service knows of an order.

@@ -5,6 +5,7 @@ package servicetest
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -207,6 +208,9 @@ func CheckBooks(t testing.TB, pool *pgxpool.Pool, books audit.Books, order uuid.
 	}
 	if !slices.Equal(told, happened) {
 		t.Errorf("the service tells %q of the order, want %q", told, happened)
+	}
+	if _, _, err := books.Residue(t.Context(), auditor, [][]byte{make([]byte, sha256.Size)}); err != nil {
+		t.Error(err)
 	}
 	checks, err := books.Check(t.Context(), auditor)
 	if err != nil {

@@ -146,6 +146,11 @@ func Run(ctx context.Context, src Sources) (Report, error) {
 	if err != nil {
 		return report, err
 	}
+	erased, err := src.erased(ctx)
+	if err != nil {
+		return report, err
+	}
+	own = append(own, erased)
 	report.Checks = slices.Concat(stock, orders.checks(), credit, own, events)
 	report.Took = time.Since(began)
 	return report, nil

@@ -6,6 +6,7 @@ require (
 	github.com/go-chi/chi/v5 v5.5.0
 	github.com/google/uuid v1.6.0
 	github.com/jackc/pgx/v5 v5.12.0
+	go.uber.org/goleak v1.3.0
 	google.golang.org/grpc v1.82.1
 	quadrille.internal/events v0.0.0
 	quadrille.internal/events/proto v0.0.0

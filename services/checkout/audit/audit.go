@@ -15,8 +15,9 @@ import (
 
 // Books are those of checkout.
 var Books = audit.Books{
-	Busy:  `select exists (select from checkouts where status = 'placed')`,
-	Story: story,
+	Busy:      `select exists (select from checkouts where status = 'placed')`,
+	Story:     story,
+	Customers: []audit.Column{{Table: "checkouts", Name: "customer_id"}},
 	Rules: []audit.Rule{{
 		// Through JSON, since a database of the release before has no column for quotes.
 		Name: "a checkout's total is the sum of its parts, and its quote's", Unit: "checkouts", Count: `select count(*) from checkouts`,

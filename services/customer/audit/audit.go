@@ -2,7 +2,13 @@
 // which is sealed.
 package audit
 
-import "quadrille.internal/platform/audit"
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"quadrille.internal/platform/audit"
+)
 
 // Books are those of customer.
 var Books = audit.Books{
@@ -30,4 +36,13 @@ var Books = audit.Books{
 			from erasure_requests r left join erasure_answers a using (digest)
 			where r.ended_at is null and r.deadline < now() group by r.digest order by 1`,
 	}},
+}
+
+// Erased returns the customers whose erasure all services have answered, by SHA-256 of the id.
+func Erased(ctx context.Context, db audit.DB) ([][]byte, error) {
+	rows, err := db.Query(ctx, `select digest from erasure_requests where ended_at is not null`)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[[]byte])
 }

@@ -14,8 +14,9 @@ import (
 
 // Books are those of order.
 var Books = audit.Books{
-	Busy:  `select exists (select from orders where status = 'pending' and placed_at is not null)`,
-	Story: story,
+	Busy:      `select exists (select from orders where status = 'pending' and placed_at is not null)`,
+	Story:     story,
+	Customers: []audit.Column{{Table: "orders", Name: "customer_id"}},
 	Rules: []audit.Rule{{
 		Name: "an order's total is the sum of its parts", Unit: "orders", Count: `select count(*) from orders where placed_at is not null`,
 		// Through JSON, since a database of the release before has no columns for extras.
