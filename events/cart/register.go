@@ -15,3 +15,6 @@ var Events = events.Register("cart", KindCart,
 		ChangedAt: sample.ExpiresAt,
 	},
 )
+
+// CustomerEvents are the types that cart publishes about customers.
+var CustomerEvents = events.Register("cart", events.KindCustomer, CustomerErased{sample.Erased})

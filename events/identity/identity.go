@@ -25,6 +25,8 @@ const (
 	ReasonPassword = "password_changed"
 	// ReasonOperator: an operator ended it.
 	ReasonOperator = "operator"
+	// ReasonErased: the customer's data is erased, and the account with it.
+	ReasonErased = "customer_erased"
 )
 
 // SessionRevoked says that a session gets no more access tokens. The last one it got is

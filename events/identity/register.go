@@ -4,6 +4,7 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/internal/sample"
 )
 
 // Events are the types that identity publishes.
@@ -13,3 +14,6 @@ var Events = events.Register("identity", KindAccount,
 		Reason: ReasonReuse,
 	},
 )
+
+// CustomerEvents are the types that identity publishes about customers.
+var CustomerEvents = events.Register("identity", events.KindCustomer, CustomerErased{sample.Erased})

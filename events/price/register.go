@@ -22,3 +22,6 @@ var Events = events.Register("price", KindProduct,
 		},
 	}},
 )
+
+// CustomerEvents are the types that price publishes about customers.
+var CustomerEvents = events.Register("price", events.KindCustomer, CustomerErased{sample.Erased})

@@ -1,6 +1,7 @@
 package servicetest
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
@@ -37,4 +38,21 @@ func Holding(t testing.TB, pool *pgxpool.Pool, text string) (found []string) {
 		}
 	}
 	return found
+}
+
+// EraseDue has a holder (an erasure.Holder's Next) look at all requests to erase customers,
+// those too that wait for something. A transaction of another test may have to end first.
+func EraseDue(t testing.TB, pool *pgxpool.Pool, next func(context.Context) (more bool, err error)) {
+	t.Helper()
+	Exec(t, pool, `update erasures set look_at = now() where erased_at is null`)
+	Await(t, "all that is due was looked at", func() bool {
+		if _, err := next(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var left bool
+		if err := pool.QueryRow(t.Context(), `select exists (select from erasures where erased_at is null and look_at <= now())`).Scan(&left); err != nil {
+			t.Fatal(err)
+		}
+		return !left
+	})
 }

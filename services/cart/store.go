@@ -12,6 +12,7 @@ import (
 
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/caller"
+	"quadrille.internal/platform/erasure"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/pgtx"
@@ -118,6 +119,13 @@ func ownCart(ctx context.Context, tx *pgtx.Tx, customer string, now time.Time) (
 	found, err := carts.Select(ctx, tx, own, customer)
 	if err != nil || len(found) > 0 {
 		return first(found), err
+	}
+	asked, err := erasure.Asked(ctx, tx, customer)
+	if err != nil {
+		return nil, err
+	}
+	if asked {
+		return nil, erasure.Refused()
 	}
 	c := newCart(now)
 	if _, err := tx.Exec(ctx, `

@@ -38,10 +38,7 @@ func TestACustomerIsErasedOnceNoCheckoutIsOpen(t *testing.T) {
 	}
 	answers := func() []events.Event {
 		t.Helper()
-		servicetest.Exec(t, f.kit.Pool, `update erasures set look_at = now() where erased_at is null`)
-		if _, err := forget.Next(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		servicetest.EraseDue(t, f.kit.Pool, forget.Next)
 		return servicetest.EmittedAbout(t, f.kit.Pool, "17850")
 	}
 	refused("asked-for")

@@ -16,11 +16,14 @@ import (
 
 	"quadrille.internal/events"
 	"quadrille.internal/events/b2b"
+	"quadrille.internal/events/cart"
 	"quadrille.internal/events/checkout"
 	"quadrille.internal/events/customer"
+	"quadrille.internal/events/identity"
 	"quadrille.internal/events/inventory"
 	"quadrille.internal/events/order"
 	"quadrille.internal/events/payment"
+	"quadrille.internal/events/price"
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/erasure"
 	"quadrille.internal/platform/inbox"
@@ -32,6 +35,9 @@ import (
 
 // holders are the services that have customers' ids, by the event with which each answers.
 var holders = map[string]string{
+	identity.TypeCustomerErased:  "identity",
+	cart.TypeCustomerErased:      "cart",
+	price.TypeCustomerErased:     "price",
 	checkout.TypeCustomerErased:  "checkout",
 	inventory.TypeCustomerErased: "inventory",
 	payment.TypeCustomerErased:   "payment",

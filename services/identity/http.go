@@ -12,6 +12,7 @@ import (
 
 	"quadrille.internal/events/identity"
 	"quadrille.internal/platform/caller"
+	"quadrille.internal/platform/erasure"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/rest"
@@ -31,6 +32,7 @@ type server struct {
 	hasher *hasher
 	limits *limiter
 	keys   *keyring
+	forget *erasure.Holder
 	log    *slog.Logger
 }
 

@@ -8,7 +8,10 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"quadrille.internal/events"
+	"quadrille.internal/events/customer"
 	"quadrille.internal/events/identity"
+	"quadrille.internal/platform/erasure"
 	"quadrille.internal/platform/seal"
 	"quadrille.internal/platform/service"
 	"quadrille.internal/platform/sweep"
@@ -26,7 +29,8 @@ func Service() service.Spec {
 		Port:       18140,
 		Sealed:     true,
 		Paths:      []string{"/v1/accounts", "/v1/sessions", "/v1/tokens", "/.well-known"},
-		Emits:      []string{identity.TypeSessionRevoked},
+		Emits:      []string{identity.TypeSessionRevoked, identity.TypeCustomerErased},
+		Hears:      []string{customer.TypeErasureRequested},
 		Partners:   []service.Partner{mailPartner},
 		Build:      func(kit *service.Kit) service.App { return newServer(kit).app() },
 	}
@@ -64,6 +68,7 @@ func newServer(kit *service.Kit) *server {
 		limits: &limiter{pool: kit.Pool, vault: safe},
 		keys:   &keyring{pool: kit.Pool, box: box, log: kit.Log, rotateEvery: set.rotateEvery, now: time.Now},
 		log:    kit.Log,
+		forget: erasure.New(kit, erase, func(e events.Erased) events.Event { return identity.CustomerErased{Erased: e} }),
 	}
 	s.waysIn = newWaysIn(kit, safe, box)
 	kit.Metrics.Counter("password_hashes_total", "Passwords that were hashed or checked.", s.hasher.runs.Load)
@@ -72,6 +77,7 @@ func newServer(kit *service.Kit) *server {
 
 func (s *server) app() service.App {
 	return service.App{
+		Handle:         s.forget.Handle(nil),
 		Routes:         func(r chi.Router) { s.routes(r); s.waysInRoutes(r) },
 		OpenRoutes:     func(r chi.Router) { s.openRoutes(r); s.waysInOpenRoutes(r) },
 		OperatorRoutes: s.operatorRoutes,
@@ -84,6 +90,7 @@ func (s *server) app() service.App {
 			{Name: "mail", Run: s.resets.sweep.Run},
 			{Name: "expired ceremonies", Run: s.sweep("expired ceremonies", time.Minute, s.kept.prune)},
 			{Name: "expired reset tokens", Run: s.sweep("expired reset tokens", time.Minute, s.resets.prune)},
+			s.forget.Work(),
 			{Name: "expired sessions", Run: s.sweep("expired sessions", time.Minute, s.forgetExpired)},
 		},
 	}

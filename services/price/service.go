@@ -9,9 +9,12 @@ import (
 
 	"google.golang.org/grpc"
 
+	"quadrille.internal/events"
+	"quadrille.internal/events/customer"
 	"quadrille.internal/events/order"
 	"quadrille.internal/events/price"
 	checkoutv1 "quadrille.internal/events/proto/checkout/v1"
+	"quadrille.internal/platform/erasure"
 	"quadrille.internal/platform/seal"
 	"quadrille.internal/platform/service"
 	"quadrille.internal/platform/sweep"
@@ -33,21 +36,24 @@ func Service() service.Spec {
 		Grants:     map[string]string{"revisions": "select, insert", "documents": "select, insert, update", "prices": "select, insert, update"},
 		Port:       18240,
 		Paths:      []string{"/v1/prices"},
-		Emits:      []string{price.TypePriceUpdated},
-		Hears:      []string{order.TypeConfirmed, order.TypeCancelled},
+		Emits:      []string{price.TypePriceUpdated, price.TypeCustomerErased},
+		Hears:      []string{order.TypeConfirmed, order.TypeCancelled, customer.TypeErasureRequested},
 		Calls:      []string{checkoutv1.Orders_Known_FullMethodName},
 		Sealed:     true,
 		Build: func(kit *service.Kit) service.App {
 			a := newApp(kit, seal.Read(kit.Config), time.Now)
 			a.holds = &holds{kit.Outbox, checkoutv1.NewOrdersClient(kit.Calls("checkout"))}
+			// Only parked events name customers here.
+			forget := erasure.New(kit, nil, func(e events.Erased) events.Event { return price.CustomerErased{Erased: e} })
 			return service.App{
-				Handle: handle, OpenRoutes: a.server.routes, OperatorRoutes: a.server.operatorRoutes,
+				Handle: forget.Handle(handle), OpenRoutes: a.server.routes, OperatorRoutes: a.server.operatorRoutes,
 				Services: func(r grpc.ServiceRegistrar) { a.prices.register(r); a.snapshot.register(r) },
 				Work: []service.Work{
 					{Name: "signing keys", Run: a.keys.run},
 					{Name: "switches", Run: a.switches.Run},
 					{Name: "voucher holds", Run: func(ctx context.Context) error { return a.holds.run(ctx, kit.Log) }},
 					{Name: "public prices", Run: func(ctx context.Context) error { return published.Run(ctx, kit.Outbox, kit.Log) }},
+					forget.Work(),
 				},
 			}
 		},

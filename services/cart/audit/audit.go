@@ -6,6 +6,7 @@ import "quadrille.internal/platform/audit"
 // Books are those of cart. Carts that wait to be said abandoned are no work that is left:
 // they wait for their time.
 var Books = audit.Books{
+	Customers: []audit.Column{{Table: "carts", Name: "customer_id"}},
 	Story: audit.MomentsOf(`
 		select heard_at as at, case when cart_id is null then 'heard that the order ended' else 'cart is being ordered' end as what,
 			coalesce('cart ' || cart_id, '') as detail, false as bad

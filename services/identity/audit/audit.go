@@ -5,6 +5,7 @@ import "quadrille.internal/platform/audit"
 
 // Books are those of identity. It knows no orders.
 var Books = audit.Books{
+	Customers: []audit.Column{{Table: "accounts", Name: "id"}, {Table: "sessions", Name: "account_id"}},
 	Rules: []audit.Rule{
 		{
 			Name: "what is revoked was used before, and ended once", Unit: "sessions", Count: `select count(*) from sessions`,
