@@ -16,7 +16,6 @@ import (
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/rest"
-	"quadrille.internal/platform/token"
 )
 
 // maxSessions is how many sessions are listed.
@@ -42,8 +41,8 @@ func (s *server) openRoutes(r chi.Router) {
 	r.Post("/v1/sessions", s.api.Handle(s.login))
 	r.Post("/v1/tokens", s.api.Handle(s.grant))
 	r.Post("/v1/tokens/revoke", s.api.Handle(s.revokeToken))
-	r.Get(token.JWKSPath, s.api.Handle(s.jwks))
-	r.Get(discoveryPath, s.api.Handle(s.discovery))
+	r.Get("/.well-known/jwks.json", s.api.Handle(s.jwks))
+	r.Get("/.well-known/openid-configuration", s.api.Handle(s.discovery))
 }
 
 func (s *server) routes(r chi.Router) {

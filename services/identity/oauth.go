@@ -23,7 +23,6 @@ import (
 )
 
 const (
-	discoveryPath = "/.well-known/openid-configuration"
 	// maxForm bounds what is sent for a token, in bytes.
 	maxForm = 8 << 10
 	// keysLife is how long others may keep the keys.

@@ -20,7 +20,7 @@ import (
 
 // operatorRoutes are on the admin port: they say what somebody may do, and take keys back.
 func (s *server) operatorRoutes(r chi.Router) {
-	r.Post("/v1/accounts", s.api.Handle(s.createAccount))
+	r.Post("/v1/accounts/provision", s.api.Handle(s.provision))
 	r.Get("/v1/accounts/{id}", s.api.Handle(s.getAccount))
 	r.Put("/v1/accounts/{id}/roles", s.api.Handle(s.putRoles))
 	r.Delete("/v1/accounts/{id}/sessions", s.api.Handle(s.endSessions))
@@ -31,8 +31,8 @@ func (s *server) operatorRoutes(r chi.Router) {
 	r.Post("/v1/keys/{key}/revoke", s.api.Handle(s.revokeKey))
 }
 
-// createAccount tells operators that an address has an account, and which.
-func (s *server) createAccount(w http.ResponseWriter, r *http.Request) error {
+// provision makes an account with roles, or tells operators which one the address has.
+func (s *server) provision(w http.ResponseWriter, r *http.Request) error {
 	var req struct {
 		credentials
 		roles
