@@ -108,7 +108,6 @@ func (s *server) putPrices(w http.ResponseWriter, r *http.Request) error {
 }
 
 func checkPrices(prices []skuPrices) (skus []string, entries []book.Entry, err error) {
-	entries = []book.Entry{}
 	if len(prices) == 0 || len(prices) > maxPrices {
 		return nil, nil, fault.Field("prices", "out_of_range", "prices are those of 1 to %d SKUs.", maxPrices)
 	}

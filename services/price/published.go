@@ -16,6 +16,7 @@ import (
 	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/snapshot"
+	"quadrille.internal/services/price/book"
 	"quadrille.internal/services/price/pricing"
 )
 
@@ -41,26 +42,26 @@ var published = &snapshot.Source[price.Priced]{
 // clocks of replicas say.
 func readPublic(ctx context.Context, db aggregate.Querier, skus []string) (map[string]price.Priced, error) {
 	rows, err := db.Query(ctx, `
-		select p.sku, p.list, p.min_quantity, p.amount, d.body, statement_timestamp()
-		from prices p join documents d on d.kind = 'list' and d.name = p.list and d.until is null
-		where p.sku = any($1) and p.until is null`, skus)
+		select sku, list, min_quantity, amount, statement_timestamp() from prices where sku = any($1) and until is null`, skus)
 	if err != nil {
 		return nil, fmt.Errorf("read public prices: %w", err)
 	}
-	bySKU := make(map[string][]pricing.Price)
-	var p pricing.Price
-	var head []byte
+	var entries []book.Entry
+	var e book.Entry
 	var now time.Time
-	_, err = pgx.ForEachRow(rows, []any{&p.SKU, &p.ListName, &p.MinQuantity, &p.Amount, &head, &now}, func() error {
-		p.List = pricing.List{}
-		if err := json.Unmarshal(head, &p.List); err != nil {
-			return err
-		}
-		bySKU[p.SKU] = append(bySKU[p.SKU], p)
+	if _, err = pgx.ForEachRow(rows, []any{&e.SKU, &e.List, &e.MinQuantity, &e.Amount, &now}, func() error {
+		entries = append(entries, e)
 		return nil
-	})
-	if err != nil {
+	}); err != nil {
 		return nil, fmt.Errorf("read public prices: %w", err)
+	}
+	lists, err := readLists(ctx, db, entries)
+	if err != nil {
+		return nil, err
+	}
+	bySKU := make(map[string][]pricing.Price)
+	for _, p := range (&book.Rules{Lists: lists}).Prices(entries) {
+		bySKU[p.SKU] = append(bySKU[p.SKU], p)
 	}
 	found := make(map[string]price.Priced, len(bySKU))
 	for sku, list := range bySKU {
@@ -69,6 +70,34 @@ func readPublic(ctx context.Context, db aggregate.Querier, skus []string) (map[s
 		}
 	}
 	return found, nil
+}
+
+// readLists reads the heads of the lists of entries. A list that is changed after the entries
+// were read marks them again.
+func readLists(ctx context.Context, db aggregate.Querier, entries []book.Entry) (map[string]pricing.List, error) {
+	names := make(map[string]bool)
+	for _, e := range entries {
+		names[e.List] = true
+	}
+	rows, err := db.Query(ctx, `select name, body from documents where kind = $1 and name = any($2) and until is null`, book.KindList, sortedKeys(names))
+	if err != nil {
+		return nil, fmt.Errorf("read lists: %w", err)
+	}
+	lists := make(map[string]pricing.List)
+	var name string
+	var body []byte
+	_, err = pgx.ForEachRow(rows, []any{&name, &body}, func() error {
+		var l pricing.List
+		if err := json.Unmarshal(body, &l); err != nil {
+			return err
+		}
+		lists[name] = l
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read lists: %w", err)
+	}
+	return lists, nil
 }
 
 // maxSwitches is how many lists become valid, or cease to be so, in one transaction.

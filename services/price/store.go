@@ -23,7 +23,7 @@ type change struct {
 
 func begin(ctx context.Context, tx *outbox.Tx, what string) (*change, error) {
 	c := &change{Tx: tx}
-	rows, err := tx.Query(ctx, `update book set revision = revision + 1 returning revision`)
+	rows, err := tx.Query(ctx, `update book set revision = revision + 1 where one returning revision`)
 	if err != nil {
 		return nil, fmt.Errorf("next revision: %w", err)
 	}
@@ -60,30 +60,60 @@ func (c *change) end(ctx context.Context, kind, name string) (ended bool, err er
 	return done.RowsAffected() > 0, nil
 }
 
-// setPrices gives SKUs of a list these prices and no others.
+// setPrices gives SKUs of a list these prices and no others. What stays the same is not
+// written.
 func (c *change) setPrices(ctx context.Context, list string, skus []string, entries []book.Entry) error {
-	text, err := json.Marshal(entries)
+	rows, err := c.Query(ctx, selectEntries, skus, list)
 	if err != nil {
-		return fmt.Errorf("set prices of %s: %w", list, err)
+		return fmt.Errorf("read prices of %s: %w", list, err)
+	}
+	present, err := pgx.CollectRows(rows, pgx.RowToStructByPos[book.Entry])
+	if err != nil {
+		return fmt.Errorf("read prices of %s: %w", list, err)
+	}
+	stays := make(map[book.Entry]bool, len(entries))
+	for _, e := range entries {
+		e.List = list
+		stays[e] = true
+	}
+	var ended, added columns
+	for _, e := range present {
+		if !stays[e] {
+			ended.add(e)
+		}
+		delete(stays, e)
+	}
+	for e := range stays {
+		added.add(e)
 	}
 	if _, err := c.Exec(ctx, `
-		update prices p set until = $4
-		where p.list = $1 and p.sku = any($2) and p.until is null and not exists (
-			select from json_to_recordset($3) n (sku text, min_quantity bigint, amount bigint)
-			where (n.sku, n.min_quantity, n.amount) = (p.sku, p.min_quantity, p.amount))`, list, skus, text, c.revision); err != nil {
+		update prices p set until = $4 from unnest($2::text[], $3::bigint[]) n (sku, min_quantity)
+		where p.sku = n.sku and p.list = $1 and p.min_quantity = n.min_quantity and p.until is null`,
+		list, ended.skus, ended.quantities, c.revision); err != nil {
 		return fmt.Errorf("end prices of %s: %w", list, err)
 	}
 	if _, err := c.Exec(ctx, `
 		insert into prices (sku, list, min_quantity, since, amount)
-		select n.sku, $1, n.min_quantity, $3, n.amount from json_to_recordset($2) n (sku text, min_quantity bigint, amount bigint)
-		on conflict (sku, list, min_quantity) where until is null do nothing`, list, text, c.revision); err != nil {
+		select n.sku, $1, n.min_quantity, $5, n.amount from unnest($2::text[], $3::bigint[], $4::bigint[]) n (sku, min_quantity, amount)`,
+		list, added.skus, added.quantities, added.amounts, c.revision); err != nil {
 		return fmt.Errorf("add prices of %s: %w", list, err)
 	}
-	slices.Sort(skus)
-	if _, err := c.Exec(ctx, `insert into public_prices_changes (key) select unnest($1::text[])`, slices.Compact(skus)); err != nil {
+	changed := slices.Concat(ended.skus, added.skus)
+	slices.Sort(changed)
+	if _, err := c.Exec(ctx, `insert into public_prices_changes (key) select unnest($1::text[])`, slices.Compact(changed)); err != nil {
 		return fmt.Errorf("mark prices of %s: %w", list, err)
 	}
 	return nil
+}
+
+// columns are prices of a list, a column each.
+type columns struct {
+	skus                []string
+	quantities, amounts []int64
+}
+
+func (c *columns) add(e book.Entry) {
+	c.skus, c.quantities, c.amounts = append(c.skus, e.SKU), append(c.quantities, e.MinQuantity), append(c.amounts, e.Amount)
 }
 
 // switchAt has what a list says published now, and when it becomes valid or ceases to be so.
@@ -138,10 +168,12 @@ func (s *server) skusOf(ctx context.Context, list, after string, limit int) ([]s
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
+const selectEntries = `
+	select sku, list, min_quantity, amount from prices
+	where sku = any($1) and list = $2 and until is null order by sku, min_quantity`
+
 func (s *server) entriesOf(ctx context.Context, list string, skus []string) ([]book.Entry, error) {
-	rows, err := s.pool.Query(ctx, `
-		select sku, list, min_quantity, amount from prices
-		where sku = any($1) and list = $2 and until is null order by sku, min_quantity`, skus, list)
+	rows, err := s.pool.Query(ctx, selectEntries, skus, list)
 	if err != nil {
 		return nil, fmt.Errorf("read the prices of %s: %w", list, err)
 	}

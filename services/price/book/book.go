@@ -48,7 +48,7 @@ type Entry struct {
 func RulesNow(ctx context.Context, db DB) (*Rules, error) {
 	return readRules(ctx, db, `
 		select b.revision, d.kind, d.name, d.body from book b
-		left join documents d on d.kind = any($1) and d.until is null`, everyQuote)
+		left join documents d on d.kind = any($1) and d.until is null where b.one`, everyQuote)
 }
 
 // RulesAt reads the rules of a revision.
@@ -155,7 +155,7 @@ func GoodsNow(ctx context.Context, db DB, skus []string, code string) (*Goods, e
 			 from prices p where p.sku = any($1) and p.until is null),
 			(select d.body from documents d where d.kind = 'voucher' and d.name = $2 and d.until is null),
 			coalesce((select v.max_uses - v.held - v.redeemed from vouchers v where v.code = $2), 0)
-		from book b`, skus, code).Scan(&g.Revision, &entries, &voucher, &g.Left)
+		from book b where b.one`, skus, code).Scan(&g.Revision, &entries, &voucher, &g.Left)
 	if err != nil {
 		return nil, fmt.Errorf("read the prices: %w", err)
 	}
