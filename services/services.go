@@ -18,12 +18,12 @@ import (
 // All returns what each service is, in the order in which they are shown and started.
 func All() []service.Spec {
 	return []service.Spec{
-		identity.Service(),
 		checkout.Service(),
 		inventory.Service(),
 		payment.Service(),
 		order.Service(),
 		b2b.Service(),
+		identity.Service(),
 		cart.Service(),
 		catalog.Service(),
 		customer.Service(),

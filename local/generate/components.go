@@ -79,6 +79,16 @@ func (c *catalog) policies() string {
 	return "policies:\n" + b.String()
 }
 
+// identity is the service that says who callers are, or the zero value.
+func (c *catalog) identity() service.Spec {
+	for _, s := range c.specs {
+		if s.Name == "identity" {
+			return s
+		}
+	}
+	return service.Spec{}
+}
+
 // apps are the services and their sidecars as local/dapr.yaml has them.
 func (c *catalog) apps() string {
 	var b strings.Builder
@@ -104,6 +114,11 @@ func (c *catalog) apps() string {
 `, s.Name, p.Public, p.GRPC, p.Admin, p.Health, p.SidecarHTTP, p.SidecarGRPC, p.SidecarInternal, p.SidecarMetrics)
 		if s.HasDatabase() {
 			fmt.Fprintf(&b, "    QUADRILLE_DATABASE_URL_FILE: secrets/%s.url\n", s.Name)
+		}
+		if who := c.identity(); s.Name == who.Name {
+			fmt.Fprintf(&b, "    QUADRILLE_ISSUER: http://127.0.0.1:%d\n", p.Public)
+		} else if who.Name != "" {
+			fmt.Fprintf(&b, "    QUADRILLE_IDENTITY_URL: http://127.0.0.1:%d\n", who.Port)
 		}
 		if s.Sealed {
 			fmt.Fprintf(&b, "    %s_FILE: secrets/%s.master\n", seal.Setting, s.Name)

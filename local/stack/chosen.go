@@ -8,6 +8,9 @@ import (
 	"strings"
 )
 
+// identity is the service that says who callers are.
+const identity = "identity"
+
 // ForOrders are the services that take part in orders, of customers and of companies. A
 // benchmark or a test of these alone starts no others.
 var ForOrders = []string{"checkout", "inventory", "payment", "order", "b2b"}
@@ -21,6 +24,12 @@ func (s *Stack) chooseServices() error {
 	for _, name := range chosen {
 		if !slices.Contains(all, name) {
 			return fmt.Errorf("%w: %q; there are %s", ErrUnknownService, name, strings.Join(all, ", "))
+		}
+	}
+	if !slices.Contains(chosen, identity) {
+		// Callers are not asked for access tokens that nobody gives them.
+		for _, app := range s.run.Apps {
+			delete(app.Env, "QUADRILLE_IDENTITY_URL")
 		}
 	}
 	s.run.Apps = slices.DeleteFunc(s.run.Apps, func(app App) bool { return !slices.Contains(chosen, app.ID) })

@@ -96,16 +96,25 @@ func (r *Remote) Key(ctx context.Context, id string) (ed25519.PublicKey, error) 
 	return (*set)[id], nil // with a fetch that failed, the key stays unknown until the next
 }
 
-// refresh fetches the keys, unless that was tried less than rest ago.
+// refresh fetches the keys, unless that was tried less than rest ago. Who has no keys at all
+// waits until then: identity may start at this moment.
 func (r *Remote) refresh(ctx context.Context, rest time.Duration) error {
+	began := r.now()
 	select {
 	case r.busy <- struct{}{}:
 		defer func() { <-r.busy }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if rest > 0 && r.now().Sub(r.tried) < rest {
-		return nil
+	if early := rest - r.now().Sub(r.tried); early > 0 {
+		if r.set.Load() != nil || r.tried.After(began) {
+			return nil
+		}
+		select {
+		case <-time.After(early):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	r.tried = r.now()
 	// Others wait for this fetch as well: that its request is cancelled must not end it.

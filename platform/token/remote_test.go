@@ -88,6 +88,21 @@ func TestIdentityAway(t *testing.T) {
 	}
 }
 
+// Services start at the same moment as identity: a request that comes meanwhile waits for the
+// first keys, and not for the next refresh.
+func TestTheFirstKeysAreWaitedFor(t *testing.T) {
+	identity := tokentest.New(t)
+	identity.SetDown(true)
+	keys := remote(t, identity)
+	if err := keys.Refresh(t.Context()); err == nil {
+		t.Fatal("identity is away")
+	}
+	identity.SetDown(false)
+	if _, err := token.NewVerifier(identity.URL, keys).Verify(t.Context(), identity.Token(carl)); err != nil {
+		t.Errorf("right after identity has started: %v", err)
+	}
+}
+
 // Forged tokens that wait for a slow identity do not take the places of all requests.
 func TestFewRequestsWaitForKeys(t *testing.T) {
 	asked, release := make(chan struct{}, 1), make(chan struct{})

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +23,9 @@ type URLs struct {
 	Checkout, Order, B2B Access // public
 
 	InventoryAdmin, OrderAdmin, B2BAdmin Access
+	// IdentityAdmin is where callers' access tokens come from. Without it, as the zero
+	// value, an edge is taken to stand in front of the services.
+	IdentityAdmin Access
 }
 
 // Access is a port of a service, and the token that it wants if it is an admin port.
@@ -47,32 +49,20 @@ func (r request) with(header map[string]string) request {
 	return r
 }
 
-// Client calls the public APIs as the edge does: where a request is somebody's, it
-// says so in the header that services take the caller from. What an operator may do
-// for anybody goes to the admin ports. Every call may be repeated: what changes
+// Client calls the public APIs in the name of customers and managers: with an access token
+// that identity gives to operators, or, where there is no identity, as the edge does. What
+// an operator may do for anybody goes to the admin ports. Every call may be repeated: what changes
 // something carries its own identity.
 type Client struct {
 	urls   URLs
 	sender sender
+	tokens tokens
 }
 
 // New returns a client. retryFor is how long a call is repeated while a service is
 // overloaded or away; 0 makes one attempt.
 func New(urls URLs, retryFor time.Duration) *Client {
 	return &Client{urls: urls, sender: newSender(retryFor)}
-}
-
-// as is a header that names the caller, with more names and values. What cannot be a
-// name is left to the service, which says which field holds it.
-func as(c caller.Caller, more ...string) map[string]string {
-	header := make(map[string]string)
-	if _, _, err := caller.Parse(http.Header{caller.Header: {c.String()}}); err == nil {
-		header[caller.Header] = c.String()
-	}
-	for pair := range slices.Chunk(more, 2) {
-		header[pair[0]] = pair[1]
-	}
-	return header
 }
 
 // Close ends the client's idle connections.
@@ -95,7 +85,8 @@ type Receipt struct {
 
 // Place places an order. The same idempotency key never places two.
 func (c *Client) Place(ctx context.Context, key string, o NewOrder) (Receipt, error) {
-	r := c.urls.Checkout.request(http.MethodPost, "/v1/checkouts").with(as(caller.Caller{ID: o.CustomerID}, "Idempotency-Key", key))
+	by := caller.Caller{ID: o.CustomerID, Scopes: []string{caller.ScopePrices}}
+	r := c.as(ctx, by, c.urls.Checkout.request(http.MethodPost, "/v1/checkouts").with(map[string]string{"Idempotency-Key": key}))
 	r.body = o
 	return call[Receipt](ctx, c.sender, r)
 }
@@ -139,7 +130,7 @@ func (c *Client) Orders(ctx context.Context, customer string, limit int) ([]Orde
 		page, err := call[struct {
 			Orders []Order `json:"orders"`
 			Next   string  `json:"next_cursor"`
-		}](ctx, c.sender, c.urls.Order.request(http.MethodGet, "/v1/orders?"+query.Encode()).with(as(caller.Caller{ID: customer})))
+		}](ctx, c.sender, c.as(ctx, caller.Caller{ID: customer}, c.urls.Order.request(http.MethodGet, "/v1/orders?"+query.Encode())))
 		if err != nil {
 			return nil, err
 		}

@@ -29,7 +29,7 @@ func companyPath(id string) string { return "/v1/b2b/companies/" + url.PathEscap
 // Submit submits a company's order. The same idempotency key never submits two.
 func (c *Client) Submit(ctx context.Context, key string, o wire.NewOrder) (wire.Receipt, error) {
 	by := caller.Caller{ID: o.OrderedBy, Company: o.CompanyID}
-	r := c.urls.B2B.request(http.MethodPost, "/v1/b2b/orders").with(as(by, "Idempotency-Key", key))
+	r := c.as(ctx, by, c.urls.B2B.request(http.MethodPost, "/v1/b2b/orders").with(map[string]string{"Idempotency-Key": key}))
 	r.body = o
 	return call[wire.Receipt](ctx, c.sender, r)
 }
@@ -58,8 +58,8 @@ func (c *Client) Decide(ctx context.Context, id uuid.UUID, v wire.Vote) (wire.Po
 	if err != nil {
 		return wire.Poll{}, err
 	}
-	by := caller.Caller{ID: v.Approver, Company: order.CompanyID}
-	r := c.urls.B2B.request(http.MethodPost, companyOrderPath(id)+"/approval").with(as(by))
+	by := caller.Caller{ID: v.Approver, Company: order.CompanyID, Scopes: []string{caller.ScopeApprover}}
+	r := c.as(ctx, by, c.urls.B2B.request(http.MethodPost, companyOrderPath(id)+"/approval"))
 	r.body = v
 	return call[wire.Poll](ctx, c.sender, r)
 }

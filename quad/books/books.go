@@ -32,12 +32,12 @@ type Service struct {
 func All() []Service {
 	return []Service{
 		// quad generate: services
-		{"identity", identity.Books},
 		{"checkout", checkout.Books},
 		{"inventory", inventory.Books},
 		{"payment", payment.Books},
 		{"order", order.Books},
 		{"b2b", b2b.Books},
+		{"identity", identity.Books},
 		{"cart", cart.Books},
 		{"catalog", catalog.Books},
 		{"customer", customer.Books},

@@ -58,8 +58,17 @@ func Open(name string, c Context, opts Options) *Installation {
 	i.Client = api.New(api.URLs{
 		Checkout: i.public("checkout"), Order: i.public("order"), B2B: i.public("b2b"),
 		InventoryAdmin: i.admin("inventory"), OrderAdmin: i.admin("order"), B2BAdmin: i.admin("b2b"),
+		IdentityAdmin: i.identity(),
 	}, opts.RetryFor)
 	return i
+}
+
+// identity is the admin port of identity, or the zero value where there is none.
+func (i *Installation) identity() api.Access {
+	if _, has := i.Services["identity"]; !has {
+		return api.Access{}
+	}
+	return i.admin("identity")
 }
 
 // File is where the context is; "" is the stack on this machine.

@@ -24,6 +24,7 @@ func (s *server) operatorRoutes(r chi.Router) {
 	r.Get("/v1/accounts/{id}", s.api.Handle(s.getAccount))
 	r.Put("/v1/accounts/{id}/roles", s.api.Handle(s.putRoles))
 	r.Delete("/v1/accounts/{id}/sessions", s.api.Handle(s.endSessions))
+	r.Post("/v1/access-tokens", s.api.Handle(s.actAs))
 	r.Post("/v1/clients", s.api.Handle(s.createClient))
 	r.Delete("/v1/clients/{id}", s.api.Handle(s.removeClient))
 	r.Get("/v1/keys", s.api.Handle(s.listKeys))
