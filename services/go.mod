@@ -4,6 +4,7 @@ go 1.26.5
 
 require (
 	github.com/google/uuid v1.6.0
+	pgregory.net/rapid v1.3.0
 	quadrille.internal/platform v0.0.0
 	quadrille.internal/services/checkout v0.0.0
 	quadrille.internal/services/customer v0.0.0-00010101000000-000000000000
@@ -48,7 +49,7 @@ require (
 	github.com/decred/dcrd/dcrec/secp256k1/v4 v4.4.1 // indirect
 	github.com/exaring/otelpgx v0.10.0 // indirect
 	github.com/felixge/httpsnoop v1.0.4 // indirect
-	github.com/go-chi/chi/v5 v5.5.0 // indirect
+	github.com/go-chi/chi/v5 v5.5.0
 	github.com/go-jose/go-jose/v4 v4.1.4 // indirect
 	github.com/go-logr/logr v1.4.3 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
@@ -96,10 +97,10 @@ require (
 	golang.org/x/text v0.42.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20260720211330-0afa2a65878a // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260720211330-0afa2a65878a // indirect
-	google.golang.org/grpc v1.82.1 // indirect
+	google.golang.org/grpc v1.82.1
 	google.golang.org/protobuf v1.36.12 // indirect
-	quadrille.internal/events v0.0.0 // indirect
-	quadrille.internal/events/proto v0.0.0 // indirect
+	quadrille.internal/events v0.0.0
+	quadrille.internal/events/proto v0.0.0
 	quadrille.internal/services/cart v0.0.0
 	quadrille.internal/services/catalog v0.0.0
 	quadrille.internal/services/identity v0.0.0
