@@ -44,11 +44,12 @@ type Story struct {
 	Reason *events.Reason
 	// Waits is what the service waits for, if it says so.
 	Waits Wait
-	// Customer, Total, Lines and Trace (a W3C traceparent) are empty where the service
+	// Customer, Total, Lines, Extras and Trace (a W3C traceparent) are empty where the service
 	// does not say.
 	Customer string
 	Total    events.Money
 	Lines    []events.Line
+	Extras   events.Extras // what Total has beside Lines
 	Trace    string
 	// Moments are what happened, in any sequence.
 	Moments []Moment

@@ -68,12 +68,15 @@ func New(urls URLs, retryFor time.Duration) *Client {
 // Close ends the client's idle connections.
 func (c *Client) Close() { c.sender.http.CloseIdleConnections() }
 
-// NewOrder is what a customer wants to buy.
+// NewOrder is what a customer wants to buy: what a quote says, or lines.
 type NewOrder struct {
-	CustomerID   string        `json:"customer_id"`
-	Currency     string        `json:"currency"`
+	CustomerID   string        `json:"customer_id,omitempty"`
+	Currency     string        `json:"currency,omitempty"`
 	PaymentToken string        `json:"payment_token"`
-	Lines        []events.Line `json:"lines"`
+	Lines        []events.Line `json:"lines,omitempty"`
+	// Quote is a token of price, whose customer is CustomerID.
+	Quote     string `json:"quote,omitempty"`
+	AddressID string `json:"address_id,omitempty"`
 }
 
 // Receipt is the answer to a placed order, and again the same to a repetition.

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"quadrille.internal/events"
 	"quadrille.internal/platform/audit"
 	"quadrille.internal/quad/api"
 	"quadrille.internal/quad/installation"
@@ -81,6 +82,17 @@ func printTimeline(t *timeline.Timeline) {
 			break
 		}
 		fmt.Printf("          %d x %s at %d.%02d\n", l.Quantity, l.SKU, l.UnitPrice/100, l.UnitPrice%100)
+	}
+	for _, a := range t.Adjustments {
+		fmt.Printf("          %s takes off %s\n", a.Name, audit.Money(events.Money{Amount: -a.Amount, Currency: t.Total.Currency}))
+	}
+	for _, part := range []struct {
+		name   string
+		amount int64
+	}{{"shipping", t.Shipping}, {"tax", t.Tax}} {
+		if part.amount > 0 {
+			fmt.Printf("          %s %s\n", part.name, audit.Money(events.Money{Amount: part.amount, Currency: t.Total.Currency}))
+		}
 	}
 	fmt.Printf("trace     %s\n\n", t.TraceID)
 

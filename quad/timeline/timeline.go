@@ -47,8 +47,13 @@ type Timeline struct {
 	Customer string         `json:"customer_id,omitempty"`
 	Total    events.Money   `json:"total"`
 	Lines    []events.Line  `json:"lines"`
-	TraceID  string         `json:"trace_id,omitempty"`
-	Moments  []Moment       `json:"moments"`
+
+	Adjustments []events.Adjustment `json:"adjustments,omitempty"`
+	Shipping    int64               `json:"shipping,omitempty"`
+	Tax         int64               `json:"tax,omitempty"`
+
+	TraceID string   `json:"trace_id,omitempty"`
+	Moments []Moment `json:"moments"`
 	// Parked counts the events that a service could not handle.
 	Parked int `json:"parked"`
 	// Done says that the order is settled and all services have followed.
@@ -121,6 +126,7 @@ func (s stories) of(service string) *audit.Story {
 func (s stories) tell(t *Timeline) {
 	ordered, decided := s.of("checkout"), s.of("order")
 	t.Customer, t.Lines, t.Total = ordered.Customer, ordered.Lines, ordered.Total
+	t.Adjustments, t.Shipping, t.Tax = ordered.Extras.Adjustments, ordered.Extras.Shipping, ordered.Extras.Tax
 	t.TraceID = cmp.Or(traceID(ordered.Trace), traceID(decided.Trace))
 	t.Status, t.Reason = cmp.Or(decided.Status, "pending"), decided.Reason
 	t.WaitsFor, t.Done = s.waitsFor(), s.done()

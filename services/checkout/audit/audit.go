@@ -69,29 +69,28 @@ type row struct {
 	SettledAt   *time.Time
 }
 
-// parts says what an order by quote costs beside its lines.
-func (c *row) parts() string {
-	q := c.Quote
-	if q == nil {
+// extras are what an order by quote costs beside its lines.
+func (c *row) extras() (x events.Extras) {
+	if c.Quote == nil {
+		return x
+	}
+	x.Shipping, x.Tax = c.Quote.Shipping, c.Quote.Tax
+	for _, a := range c.Quote.Adjustments {
+		x.Adjustments = append(x.Adjustments, events.Adjustment{Name: a.Name, Amount: a.Amount})
+	}
+	return x
+}
+
+// by says how an order by quote came about.
+func (c *row) by() string {
+	switch {
+	case c.Quote == nil:
 		return ""
+	case c.Quote.Voucher != "":
+		return ", by quote, with voucher " + c.Quote.Voucher
+	default:
+		return ", by quote"
 	}
-	var off int64
-	for _, a := range q.Adjustments {
-		off -= a.Amount
-	}
-	text := ", by quote"
-	for _, part := range []struct {
-		name   string
-		amount int64
-	}{{"discounts of", off}, {"shipping", q.Shipping}, {"tax", q.Tax}} {
-		if part.amount != 0 {
-			text += fmt.Sprintf(", %s %s", part.name, audit.Money(events.Money{Amount: part.amount, Currency: c.Currency}))
-		}
-	}
-	if q.Voucher != "" {
-		text += ", voucher " + q.Voucher
-	}
-	return text
 }
 
 func story(ctx context.Context, db audit.DB, order uuid.UUID) (*audit.Story, error) {
@@ -104,9 +103,9 @@ func story(ctx context.Context, db audit.DB, order uuid.UUID) (*audit.Story, err
 	}
 	s := &audit.Story{
 		Status: c.Status, Customer: c.CustomerID, Lines: c.Lines, Trace: c.Traceparent,
-		Total: events.Money{Amount: c.Amount, Currency: c.Currency},
+		Total: events.Money{Amount: c.Amount, Currency: c.Currency}, Extras: c.extras(),
 	}
-	s.Tell(&c.PlacedAt, "accepted", fmt.Sprintf("%s for %s%s", audit.Plural(len(c.Lines), "line"), audit.Money(s.Total), c.parts()), false)
+	s.Tell(&c.PlacedAt, "accepted", fmt.Sprintf("%s for %s%s", audit.Plural(len(c.Lines), "line"), audit.Money(s.Total), c.by()), false)
 	s.Tell(c.SettledAt, "told "+c.Status, audit.Why(c.Reason), c.Status == "cancelled")
 	return s, nil
 }

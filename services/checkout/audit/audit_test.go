@@ -94,8 +94,12 @@ func TestTotals(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", c.change, checks[0].Faults, want)
 		}
 	}
-	if d := servicetest.Story(t, pool, audit.Books, id).Moments[0].Detail; d != "1 line for 3.45 GBP, by quote, discounts of 0.50 GBP, shipping 0.99 GBP, tax 0.46 GBP, voucher SPRING10" {
+	story := servicetest.Story(t, pool, audit.Books, id)
+	if d := story.Moments[0].Detail; d != "1 line for 3.45 GBP, by quote, with voucher SPRING10" {
 		t.Errorf("it was accepted: %q", d)
+	}
+	if want := (events.Extras{Adjustments: []events.Adjustment{{Name: "A", Amount: -50}}, Shipping: 99, Tax: 46}); !reflect.DeepEqual(story.Extras, want) {
+		t.Errorf("beside its lines it costs %+v, want %+v", story.Extras, want)
 	}
 }
 
