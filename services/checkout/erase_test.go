@@ -13,6 +13,7 @@ import (
 	"quadrille.internal/events/customer"
 	"quadrille.internal/platform/erasure"
 	"quadrille.internal/platform/servicetest"
+	"quadrille.internal/services/checkout/audit"
 )
 
 // Checkout takes nothing from who is to be erased, and answers once its orders are settled:
@@ -59,4 +60,33 @@ func TestACustomerIsErasedOnceNoCheckoutIsOpen(t *testing.T) {
 	if err != nil || kept[id] == nil || kept[id].Status != Confirmed || kept[id].IdempotencyKey != id.String() {
 		t.Errorf("kept is %+v, %v", kept[id], err)
 	}
+}
+
+// The quote that is kept with an order names its customer too; and a quote places nothing
+// for who is erased, though it was given before.
+func TestAQuoteIsForgottenWithItsCustomer(t *testing.T) {
+	f, signer := newFixture(t), newSigner(t, time.Now().Add(time.Hour))
+	api := f.withoutPrice(t, keysOf(t, signer))
+	forget := erasure.New(f.kit, erase, func(e events.Erased) events.Event { return checkout.CustomerErased{Erased: e} })
+	in := servicetest.RunInbox(t, f.kit, forget.Handle(handle))
+	q := newQuote()
+	if a := post(api, "k1", quoted(signer.sign(t, q))); a.Status != 202 {
+		t.Fatalf("%d %s", a.Status, a.Body)
+	}
+	in.Deliver(
+		servicetest.Message(t, orderConfirmed(events.OfOrder{OrderID: q.ID}), epoch),
+		servicetest.Message(t, customer.ErasureRequested{OfCustomer: events.OfCustomer{CustomerID: "17850"}, Deadline: time.Now()}, time.Now()))
+	servicetest.EraseDue(t, f.kit.Pool, forget.Next)
+	late := newQuote()
+	if a := post(api, "k2", quoted(signer.sign(t, late))); a.Status != 409 || a.Problem().Code != "customer_erased" {
+		t.Errorf("a quote from before: %d %s", a.Status, a.Body)
+	}
+	servicetest.Exec(t, f.kit.Pool, `delete from outbox where topic = $1`, checkout.TypeOrderCreatedV2)
+	if found := servicetest.Holding(t, f.kit.Pool, "17850"); !slices.Equal(found, []string{"outbox"}) {
+		t.Errorf("the id is in %v, want it in the answer only", found)
+	}
+	if found := known(t, f, q.ID, late.ID); !slices.Equal(found, []string{q.ID.String()}) {
+		t.Errorf("known are %v, want %s", found, q.ID)
+	}
+	servicetest.CheckBooks(t, f.kit.Pool, audit.Books, q.ID, "accepted", "told confirmed")
 }
