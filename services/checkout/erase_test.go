@@ -74,7 +74,7 @@ func TestAQuoteIsForgottenWithItsCustomer(t *testing.T) {
 		t.Fatalf("%d %s", a.Status, a.Body)
 	}
 	in.Deliver(
-		servicetest.Message(t, orderConfirmed(events.OfOrder{OrderID: q.ID}), epoch),
+		servicetest.Message(t, orderConfirmed(events.OfOrder{OrderID: q.ID}), time.Now()),
 		servicetest.Message(t, customer.ErasureRequested{OfCustomer: events.OfCustomer{CustomerID: "17850"}, Deadline: time.Now()}, time.Now()))
 	servicetest.EraseDue(t, f.kit.Pool, forget.Next)
 	late := newQuote()
