@@ -67,7 +67,11 @@ func serverOf(t *testing.T, kit *service.Kit, more map[string]string) *server {
 // newShopWith has settings of its own.
 func newShopWith(t *testing.T, more map[string]string) *shop {
 	t.Helper()
-	kit := servicetest.NewKit(t, Service())
+	return newShopOn(t, servicetest.NewKit(t, Service()), more)
+}
+
+func newShopOn(t *testing.T, kit *service.Kit, more map[string]string) *shop {
+	t.Helper()
 	s := serverOf(t, kit, more)
 	if _, err := s.keys.keep(t.Context(), false); err != nil {
 		t.Fatal(err)
