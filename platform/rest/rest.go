@@ -111,9 +111,6 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, f *fault.Fault) {
 	write(w, Status(f.Kind), problemType, problemOf(f, r.URL.EscapedPath()))
 }
 
-// ProblemOf returns the problem that a request is answered with.
-func ProblemOf(f *fault.Fault, r *http.Request) Problem { return problemOf(f, r.URL.EscapedPath()) }
-
 func problemOf(f *fault.Fault, instance string) Problem {
 	status := Status(f.Kind)
 	return Problem{

@@ -48,24 +48,46 @@ func TestPlanOfKeys(t *testing.T) {
 	}
 }
 
-func TestReplicasMakeTheirKeysOnce(t *testing.T) {
+func TestReplicasRotateKeysOnce(t *testing.T) {
 	s := newShop(t)
-	var all sync.WaitGroup
-	for range 8 {
-		all.Go(func() {
-			replica := &keyring{pool: s.kit.Pool, box: s.server.keys.box, log: s.kit.Log, rotateEvery: time.Hour, now: func() time.Time { return time.Now().Add(2 * time.Hour) }}
-			if _, err := replica.keep(t.Context(), false); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	all.Wait()
-	if states := s.states(); !slices.Equal(states, []string{keyRetiring, keyCurrent, keyNext}) {
-		t.Errorf("keys are %q after replicas rotated them at the same time", states)
+	for round := range 5 {
+		later := time.Now().Add(time.Duration(round+1) * 2 * time.Hour)
+		before, start := s.keyIDs(), make(chan struct{})
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				replica := &keyring{pool: s.kit.Pool, box: s.server.keys.box, log: s.kit.Log, rotateEvery: time.Hour, now: func() time.Time { return later }}
+				<-start
+				if _, err := replica.keep(t.Context(), false); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		close(start)
+		all.Wait()
+		if states := s.states(); !slices.Equal(states, []string{keyCurrent, keyNext, keyRetiring}) {
+			t.Fatalf("keys are %q after replicas rotated them at the same time", states)
+		}
+		made := slices.DeleteFunc(s.keyIDs(), func(id string) bool { return slices.Contains(before, id) })
+		if len(made) != 1 {
+			t.Errorf("%d keys were made, want 1", len(made))
+		}
 	}
 }
 
-// states are those of the keys, oldest first.
+func (s *shop) keyIDs() (ids []string) {
+	s.t.Helper()
+	rows, err := readKeys(s.t.Context(), s.kit.Pool)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, r := range rows {
+		ids = append(ids, r.ID)
+	}
+	return ids
+}
+
+// states are those of the keys, sorted: keys that were made together have no sequence.
 func (s *shop) states() (states []string) {
 	s.t.Helper()
 	rows, err := readKeys(s.t.Context(), s.kit.Pool)
@@ -75,6 +97,7 @@ func (s *shop) states() (states []string) {
 	for _, r := range rows {
 		states = append(states, r.State)
 	}
+	slices.Sort(states)
 	return states
 }
 

@@ -28,7 +28,7 @@ type limit struct {
 var (
 	perAccount = limit{"login", 10, 15 * time.Minute}
 	perAddress = limit{"login from", 100, 15 * time.Minute}
-	perNewcome = limit{"registration from", 20, time.Hour}
+	perNewcome = limit{"registration from", 100, time.Hour}
 )
 
 // limiter counts tries, for all replicas together.

@@ -56,7 +56,7 @@ func (s *server) accessToken(ctx context.Context, c caller.Caller) (*tokens, err
 func (s *server) grant(w http.ResponseWriter, r *http.Request) error {
 	form, err := readForm(w, r)
 	if err != nil {
-		return err
+		return oauthFault(w, err)
 	}
 	var answer *tokens
 	switch form.Get("grant_type") {
@@ -68,7 +68,7 @@ func (s *server) grant(w http.ResponseWriter, r *http.Request) error {
 		err = fault.Field("grant_type", "unsupported_grant_type", "grant_type is refresh_token or client_credentials.")
 	}
 	if err != nil {
-		return oauthProblem(w, r, err)
+		return oauthFault(w, err)
 	}
 	return rest.Write(w, http.StatusOK, answer)
 }
@@ -217,9 +217,9 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	return r.PostForm, nil
 }
 
-// oauthProblem answers a refusal as a problem that is an error of OAuth as well: clients of
-// both kinds understand it. Anything else is for the caller to answer.
-func oauthProblem(w http.ResponseWriter, r *http.Request, err error) error {
+// oauthFault has a refusal say what it is in the words of OAuth too: clients of both kinds
+// understand it.
+func oauthFault(w http.ResponseWriter, err error) error {
 	f, ok := errors.AsType[*fault.Fault](err)
 	if !ok || f.Kind != fault.Invalid && f.Kind != fault.Unauthorized {
 		return err
@@ -227,21 +227,9 @@ func oauthProblem(w http.ResponseWriter, r *http.Request, err error) error {
 	if f.Kind == fault.Unauthorized {
 		w.Header().Set("WWW-Authenticate", `Basic realm="quadrille"`)
 	}
-	body, err := json.Marshal(struct {
-		rest.Problem
-		Error       string `json:"error"`
-		Description string `json:"error_description"`
-	}{rest.ProblemOf(f, r), f.Code, f.Message})
-	if err != nil {
-		return err
-	}
-	h := w.Header()
-	h.Set("Content-Type", "application/problem+json")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
-	w.WriteHeader(rest.Status(f.Kind))
-	_, _ = w.Write(append(body, '\n')) // a client that went away needs no answer
-	return nil
+	told := *f
+	told.Members = map[string]any{"error": f.Code, "error_description": f.Message}
+	return &told
 }
 
 // jwks publishes the keys that verify access tokens.

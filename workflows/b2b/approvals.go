@@ -70,13 +70,12 @@ var approverNamed = fmt.Sprintf(`$.approvers[*] ? (@.id == $name && @.level <= %
 
 // approvals lists what an approver may decide on, soonest to expire first.
 func (s *server) approvals(w http.ResponseWriter, r *http.Request) error {
-	approver := r.URL.Query().Get("approver")
+	ctx, approver := r.Context(), r.URL.Query().Get("approver")
+	if err := checkApprover(ctx, &approver); err != nil {
+		return err
+	}
 	if !events.ValidName(approver) {
 		return fault.Field("approver", "required", "Say whose queue: ?approver=.")
-	}
-	ctx := r.Context()
-	if err := caller.CheckIs(ctx, "approver", approver); err != nil {
-		return err
 	}
 	limit, after, err := rest.ReadPage(r, approvalPages, place{}, parsePlace)
 	if err != nil {

@@ -42,6 +42,15 @@ func (s *server) ofCaller(h rest.Handler) rest.Handler {
 	}
 }
 
+// checkApprover refuses who decides as somebody else, or has not the scope for it. Without
+// a name in the request the approver is its caller.
+func checkApprover(ctx context.Context, approver *string) error {
+	if c, known := caller.From(ctx); known && *approver == "" {
+		*approver = c.ID
+	}
+	return cmp.Or(caller.CheckIs(ctx, "approver", *approver), caller.CheckScope(ctx, caller.ScopeApprover))
+}
+
 // callersCompany shows callers their own company.
 func (s *server) callersCompany(w http.ResponseWriter, r *http.Request) error {
 	if id := chi.URLParam(r, "company"); !caller.ActsFor(r.Context(), id) {

@@ -7,9 +7,12 @@ import (
 	"testing"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/google/uuid"
 
 	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/servicetest"
+	"quadrille.internal/platform/token"
+	"quadrille.internal/platform/tokentest"
 )
 
 // Two companies have approvers of the same name, and each caller acts for one. Orders
@@ -70,6 +73,53 @@ func TestCallersSeeAndDecideForTheirCompanyOnly(t *testing.T) {
 	for _, path := range []string{"/orders/" + theirs.String(), "/companies/globex", "/approvals?approver=alice", "/stuck"} {
 		if a := operators.Do(http.MethodGet, "/v1/b2b"+path, ""); a.Status != http.StatusOK {
 			t.Errorf("an operator's GET %s: %d %s", path, a.Status, a.Body)
+		}
+	}
+}
+
+// A manager approves as who the access token says he is, whatever the request says, and
+// only with the scope for it. Without a name in the request it is his.
+func TestManagersApproveAsWhoTheyAre(t *testing.T) {
+	o := newOffice(t)
+	o.company("acme", 100_000, board())
+	first, second := o.gated("acme", 5_000).OrderID, o.gated("acme", 5_000).OrderID
+	s := &server{pool: o.Pool, outbox: o.Outbox, relay: newRelay(o.Pool, nil, o.Log, 3), api: o.API}
+	identity := tokentest.New(t)
+	keys := token.NewRemote(identity.URL, o.Log)
+	api := servicetest.Serve(t, func(r chi.Router) {
+		s.routes(r.With((&caller.Guard{Verifier: token.NewVerifier(identity.URL, keys)}).Handler))
+	})
+	as := func(id, company string, scopes ...string) []string {
+		return []string{"Authorization", "Bearer " + identity.Token(caller.Caller{ID: id, Company: company, Scopes: scopes})}
+	}
+	alice, bob := as("alice", "acme", caller.ScopeApprover), as("bob", "acme", caller.ScopeApprover)
+	for _, c := range []struct {
+		what, method, path, body string
+		as                       []string
+		status                   int
+		code                     string
+	}{
+		{"another's name", "POST", "/v1/b2b/orders/" + first.String() + "/approval", `{"approver":"alice","decision":"approve"}`, bob, 403, "not_the_caller"},
+		{"no scope", "POST", "/v1/b2b/orders/" + first.String() + "/approval", `{"approver":"alice","decision":"approve"}`, as("alice", "acme"), 403, "scope_missing"},
+		{"another company", "POST", "/v1/b2b/orders/" + first.String() + "/approval", `{"decision":"approve"}`, as("alice", "globex", caller.ScopeApprover), 404, "order_not_found"},
+		{"the edge's header", "POST", "/v1/b2b/orders/" + first.String() + "/approval", `{"decision":"approve"}`, []string{caller.Header, "alice; company=acme"}, 400, "malformed"},
+		{"no token", "POST", "/v1/b2b/orders/" + first.String() + "/approval", `{"approver":"alice","decision":"approve"}`, nil, 401, "caller_unknown"},
+		{"another's queue", "GET", "/v1/b2b/approvals?approver=alice", "", bob, 403, "not_the_caller"},
+		{"his queue", "GET", "/v1/b2b/approvals", "", alice, 200, ""},
+		{"himself, unnamed", "POST", "/v1/b2b/orders/" + first.String() + "/approval", `{"decision":"approve"}`, alice, 200, ""},
+		{"himself, named", "POST", "/v1/b2b/orders/" + second.String() + "/approval", `{"approver":"alice","decision":"approve"}`, alice, 200, ""},
+	} {
+		a := api.Do(c.method, c.path, c.body, c.as...)
+		if a.Status != c.status || a.Problem().Code != c.code {
+			t.Errorf("%s: %d %s, want %d %s", c.what, a.Status, a.Body, c.status, c.code)
+		}
+		if c.what == "his queue" && !strings.Contains(a.Body, first.String()) {
+			t.Errorf("his queue: %s", a.Body)
+		}
+	}
+	for _, id := range []uuid.UUID{first, second} {
+		if d := o.decisions(id); len(d) != 1 || d[0].Approver != "alice" {
+			t.Errorf("decisions %+v, want one of alice", d)
 		}
 	}
 }

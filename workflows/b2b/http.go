@@ -13,7 +13,6 @@ import (
 	"quadrille.internal/events"
 	"quadrille.internal/events/b2b"
 	"quadrille.internal/platform/aggregate"
-	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/idempotency"
 	"quadrille.internal/platform/outbox"
@@ -208,7 +207,7 @@ func (s *server) vote(w http.ResponseWriter, r *http.Request) error {
 	if _, err := rest.Decode(w, r, &v); err != nil {
 		return err
 	}
-	if err := caller.CheckIs(r.Context(), "approver", v.Approver); err != nil {
+	if err := checkApprover(r.Context(), &v.Approver); err != nil {
 		return err
 	}
 	var b *ballot

@@ -52,6 +52,7 @@ create table signing_keys (
 );
 
 create unique index signing_keys_one_of on signing_keys (state) where state in ('next', 'current');
+create index signing_keys_by_time on signing_keys (created_at, id);
 
 -- What other secrets are made of, sealed.
 create table secrets (
