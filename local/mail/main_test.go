@@ -171,10 +171,12 @@ func TestSlowTakesItThoughNobodyWaits(t *testing.T) {
 	}
 }
 
-func TestAnAddressWithoutMailbox(t *testing.T) {
+func TestAddressesThatAreRefused(t *testing.T) {
 	p := start(t)
-	if err := p.send(1, "mail-refuse-1@a.example"); codeOf(err) != 550 {
-		t.Errorf("answered %v", err)
+	for to, code := range map[string]int{"mail-refuse-1@a.example": 550, "mail-later-1@a.example": 450} {
+		if err := p.send(1, to); codeOf(err) != code {
+			t.Errorf("%s: %v", to, err)
+		}
 	}
 }
 

@@ -18,10 +18,14 @@ import (
 // not switch a mode.
 const refused = "mail-refuse-"
 
+// putOff begins the addresses whose mailbox takes nothing yet.
+const putOff = "mail-later-"
+
 var (
 	errDown     = &smtp.SMTPError{Code: 421, EnhancedCode: smtp.EnhancedCode{4, 3, 2}, Message: "We are down. Try again later."}
 	errFlaky    = &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "Something went wrong on our side."}
 	errNoBox    = &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "No such mailbox."}
+	errLater    = &smtp.SMTPError{Code: 450, EnhancedCode: smtp.EnhancedCode{4, 2, 0}, Message: "Try again later."}
 	errMalform  = &smtp.SMTPError{Code: 554, EnhancedCode: smtp.EnhancedCode{5, 6, 0}, Message: "This is no message."}
 	errWrongKey = &smtp.SMTPError{Code: 535, EnhancedCode: smtp.EnhancedCode{5, 7, 8}, Message: "The key is wrong."}
 )
@@ -85,6 +89,9 @@ func (s *session) Mail(from string, _ *smtp.MailOptions) error {
 func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	if strings.HasPrefix(to, refused) {
 		return errNoBox
+	}
+	if strings.HasPrefix(to, putOff) {
+		return errLater
 	}
 	s.to = append(s.to, to)
 	return nil

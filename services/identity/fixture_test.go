@@ -79,9 +79,8 @@ func newShopOn(t *testing.T, kit *service.Kit, more map[string]string) *shop {
 	guard := &caller.Guard{Verifier: token.NewVerifier(issuer, s.keys)}
 	return &shop{
 		Client: servicetest.Serve(t, func(r chi.Router) {
-			app := s.app()
-			app.Routes(r.With(guard.Handler))
-			app.OpenRoutes(r.With(guard.Open))
+			s.routes(r.With(guard.Handler))
+			s.openRoutes(r.With(guard.Open))
 		}),
 		t: t, kit: kit, server: s, operators: servicetest.Serve(t, s.operatorRoutes),
 	}

@@ -43,6 +43,7 @@ func (s *server) openRoutes(r chi.Router) {
 	r.Post("/v1/tokens/revoke", s.api.Handle(s.revokeToken))
 	r.Get("/.well-known/jwks.json", s.api.Handle(s.jwks))
 	r.Get("/.well-known/openid-configuration", s.api.Handle(s.discovery))
+	s.waysInOpenRoutes(r)
 }
 
 func (s *server) routes(r chi.Router) {
@@ -51,6 +52,7 @@ func (s *server) routes(r chi.Router) {
 	r.Get("/v1/sessions", s.api.Handle(s.list))
 	r.Delete("/v1/sessions", s.api.Handle(s.logoutEverywhere))
 	r.Delete("/v1/sessions/{id}", s.api.Handle(s.logout))
+	s.waysInRoutes(r)
 }
 
 // credentials are what somebody signs in with.

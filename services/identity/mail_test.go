@@ -43,6 +43,7 @@ func TestWhatBecomesOfALetter(t *testing.T) {
 		{"the provider is down", `{"mode":"down"}`, "ann@shop.example", false, 0},
 		{"taken, and answered with an error", `{"mode":"fail_after"}`, "ann@shop.example", false, 1},
 		{"taken, the answer lost", `{"mode":"lose_reply"}`, "ann@shop.example", false, 1},
+		{"a recipient put off", `{"mode":"ok"}`, "mail-later-1@shop.example", false, 0},
 		{"no such mailbox", `{"mode":"ok"}`, "mail-refuse-1@shop.example", true, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -19,7 +19,7 @@ const maxSent = 4 << 10
 func (s *server) party(name string) (*relyingParty, error) {
 	i := slices.IndexFunc(s.parties, func(p *relyingParty) bool { return p.cfg.Name == name })
 	if i < 0 {
-		return nil, fault.Field("provider", "provider_unknown", "There is no such provider; GET /v1/sessions/openid/providers lists them.")
+		return nil, fault.New(fault.NotFound, "provider_unknown", "There is no such provider; GET /v1/sessions/openid/providers lists them.")
 	}
 	return s.parties[i], nil
 }

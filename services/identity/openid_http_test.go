@@ -187,7 +187,7 @@ func TestAProvidersAnswerIsForWhoAsked(t *testing.T) {
 
 func TestCeremoniesOfProvidersThatThereAreNot(t *testing.T) {
 	s := newShop(t)
-	if a := s.Do(http.MethodPost, "/v1/sessions/openid/begin", `{"provider":"local"}`); !isProblem(a, http.StatusBadRequest, "provider_unknown") {
+	if a := s.Do(http.MethodPost, "/v1/sessions/openid/begin", `{"provider":"local"}`); !isProblem(a, http.StatusNotFound, "provider_unknown") {
 		t.Errorf("begin: %d %s", a.Status, a.Body)
 	}
 	if a := s.Do(http.MethodGet, "/v1/sessions/openid/providers", ""); a.Body != `{"providers":[]}`+"\n" {
@@ -195,7 +195,7 @@ func TestCeremoniesOfProvidersThatThereAreNot(t *testing.T) {
 	}
 }
 
-func TestCeremoniesAreStoredHashedAndDeleted(t *testing.T) {
+func TestCeremoniesAreHashedForOnePurposeAndDeleted(t *testing.T) {
 	s := newShop(t)
 	b, err := s.server.kept.begin(t.Context(), passkeySignIn, nil, struct{}{})
 	if err != nil {
@@ -203,6 +203,11 @@ func TestCeremoniesAreStoredHashedAndDeleted(t *testing.T) {
 	}
 	if n := s.count(`select count(*) from ceremonies c where c::text like '%' || $1 || '%'`, hexOf([]byte(b.Secret))); n != 0 {
 		t.Error("the table has the secret itself")
+	}
+	for _, other := range []purpose{openIDSignIn, openIDLink, passkeyAddition} {
+		if err := s.server.kept.take(t.Context(), other, nil, b.Secret, new(struct{})); codeOf(err) != "ceremony_over" {
+			t.Errorf("taken for %s: %v", other, err)
+		}
 	}
 	servicetest.Exec(t, s.kit.Pool, `update ceremonies set expires_at = now()`)
 	if _, err := s.server.kept.begin(t.Context(), passkeySignIn, nil, struct{}{}); err != nil {

@@ -214,7 +214,7 @@ func (r *resets) use(ctx context.Context, tx *outbox.Tx, token, hash string) err
 }
 
 func errTokenVoid() error {
-	return fault.Field("token", "token_void", "This link was used, has expired, or is not the account's any more; ask for another.")
+	return fault.New(fault.Conflict, "token_void", "This link was used, has expired, or is not the account's any more; ask for another.")
 }
 
 // prune deletes tokens that expired, at most a batch.

@@ -7,8 +7,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,27 +124,33 @@ func TestANewPasswordByMail(t *testing.T) {
 	if got := m.revoked(*was.AccountID); !slices.Equal(got, []string{identity.ReasonPassword}) {
 		t.Errorf("told of %q", got)
 	}
-	if a := m.setBy(token, "once more, please"); !isProblem(a, http.StatusBadRequest, "token_void") {
+	if a := m.setBy(token, "once more, please"); !isProblem(a, http.StatusConflict, "token_void") {
 		t.Errorf("the token again: %d %s", a.Status, a.Body)
 	}
 }
 
+// The second waits for the first, and finds the token gone.
 func TestATokenServesOnceThoughUsedAtOnce(t *testing.T) {
 	m := newMailing(t)
 	m.signIn(address)
 	token := m.mailed(address)
-	var set atomic.Int64
-	var all sync.WaitGroup
-	for range 8 {
-		all.Go(func() {
-			if m.setBy(token, newPass).Status == http.StatusNoContent {
-				set.Add(1)
-			}
+	second := make(chan error, 1)
+	err := m.server.outbox.InTx(t.Context(), func(ctx context.Context, tx *outbox.Tx) error {
+		if err := m.server.resets.use(ctx, tx, token, "a hash"); err != nil {
+			return err
+		}
+		go func() { second <- m.server.outboxUse(t, token) }()
+		servicetest.Await(t, "the second waits", func() bool {
+			return m.count(`select count(*) from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())`)+
+				m.count(`select count(*) from pg_locks where not granted and locktype = 'transactionid'`) > 0
 		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	all.Wait()
-	if set.Load() != 1 {
-		t.Errorf("the token served %d times, want once", set.Load())
+	if err := <-second; codeOf(err) != "token_void" {
+		t.Errorf("the second: %v", err)
 	}
 }
 
@@ -168,7 +172,7 @@ func TestTokensThatAreVoid(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			token := m.mailed(address)
 			servicetest.Exec(t, m.kit.Pool, c.sql, c.args...)
-			if a := m.setBy(token, newPass); !isProblem(a, http.StatusBadRequest, "token_void") {
+			if a := m.setBy(token, newPass); !isProblem(a, http.StatusConflict, "token_void") {
 				t.Errorf("%d %s", a.Status, a.Body)
 			}
 			// The check before the hash is not what it rests on.
@@ -181,7 +185,7 @@ func TestTokensThatAreVoid(t *testing.T) {
 	if n := m.count(`select count(*) from accounts where id = $1 and verified_at is not null`, account); n != 0 {
 		t.Error("a void token has verified the address")
 	}
-	if a := m.setBy("made up", newPass); !isProblem(a, http.StatusBadRequest, "token_void") {
+	if a := m.setBy("made up", newPass); !isProblem(a, http.StatusConflict, "token_void") {
 		t.Errorf("a token that was made up: %d %s", a.Status, a.Body)
 	}
 }
