@@ -6,13 +6,8 @@ import (
 	"embed"
 	"time"
 
-<<<<<<< HEAD
-	"github.com/go-chi/chi/v5"
-
 	"quadrille.internal/events"
 	"quadrille.internal/events/customer"
-=======
->>>>>>> 7d13beb (wip)
 	"quadrille.internal/events/identity"
 	"quadrille.internal/platform/erasure"
 	"quadrille.internal/platform/seal"
@@ -80,16 +75,9 @@ func newServer(kit *service.Kit) *server {
 
 func (s *server) app() service.App {
 	return service.App{
-<<<<<<< HEAD
-		Handle:         s.forget.Handle(nil),
-		Routes:         func(r chi.Router) { s.routes(r); s.waysInRoutes(r) },
-		OpenRoutes:     func(r chi.Router) { s.openRoutes(r); s.waysInOpenRoutes(r) },
-		OperatorRoutes: s.operatorRoutes,
-		Verifier:       token.NewVerifier(s.issuer, s.keys),
-=======
+		Handle: s.forget.Handle(nil),
 		Routes: s.routes, OpenRoutes: s.openRoutes, OperatorRoutes: s.operatorRoutes,
 		Verifier: token.NewVerifier(s.issuer, s.keys),
->>>>>>> 7d13beb (wip)
 		Work: []service.Work{
 			{Name: "signing keys", Run: s.sweep("signing keys", 10*time.Second, func(ctx context.Context) (bool, error) {
 				_, err := s.keys.keep(ctx, false)
