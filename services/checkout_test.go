@@ -163,6 +163,32 @@ func TestARetryHoldsNoSecondVoucher(t *testing.T) {
 	}
 }
 
+// A voucher that was held for an order which never came is free again once checkout has said
+// so, and the order cannot come any more.
+func TestAHoldWithoutAnOrderEnds(t *testing.T) {
+	s := newShop(t)
+	s.voucher(1)
+	placed, placedToken := s.quote("")
+	s.accepted(s.order("k0", placedToken, ""))
+	_, token := s.quote("SPRING")
+	s.toPrice.be(lost)
+	s.refused(s.order("k1", token, ""), http.StatusServiceUnavailable, "price_unavailable")
+	s.toPrice.be(fine)
+	if held := s.held(); held != 1 {
+		t.Fatalf("%d vouchers are held, want that of the lost reply", held)
+	}
+	servicetest.Exec(t, s.price.kit.Pool, `update voucher_uses set ask_at = now()`)
+	servicetest.Await(t, "the voucher is free again", func() bool { return s.held() == 0 })
+	s.refused(s.order("k1", token, ""), http.StatusConflict, "quote_given_up")
+	s.accepted(s.order("k1", second(s.quote("SPRING")), ""))
+	if held, n := s.held(), s.orders(); held != 1 || n != 2 {
+		t.Errorf("%d vouchers are held and %d orders placed, want 1 and 2", held, n)
+	}
+	if a := s.order("k0", placedToken, ""); a.Status != http.StatusAccepted {
+		t.Errorf("order %s, which stands, is answered %d %s", placed.ID, a.Status, a.Body)
+	}
+}
+
 // Two tabs with one quote, and the last voucher: one order, and both are told which.
 func TestTwoTabsOrderOneQuote(t *testing.T) {
 	s := newShop(t)

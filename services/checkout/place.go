@@ -81,10 +81,19 @@ func (p *placer) earlier(ctx context.Context, pl *placement) (*Checkout, error) 
 	if err := findEarlier(ctx, p.pool, []*placement{pl}); err != nil {
 		return nil, err
 	}
-	if pl.placed == nil {
+	if pl.placed != nil {
+		return pl.answer()
+	}
+	var denied bool
+	err := p.pool.QueryRow(ctx, `select exists (select from quoted_orders where order_id = $1 and not placed)`, pl.checkout.ID).Scan(&denied)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("find the order of a quote: %w", err)
+	case denied: // price is not asked, or it would hold the voucher once more
+		return nil, quoteGivenUp()
+	default:
 		return nil, nil //nolint:nilnil // nobody asked for it before
 	}
-	return pl.answer()
 }
 
 // answer is the checkout that was placed, unless that was not what this request asks for.
