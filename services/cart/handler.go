@@ -12,8 +12,11 @@ import (
 	"quadrille.internal/platform/outbox"
 )
 
-// handle hears what became of the orders that were made of carts.
+// handle hears what became of the orders that were made of carts, and of products.
 func handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Delivery) error {
+	if err := hearProducts(tx, batch); err != nil {
+		return err
+	}
 	found, err := orders.Load(ctx, tx, inbox.Orders(batch))
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/google/uuid"
 
+	pricev1 "quadrille.internal/events/proto/price/v1"
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/rest"
 )
@@ -22,6 +23,7 @@ const idHint = "A cart id is a UUID."
 type server struct {
 	store  *store
 	levels *levels
+	prices pricev1.PricesClient
 	api    rest.API
 }
 
@@ -31,6 +33,7 @@ func (s *server) routes(r chi.Router) {
 	r.Get("/v1/carts/stock", s.api.Stream(s.streamNamed))
 	r.Get("/v1/carts/{id}", s.api.Handle(s.get))
 	r.Get("/v1/carts/{id}/stock", s.api.Stream(s.streamCart))
+	r.Post("/v1/carts/{id}/quote", s.api.Handle(s.quote))
 	r.Put("/v1/carts/{id}/lines/{sku}", s.api.Handle(s.putLine))
 	r.Delete("/v1/carts/{id}/lines/{sku}", s.api.Handle(s.deleteLine))
 }
@@ -54,6 +57,8 @@ type lineView struct {
 	Ordering int64 `json:"ordering"`
 	// Stock is what new orders may have: a hint.
 	Stock shown `json:"stock"`
+	// Retired says that it is no longer sold.
+	Retired bool `json:"retired"`
 }
 
 // orderView is an order that was made of the cart and is not settled.
@@ -70,7 +75,7 @@ func (s *server) viewOf(st state) view {
 	}
 	ordering := st.ordering()
 	for i, l := range st.Lines {
-		v.Lines[i] = lineView{SKU: l.SKU, Quantity: l.Quantity, Ordering: min(l.Quantity, quantity(ordering, l.SKU)), Stock: stock[l.SKU]}
+		v.Lines[i] = lineView{SKU: l.SKU, Quantity: l.Quantity, Ordering: min(l.Quantity, quantity(ordering, l.SKU)), Stock: stock[l.SKU], Retired: st.retired[l.SKU]}
 	}
 	for i, o := range st.open {
 		v.Orders[i] = orderView{OrderID: o.ID, Since: o.HeardAt}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -34,10 +35,14 @@ type levels struct {
 	client inventoryv1.LiveStockClient
 	log    *slog.Logger
 
+	// asOf is when what the stream has told was right, for levels that are current: in Unix
+	// nanoseconds, since browsers read it without the lock.
+	asOf atomic.Int64
+	// watchers is how many browsers there are.
+	watchers atomic.Int64
+
 	mu   sync.Mutex
 	skus map[string]*level
-	// asOf is when what the stream has told was right, for levels that are current.
-	asOf time.Time
 	// watch and unwatch are what the stream is still to be told.
 	watch   []*level
 	unwatch []string
@@ -45,24 +50,28 @@ type levels struct {
 	// asked are the levels that were named to the stream and not taken in yet, by request.
 	asked    []*level
 	requests int64
-	watchers int
 	// streaming says that there is a stream to be told, connected that inventory answers.
 	streaming, connected bool
 }
 
-// level is what is known of a SKU. The lock of levels guards it.
+// level is a SKU that is watched. The lock of levels guards all but what is known of it.
 type level struct {
-	sku                string
+	sku string
+	now atomic.Pointer[reading]
+	// request is the one that named it to the stream, 0 while none has.
+	request  int64
+	watchers map[*watcher]struct{}
+	usedAt   time.Time
+}
+
+// reading is what is known of a SKU. It does not change; another one takes its place.
+type reading struct {
 	available, version int64
 	// known is false until inventory has told of it.
 	known bool
 	// current says that levels.asOf is when it was right; otherwise asOf is.
 	current bool
 	asOf    time.Time
-	// request is the one that named it to the stream, 0 while none has.
-	request  int64
-	watchers map[*watcher]struct{}
-	usedAt   time.Time
 }
 
 func newLevels(conn grpc.ClientConnInterface, log *slog.Logger) *levels {
@@ -77,16 +86,20 @@ type shown struct {
 	AgeMS *int64 `json:"age_ms,omitempty"`
 }
 
-// show wants the lock, like the other methods of level and those of levels that say so.
-func (v *levels) show(l *level, now time.Time) shown {
-	if !l.known {
+func (v *levels) show(r *reading, now time.Time) shown {
+	if !r.known {
 		return shown{}
 	}
-	at := l.asOf
-	if l.current {
-		at = v.asOf
+	return shown{Available: new(r.available), AgeMS: new(v.age(r, now))}
+}
+
+// age is in milliseconds.
+func (v *levels) age(r *reading, now time.Time) int64 {
+	at := r.asOf
+	if r.current {
+		at = time.Unix(0, v.asOf.Load())
 	}
-	return shown{Available: new(l.available), AgeMS: new(max(0, now.Sub(at).Milliseconds()))}
+	return max(0, now.Sub(at).Milliseconds())
 }
 
 // peek returns what is known of SKUs, and has them watched for a while.
@@ -97,7 +110,7 @@ func (v *levels) peek(skus []string, now time.Time) map[string]shown {
 	for _, sku := range skus {
 		if l := v.level(sku, now); l != nil {
 			l.usedAt = now
-			found[sku] = v.show(l, now)
+			found[sku] = v.show(l.now.Load(), now)
 		}
 	}
 	return found
@@ -116,6 +129,7 @@ func (v *levels) level(sku string, now time.Time) *level {
 		}
 	}
 	l := &level{sku: sku, watchers: make(map[*watcher]struct{}), usedAt: now}
+	l.now.Store(&reading{})
 	v.skus[sku] = l
 	if v.streaming { // otherwise the next one begins with all
 		v.watch = append(v.watch, l)
@@ -217,8 +231,9 @@ func (v *levels) freeze() {
 	defer v.mu.Unlock()
 	v.streaming, v.connected = false, false
 	for _, l := range v.skus {
-		if l.current {
-			l.current, l.asOf = false, v.asOf
+		if r := *l.now.Load(); r.current {
+			r.current, r.asOf = false, time.Unix(0, v.asOf.Load())
+			l.now.Store(&r)
 		}
 	}
 }
@@ -261,7 +276,7 @@ func (v *levels) next() *inventoryv1.WatchRequest {
 		}
 		l.request = v.requests
 		v.asked = append(v.asked, l)
-		req.Watch = append(req.Watch, &inventoryv1.WatchedSku{Sku: l.sku, Version: l.version})
+		req.Watch = append(req.Watch, &inventoryv1.WatchedSku{Sku: l.sku, Version: l.now.Load().version})
 	}
 	v.watch, v.unwatch = v.watch[n:], v.unwatch[m:]
 	return req
@@ -274,13 +289,18 @@ func (v *levels) take(answer *inventoryv1.WatchResponse, now time.Time) {
 	defer v.mu.Unlock()
 	for _, told := range answer.GetLevels() {
 		l := v.skus[told.GetSku()]
-		if l == nil || l.known && told.GetVersion() < l.version {
+		if l == nil {
 			continue
 		}
-		if !l.current {
-			l.asOf = now
+		r := *l.now.Load()
+		if r.known && told.GetVersion() < r.version {
+			continue
 		}
-		l.known, l.available, l.version = true, told.GetAvailable(), told.GetVersion()
+		if !r.current {
+			r.asOf = now
+		}
+		r.known, r.available, r.version = true, told.GetAvailable(), told.GetVersion()
+		l.now.Store(&r)
 		for w := range l.watchers {
 			w.signal()
 		}
@@ -289,13 +309,15 @@ func (v *levels) take(answer *inventoryv1.WatchResponse, now time.Time) {
 	if answer.AgeMs == nil {
 		return
 	}
-	v.asOf = now.Add(-time.Duration(answer.GetAgeMs()) * time.Millisecond)
+	v.asOf.Store(now.Add(-time.Duration(answer.GetAgeMs()) * time.Millisecond).UnixNano())
 	taken := 0
 	for _, l := range v.asked {
 		if l.request > answer.GetRequests() {
 			break
 		}
-		l.current = true
+		r := *l.now.Load()
+		r.current = true
+		l.now.Store(&r)
 		taken++
 	}
 	v.asked = v.asked[taken:]
@@ -311,7 +333,7 @@ func (v *levels) expose(m *telemetry.Metrics) {
 			return read()
 		}
 	}
-	m.Gauge("stock_watchers", "Browsers that watch stock.", locked(func() int64 { return int64(v.watchers) }))
+	m.Gauge("stock_watchers", "Browsers that watch stock.", v.watchers.Load)
 	m.Gauge("stock_watched", "SKUs that are watched.", locked(func() int64 { return int64(len(v.skus)) }))
 	m.Gauge("stock_connected", "1 while inventory tells of its stock.", locked(func() int64 {
 		if v.connected {

@@ -8,6 +8,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"go.uber.org/goleak"
 
+	pricev1 "quadrille.internal/events/proto/price/v1"
 	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/service"
 	"quadrille.internal/platform/servicetest"
@@ -19,12 +20,13 @@ func TestMigrations(t *testing.T) { servicetest.CheckMigrations(t, migrations) }
 
 // fixture is the service on a database of its own.
 type fixture struct {
-	kit *service.Kit
+	kit    *service.Kit
+	prices pricev1.PricesClient
 }
 
 func newFixture(t *testing.T) fixture {
 	t.Helper()
-	return fixture{servicetest.NewKit(t, Service())}
+	return fixture{kit: servicetest.NewKit(t, Service())}
 }
 
 func (f fixture) store() *store { return &store{pool: f.kit.Pool, outbox: f.kit.Outbox} }
@@ -32,7 +34,7 @@ func (f fixture) store() *store { return &store{pool: f.kit.Pool, outbox: f.kit.
 // serve serves a replica's routes. Requests name their caller as the edge does.
 func (f fixture) serve(t *testing.T) *servicetest.Client {
 	t.Helper()
-	s := &server{store: f.store(), levels: newLevels(nil, f.kit.Log), api: f.kit.API}
+	s := &server{store: f.store(), levels: newLevels(nil, f.kit.Log), prices: f.prices, api: f.kit.API}
 	return servicetest.Serve(t, func(r chi.Router) {
 		r.Group(func(r chi.Router) {
 			r.Use((&caller.Guard{}).Handler)

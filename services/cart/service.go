@@ -7,10 +7,12 @@ import (
 
 	"quadrille.internal/events"
 	"quadrille.internal/events/cart"
+	"quadrille.internal/events/catalog"
 	"quadrille.internal/events/checkout"
 	"quadrille.internal/events/customer"
 	"quadrille.internal/events/order"
 	inventoryv1 "quadrille.internal/events/proto/inventory/v1"
+	pricev1 "quadrille.internal/events/proto/price/v1"
 	"quadrille.internal/platform/erasure"
 	"quadrille.internal/platform/service"
 )
@@ -26,8 +28,11 @@ func Service() service.Spec {
 		Port:       18260,
 		Paths:      []string{"/v1/carts"},
 		Emits:      []string{cart.TypeAbandoned, cart.TypeCustomerErased},
-		Hears:      []string{checkout.TypeOrderCreatedV2, order.TypeConfirmed, order.TypeCancelled, customer.TypeErasureRequested},
-		Calls:      []string{inventoryv1.LiveStock_Watch_FullMethodName},
+		Hears: []string{
+			checkout.TypeOrderCreatedV2, order.TypeConfirmed, order.TypeCancelled,
+			catalog.TypeProductUpdated, catalog.TypeProductRetired, customer.TypeErasureRequested,
+		},
+		Calls: []string{inventoryv1.LiveStock_Watch_FullMethodName, pricev1.Prices_Quote_FullMethodName},
 		Build: func(kit *service.Kit) service.App {
 			w := &sweeper{outbox: kit.Outbox, log: kit.Log,
 				abandoned: kit.Config.About("how long a cart is left until cart.abandoned is said").Duration("QUADRILLE_CART_ABANDONED_AFTER", 24*time.Hour),
@@ -35,8 +40,8 @@ func Service() service.Spec {
 			streams := kit.Config.About("how many browsers may watch stock at a time; each takes some 30 kB").Int("QUADRILLE_STOCK_WATCHERS", 10_000, 1, 1_000_000)
 			v := newLevels(kit.Calls("inventory"), kit.Log)
 			v.expose(kit.Metrics)
+			s := &server{store: &store{pool: kit.Pool, outbox: kit.Outbox}, levels: v, prices: pricev1.NewPricesClient(kit.Calls("price")), api: kit.API}
 			forget := erasure.New(kit, erase, func(e events.Erased) events.Event { return cart.CustomerErased{Erased: e} })
-			s := &server{store: &store{pool: kit.Pool, outbox: kit.Outbox}, levels: v, api: kit.API}
 			return service.App{
 				Handle: forget.Handle(handle), OpenRoutes: s.routes, Streams: streams,
 				Work: []service.Work{{Name: "carts", Run: w.run}, {Name: "stock levels", Run: v.run}, forget.Work()},

@@ -78,15 +78,16 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request, skus []string, b
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(http.StatusOK)
 	retry := comeBackAfter + rand.N(comeBackWithin) //nolint:gosec // spreading needs no secrecy
-	if send(w, fmt.Appendf(nil, "retry: %d\n\n", retry.Milliseconds())) == nil {
-		push(ctx, w, watcher)
+	out := sender{w, http.NewResponseController(w)}
+	if out.send(fmt.Appendf(nil, "retry: %d\n\n", retry.Milliseconds())) == nil {
+		push(ctx, out, watcher)
 	}
 	return nil
 }
 
 // push sends what is newest whenever something changed, and everything now and then for its
 // age. A browser that is slow is asked to take the newest once it can.
-func push(ctx context.Context, w http.ResponseWriter, watcher *watcher) {
+func push(ctx context.Context, out sender, watcher *watcher) {
 	beat := time.NewTimer(beatEvery/2 + rand.N(beatEvery)) //nolint:gosec // as above
 	defer beat.Stop()
 	turn := time.NewTimer(0)
@@ -106,10 +107,10 @@ func push(ctx context.Context, w http.ResponseWriter, watcher *watcher) {
 		if frame == nil {
 			continue
 		}
-		if send(w, frame) != nil {
+		if out.send(frame) != nil {
 			return
 		}
-		turn.Reset(watcher.pause())
+		turn.Reset(watcher.of.turn())
 		select {
 		case <-ctx.Done():
 			return
@@ -118,13 +119,18 @@ func push(ctx context.Context, w http.ResponseWriter, watcher *watcher) {
 	}
 }
 
-func send(w http.ResponseWriter, frame []byte) error {
-	c := http.NewResponseController(w)
-	if err := c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+// sender sends to a browser, frame by frame.
+type sender struct {
+	w http.ResponseWriter
+	c *http.ResponseController
+}
+
+func (s sender) send(frame []byte) error {
+	if err := s.c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return err
 	}
-	if _, err := w.Write(frame); err != nil {
+	if _, err := s.w.Write(frame); err != nil {
 		return err
 	}
-	return c.Flush()
+	return s.c.Flush()
 }

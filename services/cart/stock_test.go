@@ -139,8 +139,31 @@ func browse(t *testing.T, url, lastID string) *browser {
 	return b
 }
 
+// stock is one SKU in a frame.
+type stock struct {
+	SKU string `json:"sku"`
+	shown
+}
+
+// framed returns the levels of a frame.
+func framed(t *testing.T, frame []byte) (list []stock) {
+	t.Helper()
+	for line := range strings.Lines(string(frame)) {
+		if data, ok := strings.CutPrefix(line, "data: "); ok {
+			var f struct {
+				Levels []stock `json:"levels"`
+			}
+			if err := json.Unmarshal([]byte(data), &f); err != nil {
+				t.Fatalf("%s: %v", data, err)
+			}
+			return f.Levels
+		}
+	}
+	return nil
+}
+
 // next returns the levels of the next frame by SKU, or nil where the stream ended.
-func (b *browser) next() map[string]stock {
+func (b *browser) next() (levels map[string]stock) {
 	for {
 		line, err := b.lines.ReadString('\n')
 		if err != nil {
@@ -149,21 +172,21 @@ func (b *browser) next() map[string]stock {
 		if id, ok := strings.CutPrefix(line, "id: "); ok {
 			b.lastID = strings.TrimSpace(id)
 		}
-		data, ok := strings.CutPrefix(line, "data: ")
-		if !ok {
-			continue
+		if data, ok := strings.CutPrefix(line, "data: "); ok {
+			var frame struct {
+				Levels []stock `json:"levels"`
+			}
+			if json.Unmarshal([]byte(data), &frame) != nil {
+				return nil
+			}
+			levels = make(map[string]stock)
+			for _, s := range frame.Levels {
+				levels[s.SKU] = s
+			}
 		}
-		var frame struct {
-			Levels []stock `json:"levels"`
+		if line == "\n" && levels != nil {
+			return levels
 		}
-		if json.Unmarshal([]byte(data), &frame) != nil {
-			return nil
-		}
-		levels := make(map[string]stock)
-		for _, s := range frame.Levels {
-			levels[s.SKU] = s
-		}
-		return levels
 	}
 }
 
@@ -237,14 +260,14 @@ func TestASlowBrowser(t *testing.T) {
 	if len(w.wake) != 1 || len(w.sent) != 1 {
 		t.Errorf("%d wake-ups and %d versions are kept", len(w.wake), len(w.sent))
 	}
-	list := w.take(false, time.Now())
+	list := framed(t, w.frame(false, time.Now()))
 	if len(list) != 1 || !is(list[0], 1) || w.frame(false, time.Now()) != nil {
 		t.Errorf("the browser is told %+v, want the newest, once", list)
 	}
 	w.end(time.Now())
 	v.forget(time.Now().Add(time.Second))
-	if len(v.skus) != 0 || v.watchers != 0 {
-		t.Errorf("%d SKUs and %d watchers are left", len(v.skus), v.watchers)
+	if len(v.skus) != 0 || v.watchers.Load() != 0 {
+		t.Errorf("%d SKUs and %d watchers are left", len(v.skus), v.watchers.Load())
 	}
 }
 
@@ -330,11 +353,7 @@ func TestAReplicaDiesWithItsBrowsers(t *testing.T) {
 			seen <- browse(t, second.URL+path, b.lastID).next()
 		})
 	}
-	servicetest.Await(t, "all browsers are back", func() bool {
-		other.mu.Lock()
-		defer other.mu.Unlock()
-		return other.watchers == browsers
-	})
+	servicetest.Await(t, "all browsers are back", func() bool { return other.watchers.Load() == browsers })
 	behind.tell <- told(2, 0, levelOf("a", 3, 5))
 	coming.Wait()
 	for range browsers {
@@ -355,16 +374,16 @@ func TestLastEventID(t *testing.T) {
 		t.Fatalf("%d levels for two SKUs", len(w.levels))
 	}
 	w.frame(false, time.Now())
-	id := w.id()
-	if list := v.watchStock([]string{"a", "b"}, id, time.Now()).take(false, time.Now()); len(list) > 0 {
-		t.Errorf("with the id %s it is told %v again", id, list)
+	id := string(w.appendID(nil))
+	if list := v.watchStock([]string{"a", "b"}, id, time.Now()).frame(false, time.Now()); list != nil {
+		t.Errorf("with the id %s it is told %s again", id, list)
 	}
 	for _, other := range []string{"", "x", "a.b.c", id + ".1", strings.Repeat(".", 10_000), listOf([]string{"a", "b"}) + ".-5.1", listOf([]string{"a", "b"}) + ".1"} {
-		if list := v.watchStock([]string{"a", "b"}, other, time.Now()).take(false, time.Now()); len(list) != 2 {
-			t.Errorf("with the id %.20q it is told %v, want all", other, list)
+		if list := v.watchStock([]string{"a", "b"}, other, time.Now()); len(framed(t, list.frame(false, time.Now()))) != 2 {
+			t.Errorf("with the id %.20q it is not told all", other)
 		}
 	}
-	if list := v.watchStock([]string{"a", "c"}, id, time.Now()).take(false, time.Now()); len(list) != 2 {
-		t.Errorf("with the id of another list it is told %v, want all", list)
+	if list := v.watchStock([]string{"a", "c"}, id, time.Now()); len(framed(t, list.frame(false, time.Now()))) != 2 {
+		t.Errorf("with the id of another list it is not told all")
 	}
 }

@@ -63,6 +63,8 @@ type store struct {
 type state struct {
 	*Cart
 	open []*Ordering
+	// retired are the SKUs that are no longer sold.
+	retired map[string]bool
 }
 
 // ordering is what is being ordered of the cart.
@@ -82,8 +84,16 @@ func (s *store) get(ctx context.Context, id uuid.UUID, token string) (st state, 
 	if st.Cart = found[id]; st.Cart == nil || !st.mayUse(ctx, token) {
 		return st, noCart()
 	}
-	st.open, err = openOrders(ctx, s.pool, id)
-	return st, err
+	return st, st.complete(ctx, s.pool)
+}
+
+// complete adds what else is known of the cart.
+func (s *state) complete(ctx context.Context, db aggregate.Querier) (err error) {
+	if s.open, err = openOrders(ctx, db, s.ID); err != nil {
+		return err
+	}
+	s.retired, err = retiredOf(ctx, db, skusOf(s.Lines))
+	return err
 }
 
 func openOrders(ctx context.Context, db aggregate.Querier, cart uuid.UUID) ([]*Ordering, error) {
@@ -107,8 +117,7 @@ func (s *store) own(ctx context.Context, customer string) (st state, err error) 
 		if st.Cart, err = ownCart(ctx, tx.Tx, customer, tx.Now); err != nil {
 			return err
 		}
-		st.open, err = openOrders(ctx, tx, st.ID)
-		return err
+		return st.complete(ctx, tx)
 	})
 	return st, err
 }
@@ -160,7 +169,7 @@ func (s *store) change(ctx context.Context, id uuid.UUID, token string, version 
 		if err := change(st.Cart, tx.Now); err != nil {
 			return err
 		}
-		if st.open, err = openOrders(ctx, tx, id); err != nil {
+		if err := st.complete(ctx, tx); err != nil {
 			return err
 		}
 		return carts.Save(tx, map[uuid.UUID]*Cart{id: st.Cart})
@@ -184,7 +193,7 @@ func (s *store) merge(ctx context.Context, customer string, guest uuid.UUID, tok
 			return err
 		}
 		st.Cart = own
-		if st.open, err = openOrders(ctx, tx, own.ID); err != nil {
+		if err := st.complete(ctx, tx); err != nil {
 			return err
 		}
 		from := first(found)
@@ -197,6 +206,9 @@ func (s *store) merge(ctx context.Context, customer string, guest uuid.UUID, tok
 		}
 		own.Merge(from, st.ordering(), state{open: open}.ordering(), tx.Now)
 		left = len(from.Lines)
+		if st.retired, err = retiredOf(ctx, tx, skusOf(own.Lines)); err != nil {
+			return err
+		}
 		return carts.Save(tx, map[uuid.UUID]*Cart{own.ID: own, guest: from})
 	})
 	return st, left, err

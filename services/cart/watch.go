@@ -1,7 +1,6 @@
 package cart
 
 import (
-	"encoding/json"
 	"hash/fnv"
 	"slices"
 	"strconv"
@@ -28,7 +27,9 @@ type watcher struct {
 	list string
 	// sent are the versions that the browser has; -1 is not even that there is none.
 	sent []int64
-	wake chan struct{}
+	// buffer is for the next frame.
+	buffer []byte
+	wake   chan struct{}
 }
 
 // watchStock begins to watch SKUs for a browser that has seen the frame with the id last. It
@@ -48,7 +49,7 @@ func (v *levels) watchStock(skus []string, lastID string, now time.Time) *watche
 		l.watchers[w] = struct{}{}
 		w.levels = append(w.levels, l)
 	}
-	v.watchers++
+	v.watchers.Add(1)
 	w.signal()
 	return w
 }
@@ -57,7 +58,7 @@ func (v *levels) watchStock(skus []string, lastID string, now time.Time) *watche
 func (w *watcher) end(now time.Time) {
 	w.of.mu.Lock()
 	defer w.of.mu.Unlock()
-	w.of.watchers--
+	w.of.watchers.Add(-1)
 	w.of.drop(w, now)
 }
 
@@ -76,62 +77,58 @@ func (w *watcher) signal() {
 	}
 }
 
-// pause is how long the browser is to wait after it was told something.
-func (w *watcher) pause() time.Duration {
-	w.of.mu.Lock()
-	defer w.of.mu.Unlock()
-	return max(pushEvery, time.Duration(w.of.watchers)*time.Second/pushRate)
-}
-
-// stock is one SKU in a frame.
-type stock struct {
-	SKU string `json:"sku"`
-	shown
+// turn is how long a browser is to wait after it was told something.
+func (v *levels) turn() time.Duration {
+	return max(pushEvery, time.Duration(v.watchers.Load())*time.Second/pushRate)
 }
 
 // frame returns what is to be sent: the levels that changed, or all, with their age. It is
-// nil where there is nothing.
+// nil where there is nothing, and good until the next is asked for. It takes no lock and no
+// memory: all browsers of a SKU come at once.
 func (w *watcher) frame(all bool, now time.Time) []byte {
-	list := w.take(all, now)
-	if len(list) == 0 {
+	b := append(w.buffer[:0], "event: stock\ndata: {\"levels\":["...)
+	first := len(b)
+	for i, l := range w.levels {
+		r := l.now.Load()
+		if r.version == w.sent[i] && !all {
+			continue
+		}
+		w.sent[i] = r.version
+		if len(b) > first {
+			b = append(b, ',')
+		}
+		b = w.of.appendStock(b, l.sku, r, now)
+	}
+	if len(b) == first {
 		return nil
 	}
-	data, err := json.Marshal(struct {
-		Levels []stock `json:"levels"`
-	}{list})
-	if err != nil {
-		return nil // texts and numbers
-	}
-	b := make([]byte, 0, len(data)+64)
-	b = append(b, "event: stock\nid: "...)
-	b = append(b, w.id()...)
-	b = append(b, "\ndata: "...)
-	b = append(b, data...)
-	return append(b, "\n\n"...)
+	b = append(b, "]}\nid: "...)
+	b = append(w.appendID(b), "\n\n"...)
+	w.buffer = b
+	return b
 }
 
-func (w *watcher) take(all bool, now time.Time) (list []stock) {
-	w.of.mu.Lock()
-	defer w.of.mu.Unlock()
-	for i, l := range w.levels {
-		if l.version != w.sent[i] || all {
-			list = append(list, stock{SKU: l.sku, shown: w.of.show(l, now)})
-			w.sent[i] = l.version
-		}
+// appendStock appends a level in JSON. A SKU has no characters to escape.
+func (v *levels) appendStock(b []byte, sku string, r *reading, now time.Time) []byte {
+	b = append(b, `{"sku":"`...)
+	b = append(b, sku...)
+	if !r.known {
+		return append(b, `","available":null}`...)
 	}
-	return list
+	b = append(b, `","available":`...)
+	b = strconv.AppendInt(b, r.available, 10)
+	b = append(b, `,"age_ms":`...)
+	return append(strconv.AppendInt(b, v.age(r, now), 10), '}')
 }
 
-// id names what the browser has after a frame, so that a replica which never saw it goes on
+// appendID appends a name of what the browser has after a frame, so that a replica which never saw it goes on
 // from there.
-func (w *watcher) id() string {
-	var b strings.Builder
-	b.WriteString(w.list)
+func (w *watcher) appendID(b []byte) []byte {
+	b = append(b, w.list...)
 	for _, version := range w.sent {
-		b.WriteByte('.')
-		b.WriteString(strconv.FormatInt(version, 36))
+		b = strconv.AppendInt(append(b, '.'), version, 36)
 	}
-	return b.String()
+	return b
 }
 
 func listOf(skus []string) string {
