@@ -150,7 +150,11 @@ func Run(ctx context.Context, src Sources) (Report, error) {
 	if err != nil {
 		return report, err
 	}
-	own = append(own, erased)
+	quotes, err := src.quotes(ctx)
+	if err != nil {
+		return report, err
+	}
+	own = append(own, erased, quotes)
 	report.Checks = slices.Concat(stock, orders.checks(), credit, own, events)
 	report.Took = time.Since(began)
 	return report, nil

@@ -3,10 +3,12 @@ package audit
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"quadrille.internal/events"
 	"quadrille.internal/events/price"
@@ -54,6 +56,27 @@ type Checkout struct {
 func Checkouts(ctx context.Context, db audit.DB, ids []uuid.UUID) (*audit.Rows[Checkout], error) {
 	return audit.Read(ctx, db, `select id, status, amount, currency, placed_at from checkouts`+audit.ByID, ids,
 		func(c *Checkout) uuid.UUID { return c.ID })
+}
+
+// Quotes reads the quotes that checkouts were made of, by order. A database of the release
+// before has no column for them.
+func Quotes(ctx context.Context, db audit.DB, each func(order uuid.UUID, q *price.Quote) error) error {
+	rows, err := db.Query(ctx, `
+		select id, quote from (select id, nullif(to_jsonb(c) -> 'quote', 'null') as quote from checkouts c) c
+		where quote is not null order by id`)
+	if err != nil {
+		return err
+	}
+	var order uuid.UUID
+	var quote []byte
+	_, err = pgx.ForEachRow(rows, []any{&order, &quote}, func() error {
+		var q price.Quote
+		if err := json.Unmarshal(quote, &q); err != nil {
+			return err
+		}
+		return each(order, &q)
+	})
+	return err
 }
 
 type row struct {
