@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quadrille.internal/events/price"
 	"quadrille.internal/platform/quote"
@@ -18,7 +17,7 @@ import (
 
 // quoter computes quotes by the book as it is, and signs them.
 type quoter struct {
-	pool     *pgxpool.Pool
+	db       book.DB
 	keys     *keyring
 	validity time.Duration
 	now      func() time.Time
@@ -38,13 +37,13 @@ var errBusy = errors.New("the price book changes too fast to be read")
 // still be used.
 func (q *quoter) bookFor(ctx context.Context, b pricing.Basket) (*pricing.Book, int64, error) {
 	for range rereads {
-		goods, err := book.GoodsNow(ctx, q.pool, book.SKUs(b), b.Voucher)
+		goods, err := book.GoodsNow(ctx, q.db, book.SKUs(b), b.Voucher)
 		if err != nil {
 			return nil, 0, err
 		}
 		rules := q.rules.Load()
 		if rules == nil || rules.Revision != goods.Revision {
-			if rules, err = book.RulesNow(ctx, q.pool); err != nil {
+			if rules, err = book.RulesNow(ctx, q.db); err != nil {
 				return nil, 0, err
 			}
 			q.rules.Store(rules)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -18,6 +19,7 @@ import (
 	"quadrille.internal/platform/seal"
 	"quadrille.internal/platform/servicetest"
 	"quadrille.internal/services/price/audit"
+	"quadrille.internal/services/price/book"
 	"quadrille.internal/services/price/pricing"
 )
 
@@ -113,49 +115,49 @@ func TestForgedQuotesAreRefused(t *testing.T) {
 	f.wantOutcome(f.commit(token, uuid.New()), committedOutcome)
 }
 
-// Keys follow one another without a gap. Each is published before it signs, and its
-// signatures are taken while its quotes can be valid, and no longer.
-func TestKeysAreRotated(t *testing.T) {
+// A key is published before it signs: who fetched the keys ten minutes ago verifies what the
+// next one signs.
+func TestKeysArePublishedBeforeTheySign(t *testing.T) {
 	f := newFixture(t)
 	f.list("base", 500, longAgo)
-	period := f.app.keys.period
-	seen := make(map[string]bool)
-	var before quote.Keys
+	f.quote(1, "")
+	first, err := f.app.keys.signer(t.Context(), f.clock.now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.clock.move(f.app.keys.period - publishAhead)
+	if err := f.app.keys.refresh(t.Context()); err != nil { // as it does every 10 s
+		t.Fatal(err)
+	}
+	fetched, err := f.app.keys.verifiers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.clock.move(publishAhead)
+	q, token := f.quote(1, "")
+	if next, err := f.app.keys.signer(t.Context(), f.clock.now()); err != nil || next.ID == first.ID {
+		t.Fatalf("%s still signs, %v", next.ID, err)
+	}
+	if _, err := fetched.Verify(token, q.IssuedAt); err != nil {
+		t.Errorf("who fetched the keys before cannot verify: %v", err)
+	}
+}
+
+// A thief has a key that is retired, and signs a quote with it that would be valid. Price
+// refuses it, and so does who fetched the keys while that one was good.
+func TestARetiredKeyIsRefused(t *testing.T) {
+	f := newFixture(t)
+	f.list("base", 500, longAgo)
 	_, token := f.quote(1, "")
 	stolen, err := f.app.keys.signer(t.Context(), f.clock.now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 40 {
-		if err := f.app.keys.refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		given, next := f.quote(1, "")
-		if before != nil { // a verifier that asked an eighth of a period ago, or just now
-			if _, err := before.Verify(next, given.IssuedAt); err != nil {
-				t.Fatalf("keys that were published before do not verify: %v", err)
-			}
-		}
-		keys, err := f.app.keys.verifiers(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		key, err := f.app.keys.signer(t.Context(), f.clock.now())
-		if err != nil {
-			t.Fatal(err)
-		}
-		seen[key.ID] = true
-		before = keys
-		f.clock.move(publishAhead - keysEvery)
-		if len(seen) < 2 {
-			f.clock.move(period / 8)
-			before = nil
-		}
+	fetched, err := f.app.keys.verifiers(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-	if len(seen) != 2 {
-		t.Errorf("%d keys signed, want 2", len(seen))
-	}
-	// The first key is retired by now. A thief signs a quote with it that would be valid.
+	f.clock.move(f.app.keys.period + f.app.keys.validity + keySkew)
 	forged := f.read(token)
 	forged.IssuedAt, forged.ExpiresAt = f.clock.now(), f.clock.now().Add(time.Minute)
 	fresh, err := quote.Sign(stolen, forged)
@@ -163,7 +165,35 @@ func TestKeysAreRotated(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.wantOutcome(f.commit(fresh, uuid.New()), quoteInvalid)
-	f.wantOutcome(f.commit(token, uuid.New()), quoteInvalid)
+	if q, err := fetched.Verify(fresh, f.clock.now()); err == nil {
+		t.Errorf("a retired key still verifies %+v", q)
+	}
+}
+
+// An operator changes the book between the two reads of a quote: both are read again, so
+// that the quote is of one revision.
+type racing struct {
+	book.DB
+	change func()
+}
+
+func (r *racing) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	if r.change != nil {
+		change := r.change
+		r.change = nil
+		change()
+	}
+	return r.DB.Query(ctx, sql, args...)
+}
+
+func TestAQuoteIsOfOneRevision(t *testing.T) {
+	f := newFixture(t)
+	f.list("base", 500, longAgo)
+	f.app.quoter.db = &racing{f.kit.Pool, func() { f.list("base", 400, longAgo) }}
+	q, _ := f.quote(1, "")
+	if problem, err := audit.NewRecomputer(pgtest.Auditor(t, f.kit.Pool)).Check(t.Context(), q); q.Total != 400 || problem != "" || err != nil {
+		t.Errorf("%+v: %s, %v", q, problem, err)
+	}
 }
 
 // A quote that was signed just before its key stopped signing holds to its end.

@@ -81,7 +81,7 @@ func newApp(kit *service.Kit, box *seal.Box, now func() time.Time) *app {
 		c.Fault("QUADRILLE_SHOP_TIME_ZONE", err)
 	}
 	a := &app{keys: &keyring{pool: kit.Pool, box: box, period: period, validity: validity, now: now, log: kit.Log}}
-	a.quoter = &quoter{pool: kit.Pool, keys: a.keys, validity: validity, now: now}
+	a.quoter = &quoter{db: kit.Pool, keys: a.keys, validity: validity, now: now}
 	a.prices = &prices{pool: kit.Pool, outbox: kit.Outbox, quoter: a.quoter, log: kit.Log}
 	a.snapshot = &priceSnapshot{pool: kit.Pool, prices: a.prices}
 	a.switches = sweep.New(sweep.Config{Name: "switches of price lists", Every: switchEvery, Timeout: switchTimeout, Log: kit.Log},

@@ -96,10 +96,15 @@ func check(t interface {
 	if err := whole.Validate(); err != nil {
 		t.Fatalf("%v: %+v", err, q)
 	}
+	taxes := int64(0)
 	for _, l := range q.Lines {
+		taxes += l.Tax
 		if l.Total > l.Quantity*l.ListPrice {
 			t.Fatalf("%s costs %d, above its list price", l.SKU, l.Total)
 		}
+	}
+	if q.Shipping == 0 && taxes != q.Tax {
+		t.Fatalf("the lines have a tax of %d, the quote one of %d", taxes, q.Tax)
 	}
 }
 
