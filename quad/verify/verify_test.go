@@ -381,7 +381,7 @@ func testManyOrders(t *testing.T, w *world) {
 		pool *pgxpool.Pool
 		sql  string
 	}{
-		{w.checkout, `insert into checkouts select i, i::text, '', 'c', '[]', 100, 'GBP', '', 'confirmed', null, now(), now(), 1`},
+		{w.checkout, `insert into checkouts select i, i::text, '', 'c', '[{"sku": "B", "quantity": 1, "unit_price": 100}]', 100, 'GBP', '', 'confirmed', null, now(), now(), 1`},
 		{w.order, `insert into orders (id, status, lines, amount, currency, traceparent, placed_at, reserved_at, paid_at, settled_at, version)
 			select i, 'confirmed', '[{"sku": "B", "quantity": 1, "unit_price": 100}]', 100, 'GBP', '', now(), now(), now(), now(), 1`},
 		{w.inventory, `insert into reservations (id, status, verdict, allocations, traceparent, version)
