@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -42,8 +43,8 @@ type request struct {
 	CustomerID string `json:"customer_id"`
 
 	// Quote is a token of price.
-	Quote     string     `json:"quote"`
-	AddressID *uuid.UUID `json:"address_id"`
+	Quote     string `json:"quote"`
+	AddressID string `json:"address_id"`
 
 	Currency string        `json:"currency"`
 	Lines    []events.Line `json:"lines"`
@@ -53,7 +54,7 @@ func (req *request) validate() error {
 	if req.Quote != "" {
 		return req.validateQuoted()
 	}
-	if req.AddressID != nil {
+	if req.AddressID != "" {
 		return fault.Field("address_id", "unexpected", "address_id goes with a quote.")
 	}
 	if !events.ValidCurrency(req.Currency) {
@@ -78,6 +79,18 @@ func (req *request) validateQuoted() error {
 	return events.CheckName("payment_token", req.PaymentToken)
 }
 
+// address is where the order goes, or nil where that is not said.
+func (req *request) address() (*uuid.UUID, error) {
+	if req.AddressID == "" {
+		return nil, nil //nolint:nilnil // it need not be said
+	}
+	id, err := uuid.Parse(req.AddressID)
+	if err != nil || id.String() != strings.ToLower(req.AddressID) {
+		return nil, fault.Field("address_id", "malformed", "An address id is a UUID.")
+	}
+	return &id, nil
+}
+
 // receipt is the answer to a checkout. It holds nothing that changes, so that a
 // repeated request gets the same.
 type receipt struct {
@@ -100,9 +113,13 @@ func (s *server) post(w http.ResponseWriter, r *http.Request) error {
 	if err := req.validate(); err != nil {
 		return err
 	}
+	address, err := req.address()
+	if err != nil {
+		return err
+	}
 	pl := &placement{paymentToken: req.PaymentToken, checkout: &Checkout{
 		IdempotencyKey: key, RequestHash: idempotency.HashOf(body),
-		TraceParent: telemetry.TraceParent(r.Context()), Status: Placed, AddressID: req.AddressID,
+		TraceParent: telemetry.TraceParent(r.Context()), Status: Placed, AddressID: address,
 	}}
 	var c *Checkout
 	if req.Quote == "" {
@@ -151,7 +168,7 @@ func (s *server) placeQuoted(ctx context.Context, pl *placement, req *request) (
 	if c, err := s.placer.earlier(ctx, pl); c != nil || err != nil {
 		return c, err
 	}
-	q, err := s.asker.ask(ctx, req.Quote, req.AddressID)
+	q, err := s.asker.ask(ctx, req.Quote, pl.checkout.AddressID)
 	if err != nil {
 		return nil, err
 	}

@@ -183,6 +183,8 @@ func TestQuotesThatAreRefused(t *testing.T) {
 		{"without a payment", `{"quote":"x"}`, 400, "malformed", "payment_token"},
 		{"for a customer with no name", `{"payment_token":"t","quote":"x","customer_id":"a b"}`, 400, "malformed", "customer_id"},
 		{"in the name of another", fmt.Sprintf(`{"payment_token":"t","quote":%q,"customer_id":"17851"}`, token), 403, "not_the_caller", "customer_id"},
+		{"an address that is no id", `{"payment_token":"t","quote":"x","address_id":"home"}`, 400, "malformed", "address_id"},
+		{"an address in another form", `{"payment_token":"t","quote":"x","address_id":"{01977420-0000-7000-8000-00000000add4}"}`, 400, "malformed", "address_id"},
 		{"an address without a quote", `{"payment_token":"t","address_id":"01977420-0000-7000-8000-00000000add4"}`, 400, "unexpected", "address_id"},
 		{"to an address that nobody can check", fmt.Sprintf(`{"payment_token":"t","quote":%q,"address_id":"01977420-0000-7000-8000-00000000add4"}`, token), 503, "address_unavailable", ""},
 	} {
