@@ -58,7 +58,7 @@ what operators change. A context says where the installation is: see quad contex
 	root.PersistentFlags().BoolVar(&g.JSON, "json", false, "print JSON for programs")
 	root.PersistentFlags().StringVar(&g.Context, "context", "", "the installation that is meant (default: the current one of quad context ls)")
 	root.AddCommand(
-		newOrder(g), newStock(g), newCatalog(g), newB2B(g), newPayment(g), newParked(g), writes(newImport(g)), newVerify(g),
+		newOrder(g), newStock(g), newCatalog(g), newB2B(g), newPayment(g), newParked(g), newErasure(g), writes(newImport(g)), newVerify(g),
 		newDoctor(g), newContext(g), newVersion(g),
 	)
 	return root, g

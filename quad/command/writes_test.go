@@ -13,12 +13,12 @@ func TestCommandsSayWhetherTheyChangeSomething(t *testing.T) {
 	want := map[bool][]string{
 		true: {
 			"quad b2b approve", "quad b2b cancel", "quad b2b company set", "quad b2b reject", "quad b2b resume", "quad b2b submit",
-			"quad catalog import", "quad catalog reindex", "quad import", "quad order cancel", "quad order place", "quad parked accept", "quad parked discard", "quad parked replay",
+			"quad catalog import", "quad catalog reindex", "quad erasure ask", "quad import", "quad order cancel", "quad order place", "quad parked accept", "quad parked discard", "quad parked replay",
 			"quad payment resume", "quad stock adjust", "quad stock set",
 		},
 		false: {
 			"quad b2b approvals", "quad b2b company show", "quad b2b show", "quad b2b stuck", "quad catalog check",
-			"quad context add", "quad context ls", "quad context rm", "quad context show", "quad context use", "quad doctor",
+			"quad context add", "quad context ls", "quad context rm", "quad context show", "quad context use", "quad doctor", "quad erasure list",
 			"quad order list", "quad order show", "quad order watch", "quad parked list", "quad parked show",
 			"quad payment list", "quad payment show", "quad stock show", "quad verify", "quad version",
 		},
