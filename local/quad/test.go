@@ -73,6 +73,12 @@ func testAll(ctx context.Context, s *stack.Stack) error {
 			return err
 		}
 	}
+	if err := s.InstallBrowser(ctx); err != nil {
+		fmt.Printf("services/identity does not test passkeys: %v\n", err)
+	}
+	if _, err := exec.LookPath("npm"); err != nil {
+		fmt.Printf("services/identity does not test sign-in by an OpenID provider, which npm installs: %v\n", err)
+	}
 	lanes, err := testLanes(ctx, s)
 	if err != nil {
 		return err

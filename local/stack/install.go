@@ -148,3 +148,18 @@ func (s *Stack) InstallCompiler(ctx context.Context) error {
 	}
 	return nil
 }
+
+// InstallBrowser makes sure that there is a Chromium, by which passkeys are tested.
+func (s *Stack) InstallBrowser(ctx context.Context) error {
+	if _, err := exec.LookPath("chromium"); err == nil {
+		return nil
+	}
+	remedy := "install a browser (apt-get install chromium)"
+	if os.Getuid() != 0 {
+		return &EnvironmentError{Problem: "there is no chromium", Remedy: remedy}
+	}
+	if err := s.aptInstall(ctx, "chromium", "chromium"); err != nil {
+		return &EnvironmentError{Problem: err.Error(), Remedy: remedy}
+	}
+	return nil
+}
