@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"quadrille.internal/events"
 	"quadrille.internal/events/customer"
 	"quadrille.internal/events/identity"
@@ -21,6 +23,7 @@ func TestAnAccountIsErased(t *testing.T) {
 	if err := s.kit.Pool.QueryRow(t.Context(), `select id from accounts order by created_at limit 1`).Scan(&account); err != nil {
 		t.Fatal(err)
 	}
+	s.plantWaysIn(uuid.MustParse(account))
 	ask := func(id string) {
 		t.Helper()
 		in.Deliver(servicetest.Message(t, customer.ErasureRequested{OfCustomer: events.OfCustomer{CustomerID: id}, Deadline: time.Now()}, time.Now()))

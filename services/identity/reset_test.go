@@ -306,6 +306,14 @@ func TestAMailboxIsNotFlooded(t *testing.T) {
 	}
 }
 
+// plantWaysIn gives an account a passkey and a link that nobody has.
+func (s *shop) plantWaysIn(account uuid.UUID) {
+	s.t.Helper()
+	s.plantPasskeys(account, 1)
+	servicetest.Exec(s.t, s.kit.Pool, `insert into openid_links (id, account_id, provider, issuer, subject) values ($1, $2, 'x', 'x', $3)`,
+		uuid.New(), account, uuid.NewString())
+}
+
 // Somebody who registers another's address can add ways in of his own, and wait for the
 // owner. The owner's first proof of the mailbox ends them; later ones leave the owner's own.
 func TestTheOwnerOfTheMailboxGetsTheAccountAlone(t *testing.T) {
@@ -314,12 +322,7 @@ func TestTheOwnerOfTheMailboxGetsTheAccountAlone(t *testing.T) {
 	waysIn := func() int {
 		return m.count(`select (select count(*) from passkeys) + (select count(*) from openid_links)`)
 	}
-	plant := func() {
-		servicetest.Exec(t, m.kit.Pool, `insert into passkeys (id, account_id, name, credential_id, credential) values ($1, $2, 'x', $3, '{}')`,
-			uuid.New(), account, []byte(uuid.NewString()))
-		servicetest.Exec(t, m.kit.Pool, `insert into openid_links (id, account_id, provider, issuer, subject) values ($1, $2, 'x', 'x', $3)`,
-			uuid.New(), account, uuid.NewString())
-	}
+	plant := func() { m.plantWaysIn(account) }
 	plant()
 	m.setBy(m.mailed(address), newPass)
 	if n := waysIn(); n != 0 {
