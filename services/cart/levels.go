@@ -242,8 +242,8 @@ func (v *levels) freeze() {
 func (v *levels) send(ctx context.Context, stream grpc.BidiStreamingClient[inventoryv1.WatchRequest, inventoryv1.WatchResponse]) {
 	for first := true; ; first = false {
 		for {
-			req := v.next()
-			if len(req.GetWatch())+len(req.GetUnwatch()) == 0 && !first {
+			req := v.next(first)
+			if req == nil {
 				break
 			}
 			if stream.Send(req) != nil {
@@ -259,26 +259,30 @@ func (v *levels) send(ctx context.Context, stream grpc.BidiStreamingClient[inven
 	}
 }
 
-// next returns the next request to the stream; an empty one says that there is none. What is
-// to be unwatched goes first: it may be watched again.
-func (v *levels) next() *inventoryv1.WatchRequest {
+// next returns the next request to the stream, or nil where there is none: the first may be
+// empty. What is to be unwatched goes first: it may be watched again.
+func (v *levels) next(first bool) *inventoryv1.WatchRequest {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	n, m := min(len(v.watch), maxWatch), min(len(v.unwatch), maxWatch)
 	if m < len(v.unwatch) {
 		n = 0
 	}
-	v.requests++
+	number := v.requests + 1 // as inventory counts those that it takes in
 	req := &inventoryv1.WatchRequest{Unwatch: v.unwatch[:m:m]}
 	for _, l := range v.watch[:n] {
 		if v.skus[l.sku] != l || l.request != 0 {
 			continue // nobody wants it any more, or it was named already
 		}
-		l.request = v.requests
+		l.request = number
 		v.asked = append(v.asked, l)
 		req.Watch = append(req.Watch, &inventoryv1.WatchedSku{Sku: l.sku, Version: l.now.Load().version})
 	}
 	v.watch, v.unwatch = v.watch[n:], v.unwatch[m:]
+	if len(req.GetWatch())+len(req.GetUnwatch()) == 0 && !first {
+		return nil
+	}
+	v.requests = number
 	return req
 }
 

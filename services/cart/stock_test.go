@@ -221,6 +221,11 @@ func TestInventoryIsKilled(t *testing.T) {
 	<-inventory.asked
 	inventory.tell <- told(2, 40, levelOf("a", 9, 4))
 	servicetest.Await(t, "the level is known", func() bool { return v.peek(skus, time.Now())["a"].Available != nil })
+	age := func() int64 { return *v.peek(skus, time.Now())["a"].AgeMS }
+	inventory.tell <- told(2, 5_000)
+	servicetest.Await(t, "the level is as old as inventory says", func() bool { return age() >= 5_000 })
+	inventory.tell <- told(2, 0)
+	servicetest.Await(t, "the level is young again", func() bool { return age() < 5_000 })
 	inventory.tell <- nil
 	<-inventory.begun
 	for range 2 {
@@ -239,8 +244,8 @@ func TestInventoryIsKilled(t *testing.T) {
 	if seen := v.peek(skus, time.Now().Add(time.Hour))["a"]; *seen.AgeMS < time.Hour.Milliseconds() {
 		t.Errorf("before inventory has heard of it it shows %+v", seen)
 	}
-	inventory.tell <- told(1, 0)
-	servicetest.Await(t, "the level is current again", func() bool { return *v.peek(skus, time.Now())["a"].AgeMS < 10_000 })
+	inventory.tell <- told(1, 7_200_000)
+	servicetest.Await(t, "the level is as old as inventory says again", func() bool { return age() >= 7_200_000 })
 }
 
 // A stream that says nothing is given up.
@@ -279,7 +284,7 @@ func TestWatchedSKUsAreBounded(t *testing.T) {
 		for n := range 3 * maxSKUs {
 			v.peek([]string{fmt.Sprint("sku-", n)}, time.Now())
 			if streaming {
-				v.next()
+				v.next(false)
 			}
 		}
 		if len(v.skus) > maxSKUs || len(v.watch) > maxSKUs || len(v.asked) > maxSKUs {
@@ -298,13 +303,12 @@ func TestUnwatchedGoesFirst(t *testing.T) {
 		skus = append(skus, fmt.Sprint("sku-", n))
 	}
 	v.peek(skus, at)
-	for len(v.watch) > 0 {
-		v.next()
+	for v.next(false) != nil {
 	}
 	v.forget(at.Add(time.Second))
 	v.peek(skus, at)
 	watched := make(map[string]bool)
-	for req := v.next(); len(req.GetWatch())+len(req.GetUnwatch()) > 0; req = v.next() {
+	for req := v.next(false); req != nil; req = v.next(false) {
 		for _, sku := range req.GetUnwatch() {
 			watched[sku] = false
 		}

@@ -137,6 +137,7 @@ func TestLiveStockResumes(t *testing.T) {
 	f.put(t, Stock{SKU: "b", Warehouse: "hull", OnHand: 5})
 	r := f.replica(t)
 	level, _ := r.watch(t, named("a", 0)).until("a")
+	r.watch(t, named("a", level.GetVersion())).until("")
 	again := f.replica(t).watch(t, named("a", level.GetVersion()))
 	again.until("")
 	if err := again.Send(&inventoryv1.WatchRequest{Watch: []*inventoryv1.WatchedSku{named("b", 0)}, Unwatch: []string{"a"}}); err != nil {
