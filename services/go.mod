@@ -14,7 +14,15 @@ require (
 	quadrille.internal/workflows/b2b v0.0.0
 )
 
-require buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go v1.36.12-20260825204119-511051f7f437.2 // indirect
+require (
+	buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go v1.36.12-20260825204119-511051f7f437.2 // indirect
+	github.com/go-chi/cors v1.2.2 // indirect
+	github.com/go-redis/redis_rate/v10 v10.0.1 // indirect
+	github.com/hashicorp/golang-lru/v2 v2.0.7 // indirect
+	github.com/redis/go-redis/v9 v9.21.0 // indirect
+	go.uber.org/atomic v1.11.0 // indirect
+	golang.org/x/time v0.16.0 // indirect
+)
 
 require (
 	buf.build/go/protovalidate v1.3.0 // indirect
@@ -35,7 +43,6 @@ require (
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/exp v0.0.0-20250813145105-42675adae3e6 // indirect
 	golang.org/x/oauth2 v0.37.0 // indirect
-	golang.org/x/time v0.16.0 // indirect
 )
 
 require (
@@ -103,6 +110,7 @@ require (
 	quadrille.internal/events/proto v0.0.0
 	quadrille.internal/services/cart v0.0.0
 	quadrille.internal/services/catalog v0.0.0
+	quadrille.internal/services/gateway v0.0.0
 	quadrille.internal/services/identity v0.0.0
 	quadrille.internal/services/price v0.0.0
 )

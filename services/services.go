@@ -7,6 +7,7 @@ import (
 	"quadrille.internal/services/catalog"
 	"quadrille.internal/services/checkout"
 	"quadrille.internal/services/customer"
+	"quadrille.internal/services/gateway"
 	"quadrille.internal/services/identity"
 	"quadrille.internal/services/inventory"
 	"quadrille.internal/services/order"
@@ -28,5 +29,6 @@ func All() []service.Spec {
 		catalog.Service(),
 		customer.Service(),
 		price.Service(),
+		gateway.Service(),
 	}
 }

@@ -128,7 +128,7 @@ func routesOf(files []*ast.File, function string) map[string]bool {
 var statuses = map[string]int{
 	"Internal": 500, "Invalid": 400, "Unprocessable": 422, "NotFound": 404, "Conflict": 409, "TooLarge": 413,
 	"Unsupported": 415, "NotAllowed": 405, "Unauthorized": 401, "Forbidden": 403, "Unavailable": 503,
-	"PreconditionRequired": 428, "PreconditionFailed": 412, "TooMany": 429,
+	"PreconditionRequired": 428, "PreconditionFailed": 412, "Unanswered": 504, "TooMany": 429,
 }
 
 // faults lists the faults that are made, as "404 order_not_found", or "409 order_*"

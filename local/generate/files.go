@@ -30,6 +30,7 @@ func (c *catalog) blocks(d *document) []block {
 		{"docs/events.md", "events", c.eventTable(d)},
 		{"docs/operating.md", "ports", c.ports()},
 		{"docs/operating.md", "settings", c.settings()},
+		{"services/gateway/route.go", "routes", c.routes()},
 		{"quad/books/books.go", "imports", c.bookImports()},
 		{"quad/books/books.go", "services", c.books()},
 	}

@@ -21,6 +21,17 @@ func (c *catalog) ports() string {
 	return b.String()
 }
 
+// routes are those of the gateway.
+func (c *catalog) routes() string {
+	var b strings.Builder
+	for _, s := range c.specs {
+		for _, path := range s.Paths {
+			fmt.Fprintf(&b, "{Prefix: %q, Service: %q},\n", path, s.Name)
+		}
+	}
+	return b.String()
+}
+
 // settings is the table of what single services read.
 func (c *catalog) settings() string {
 	var b strings.Builder

@@ -27,6 +27,8 @@ const (
 	PreconditionRequired // the request does not say which state it is about
 	PreconditionFailed   // the thing is no longer as the request says
 
+	Unanswered // somebody else did not answer, and may have done what was asked
+
 	TooMany // too often; Retry-After says when again
 )
 

@@ -32,9 +32,14 @@ func Decode(w http.ResponseWriter, r *http.Request, v any) ([]byte, error) {
 	if ct, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || ct != "application/json" {
 		return nil, fault.New(fault.Unsupported, "media_type", "Send the body as Content-Type: application/json.")
 	}
-	body, err := readBody(w, r)
+	body, err := ReadBody(w, r, MaxBody)
 	if err != nil {
 		return nil, err
+	}
+	if counted, ok := r.Body.(*countedBody); ok {
+		if err := counted.take(bytes.Count(body, []byte(",")) * valueSize); err != nil {
+			return nil, bodyFault(w, err, MaxBody)
+		}
 	}
 	err = decode(body, v)
 	if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && isInteger(t.Type) && strings.HasPrefix(t.Value, "number ") {
@@ -47,29 +52,32 @@ func Decode(w http.ResponseWriter, r *http.Request, v any) ([]byte, error) {
 	return body, nil
 }
 
-// readBody reads a body whole. What it holds is counted where LimitBodies does.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+// ReadBody reads a body of at most so many bytes whole, before the deadline of the request's
+// context. It is counted where LimitBodies does.
+func ReadBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
 	if deadline, ok := r.Context().Deadline(); ok {
 		// A caller that sends slowly must not keep one of the places under Limit.
 		_ = http.NewResponseController(w).SetReadDeadline(deadline) // not every ResponseWriter in tests has one
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
-	if counted, ok := r.Body.(*countedBody); ok && err == nil {
-		err = counted.take(bytes.Count(body, []byte(",")) * valueSize)
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	if err != nil {
+		return nil, bodyFault(w, err, most)
 	}
+	return body, nil
+}
+
+func bodyFault(w http.ResponseWriter, err error, most int64) error {
 	switch {
-	case err == nil:
-		return body, nil
 	case errors.Is(err, errBodyBudget):
 		w.Header().Set("Retry-After", retryAfter())
-		return nil, overloaded()
+		return overloaded()
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, fault.New(fault.Invalid, "body_too_slow", "The body did not arrive within %s.", answerTimeout)
+		return fault.New(fault.Invalid, "body_too_slow", "The body did not arrive in time.")
 	default:
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-			return nil, fault.New(fault.TooLarge, "body_too_large", "The body is larger than %d bytes.", MaxBody)
+			return fault.New(fault.TooLarge, "body_too_large", "The body is larger than %d bytes.", most)
 		}
-		return nil, fault.New(fault.Invalid, "body_unreadable", "The body could not be read to its end.")
+		return fault.New(fault.Invalid, "body_unreadable", "The body could not be read to its end.")
 	}
 }
 

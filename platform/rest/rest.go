@@ -146,6 +146,8 @@ func Status(k fault.Kind) int {
 		return http.StatusPreconditionFailed
 	case fault.Unavailable:
 		return http.StatusServiceUnavailable
+	case fault.Unanswered:
+		return http.StatusGatewayTimeout
 	case fault.TooMany:
 		return http.StatusTooManyRequests
 	case fault.Internal:

@@ -130,9 +130,11 @@ func (s *Instance) flight(w http.ResponseWriter, _ *http.Request) error {
 // expose registers the kit's metrics.
 func (s *Instance) expose() {
 	m := s.metrics
-	m.Gauge("http_connections", "Connections of the public port.", func() int64 { return s.http.Stats().Open })
-	m.Counter("http_connections_refused_total", "Connections answered 503, since all were busy.", func() int64 { return s.http.Stats().Refused })
-	m.Counter("http_connections_evicted_total", "Idle connections closed for a newcomer.", func() int64 { return s.http.Stats().Evicted })
+	if s.hasPort() {
+		m.Gauge("http_connections", "Connections of the public port.", func() int64 { return s.http.Stats().Open })
+		m.Counter("http_connections_refused_total", "Connections answered 503, since all were busy.", func() int64 { return s.http.Stats().Refused })
+		m.Counter("http_connections_evicted_total", "Idle connections closed for a newcomer.", func() int64 { return s.http.Stats().Evicted })
+	}
 	m.Counter("http_callers_refused_total", "Requests that named no caller, or not as they must.", s.callers.Refused)
 	if s.keys != nil {
 		m.Counter("token_keys_fetched_total", "Times that identity was asked for its keys.", s.keys.Fetches)

@@ -208,11 +208,17 @@ func (s *Instance) Listen(ctx context.Context) error {
 		{"QUADRILLE_ADMIN_ADDR", s.set.adminAddr, maxAdminConns, &s.admin},
 		{"QUADRILLE_HTTP_ADDR", s.set.httpAddr, s.publicConns(), &s.http},
 	} {
+		if l.keep == &s.http && !s.hasPort() {
+			continue
+		}
 		ln, err := Listen(ctx, l.addr, s.set.sharePorts)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.host.Config.Own().Name(l.name), err)
 		}
 		s.onClose(func() { _ = ln.Close() })
+		if f := s.app.Front; f != nil && l.keep == &s.http {
+			ln = rest.LimitEach(ln, f.ConnsOfEach, f.Trusted)
+		}
 		*l.keep = rest.NewConnLimit(ln, l.conns)
 	}
 	if s.app.hasRoutes() {
@@ -226,6 +232,10 @@ func (s *Instance) Listen(ctx context.Context) error {
 	}
 	return s.transport.Listen(ctx, serves)
 }
+
+// hasPort reports whether others reach the service without the gateway, which always has a
+// port.
+func (s *Instance) hasPort() bool { return !s.set.noPort || s.app.Front != nil }
 
 func (s *Instance) publicConns() int {
 	if s.app.Front != nil {
@@ -304,9 +314,18 @@ func (s *Instance) Layers() []Layer {
 // serveHTTP serves the public port. Streams end as soon as it closes: they would not by
 // themselves.
 func (s *Instance) serveHTTP(ctx context.Context) error {
-	if s.limits != nil {
-		stop := context.AfterFunc(ctx, s.limits.EndStreams)
-		defer stop()
+	end := func() {}
+	switch {
+	case s.limits != nil:
+		end = s.limits.EndStreams
+	case s.app.Front != nil:
+		end = s.app.Front.EndStreams
+	}
+	stop := context.AfterFunc(ctx, end)
+	defer stop()
+	if s.http == nil { // closed: requests come by the gateway
+		<-ctx.Done()
+		return nil
 	}
 	return Serve(s.http, s.intake)(ctx)
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -119,8 +120,12 @@ func (a App) hasRoutes() bool { return a.Routes != nil || a.OpenRoutes != nil }
 // without its check of callers.
 type Front struct {
 	Handler http.Handler
-	// Conns is how many connections the port holds.
-	Conns int
+	// Conns is how many connections the port holds, and ConnsOfEach how many of them one
+	// address has, unless it is Trusted.
+	Conns, ConnsOfEach int
+	Trusted            func(netip.Addr) bool
+	// EndStreams ends the answers that would last: the port is to close.
+	EndStreams func()
 }
 
 // Work is a part of a service that runs as long as it does.
@@ -134,6 +139,8 @@ type settings struct {
 	httpAddr, adminAddr, healthAddr string
 
 	sharePorts bool
+	// noPort leaves the public port closed: requests come by the gateway alone.
+	noPort     bool
 	behindEdge bool
 	// identity is where access tokens are verified by, or "" where they are not.
 	identity, issuer string
@@ -164,6 +171,7 @@ func readSettings(r *config.Reader, spec Spec, ports Ports) settings {
 		adminAddr:  own.Addr("QUADRILLE_ADMIN_ADDR", loopback(ports.Admin)),
 		healthAddr: own.Addr("QUADRILLE_HEALTH_ADDR", loopback(ports.Health)),
 		sharePorts: r.Choice("QUADRILLE_SHARE_PORTS", "off", "off", "on") == "on",
+		noPort:     r.Choice("QUADRILLE_PUBLIC_PORT", "open", "open", "closed") == "closed",
 		behindEdge: r.Choice("QUADRILLE_BEHIND_EDGE", "off", "off", "on") == "on",
 		identity:   identity,
 		issuer:     r.URL("QUADRILLE_ISSUER", identity),

@@ -25,7 +25,7 @@ const (
 )
 
 // suiteApps are the services that the suite has.
-var suiteApps = []string{"payment", "order", "inventory", "b2b"}
+var suiteApps = []string{"payment", "order", "inventory", "b2b", "gateway"}
 
 // sys is a stack whose services do not run: the suite takes their places beside their
 // sidecars. It is nil where nothing runs over Dapr.

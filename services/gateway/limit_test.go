@@ -1,0 +1,153 @@
+package gateway
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"quadrille.internal/platform/servicetest"
+)
+
+func testLimit(perSecond, burst, replicas int, s *shared) *limit {
+	return newLimit("test", rate{perSecond, burst}, replicas, s)
+}
+
+func countAllowed(t *testing.T, l *limit, key string, n int) (allowed int) {
+	t.Helper()
+	for range n {
+		if _, ok := l.allow(t.Context(), key); ok {
+			allowed++
+		}
+	}
+	return allowed
+}
+
+// Ten thousand addresses below the limit are all served, one above it is not, and memory
+// stays bounded for however many more.
+func TestManyAddresses(t *testing.T) {
+	l := testLimit(1, 5, 1, nil)
+	for n := range 10_000 {
+		key := networkOf(netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}))
+		if got := countAllowed(t, l, key, 5); got != 5 {
+			t.Fatalf("%s is allowed %d of 5", key, got)
+		}
+	}
+	if got := countAllowed(t, l, "10.0.0.7", 5); got > 1 {
+		t.Errorf("an address at its limit is allowed %d more", got)
+	}
+	for n := range 4 * maxKeys {
+		l.allow(t.Context(), fmt.Sprint("other-", n))
+	}
+	if l.keys.Len() != maxKeys {
+		t.Errorf("%d keys are remembered, want %d", l.keys.Len(), maxKeys)
+	}
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	if m.HeapAlloc > 64<<20 {
+		t.Errorf("the heap has %d bytes", m.HeapAlloc)
+	}
+	runtime.KeepAlive(l)
+}
+
+// A client has all addresses of its IPv6 network, and is one.
+func TestNetworks(t *testing.T) {
+	for address, want := range map[string]string{
+		"127.0.0.1:80": "127.0.0.1", "[::ffff:10.0.0.1]:80": "10.0.0.1", "[2001:db8::1]:80": "2001:db8::/64", "[2001:db8::ffff:1]:80": "2001:db8::/64",
+	} {
+		if got := networkOf(parseAddress(address)); got != want {
+			t.Errorf("%s is %s, want %s", address, got, want)
+		}
+	}
+}
+
+// Only what our own proxies say of the address counts.
+func TestTheAddressIsNotTheClientsToChoose(t *testing.T) {
+	for _, c := range []struct{ peer, forwarded, want string }{
+		{"203.0.113.9:1", "1.2.3.4", "203.0.113.9"},
+		{"10.1.1.1:1", "1.2.3.4", "1.2.3.4"},
+		{"10.1.1.1:1", "6.6.6.6, 1.2.3.4", "1.2.3.4"},
+		{"10.1.1.1:1", "6.6.6.6, 1.2.3.4, 10.2.2.2", "1.2.3.4"},
+		{"10.1.1.1:1", "rubbish", "10.1.1.1"},
+		{"10.1.1.1:1", "6.6.6.6, rubbish, 10.2.2.2", "10.2.2.2"},
+		{"10.1.1.1:1", "", "10.1.1.1"},
+	} {
+		r := &http.Request{RemoteAddr: c.peer, Header: http.Header{addressHeader: {c.forwarded}}}
+		if got := (prefixes{netip.MustParsePrefix("10.0.0.0/8")}).of(r); got.String() != c.want {
+			t.Errorf("from %s with %q: %s, want %s", c.peer, c.forwarded, got, c.want)
+		}
+	}
+}
+
+// Where the limit is reached the answer says when to come again; before it is known who
+// calls, and after.
+func TestLimitsOfAddressAndCaller(t *testing.T) {
+	s := open(t, map[string]string{"QUADRILLE_ADDRESS_RATE": "1", "QUADRILLE_ADDRESS_BURST": "12", "QUADRILLE_CALLER_RATE": "1", "QUADRILLE_CALLER_BURST": "3"})
+	s.service("order", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	carl, dora := "Authorization: Bearer "+s.token("carl"), "Authorization: Bearer "+s.token("dora")
+	for n := range 3 {
+		if status, _ := s.get("/v1/orders", carl); status != http.StatusOK {
+			t.Errorf("request %d of carl: %d", n, status)
+		}
+	}
+	if status, answer := s.get("/v1/orders", carl); status != http.StatusTooManyRequests || !strings.Contains(answer, "too_many_requests") {
+		t.Errorf("one too many of carl: %d %s", status, answer)
+	}
+	if status, _ := s.get("/v1/orders", dora); status != http.StatusOK {
+		t.Errorf("dora pays for carl: %d", status)
+	}
+	for range 20 { // wrong tokens count, or they could be tried out
+		s.get("/v1/orders", "Authorization: Bearer forged")
+	}
+	if status, _ := s.get("/v1/orders", dora); status != http.StatusTooManyRequests {
+		t.Errorf("the address is not limited: %d", status)
+	}
+}
+
+// Gateways that share a count allow together what one may; while Redis is away each allows
+// its part, neither nothing nor everything; and once it is back they share again.
+func TestGatewaysShareACount(t *testing.T) {
+	r := startRedis(t)
+	set := settings{redis: r.addr}
+	var limits []*limit
+	for range 2 {
+		s := newShared(set, slog.New(slog.DiscardHandler))
+		t.Cleanup(func() { _ = s.client.Close() })
+		limits = append(limits, testLimit(1, 100, 2, s))
+	}
+	if got := allowedTogether(t, limits, "a", 150); got < 100 || got > 103 {
+		t.Errorf("two gateways allow %d of 300, want 100", got)
+	}
+	r.stop()
+	if got := allowedTogether(t, limits, "b", 150); got < 100 || got > 103 {
+		t.Errorf("two gateways without Redis allow %d of 300, want 50 each", got)
+	}
+	r.start(t)
+	var round int
+	servicetest.Await(t, "the gateways share again", func() bool {
+		round++
+		return allowedTogether(t, limits, fmt.Sprint("c", round), 150) < 150 && limits[0].shared.awayUntil.Load() == 0 && limits[1].shared.awayUntil.Load() == 0
+	})
+	if got := allowedTogether(t, limits, "d", 150); got < 100 || got > 103 {
+		t.Errorf("with Redis back, they allow %d of 300, want 100", got)
+	}
+}
+
+func allowedTogether(t *testing.T, limits []*limit, key string, each int) (allowed int) {
+	t.Helper()
+	var all sync.WaitGroup
+	counts := make([]int, len(limits))
+	for i, l := range limits {
+		all.Go(func() { counts[i] = countAllowed(t, l, key, each) })
+	}
+	all.Wait()
+	for _, n := range counts {
+		allowed += n
+	}
+	return allowed
+}

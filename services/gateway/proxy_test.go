@@ -1,0 +1,268 @@
+package gateway
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"quadrille.internal/platform/servicetest"
+)
+
+// A service that hangs is left alone after a few requests, its callers are answered at once,
+// and others are not hurt; once it answers again, so it does through the gateway.
+func TestAServiceThatHangsHurtsNoOthers(t *testing.T) {
+	s := open(t, map[string]string{
+		"QUADRILLE_SERVICE_TIMEOUT": "100ms", "QUADRILLE_BREAK_AFTER": "3", "QUADRILLE_BREAK_FOR": "300ms", "QUADRILLE_UNDER_WAY": "4",
+	})
+	var hangs atomic.Bool
+	hangs.Store(true)
+	s.service("cart", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if hangs.Load() {
+			<-r.Context().Done()
+		}
+	}))
+	s.service("order", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	for n := range 3 {
+		if status, answer := s.get("/v1/carts"); status != http.StatusGatewayTimeout || !strings.Contains(answer, "service_unanswered") {
+			t.Errorf("request %d to a service that hangs: %d %s", n, status, answer)
+		}
+		if status, _ := s.get("/v1/orders"); status != http.StatusOK {
+			t.Errorf("another service: %d", status)
+		}
+	}
+	began := time.Now()
+	if status, answer := s.get("/v1/carts"); status != http.StatusServiceUnavailable || !strings.Contains(answer, "service_away") {
+		t.Errorf("while it is left alone: %d %s", status, answer)
+	}
+	if took := time.Since(began); took > 90*time.Millisecond {
+		t.Errorf("the answer took %v, as if the service had been asked", took)
+	}
+	hangs.Store(false)
+	servicetest.Await(t, "the service answers again", func() bool {
+		status, _ := s.get("/v1/carts")
+		return status == http.StatusOK
+	})
+}
+
+// Requests to one service take a bounded number of places; the next is told to come again.
+func TestOneServiceTakesABoundedNumberOfPlaces(t *testing.T) {
+	s := open(t, map[string]string{"QUADRILLE_UNDER_WAY": "2"})
+	entered, release := make(chan struct{}, 2), make(chan struct{})
+	s.service("cart", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { entered <- struct{}{}; <-release }))
+	s.service("order", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	var all sync.WaitGroup
+	for range 2 {
+		all.Go(func() {
+			if status, _ := s.get("/v1/carts"); status != http.StatusOK {
+				t.Errorf("one of two: %d", status)
+			}
+		})
+		<-entered
+	}
+	if status, _ := s.get("/v1/carts"); status != http.StatusServiceUnavailable {
+		t.Errorf("the third: %d", status)
+	}
+	if status, _ := s.get("/v1/orders"); status != http.StatusOK {
+		t.Errorf("another service: %d", status)
+	}
+	close(release)
+	all.Wait()
+}
+
+// A POST whose connection breaks is not sent again, whatever it calls itself; its client is
+// told that it may have been carried out. A service that is not there was not asked.
+func TestWhatIsNotIdempotentIsSentOnce(t *testing.T) {
+	s := open(t, map[string]string{"QUADRILLE_BREAK_AFTER": "100"})
+	var times atomic.Int32
+	s.service("order", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/orders/ok" {
+			return // leaves a connection that is kept, on which net/http would repeat
+		}
+		times.Add(1)
+		panic(http.ErrAbortHandler)
+	}))
+	for _, headers := range []string{"", "Idempotency-Key: k\r\n", "X-Idempotency-Key: k\r\n"} {
+		for _, body := range []string{"", `{"a":1}`} {
+			if status, _ := s.get("/v1/orders/ok"); status != http.StatusOK {
+				t.Fatalf("the first request: %d", status)
+			}
+			times.Store(0)
+			status, answer := s.raw(fmt.Sprintf("POST /v1/orders/1/cancel HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n%s\r\n%s", len(body), headers, body))
+			if status != http.StatusGatewayTimeout || !strings.Contains(answer, "service_unanswered") || times.Load() != 1 {
+				t.Errorf("%q with body %q: %d %s, the service got it %d times", headers, body, status, answer, times.Load())
+			}
+		}
+	}
+	if status, answer := s.raw("POST /v1/carts HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"); status != http.StatusServiceUnavailable || !strings.Contains(answer, "was not asked") {
+		t.Errorf("a service that is not there: %d %s", status, answer)
+	}
+}
+
+// Bombs of headers and bodies are refused before a service sees them; so are clients that
+// send so slowly that they would hold a place for ever.
+func TestBombs(t *testing.T) {
+	s := open(t, map[string]string{"QUADRILLE_MAX_BODY": "4096"})
+	asked := make(chan struct{}, 10)
+	s.service("order", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked <- struct{}{} }))
+	post := "POST /v1/orders HTTP/1.1\r\nHost: x\r\n"
+	for what, c := range map[string]struct {
+		text string
+		want int
+	}{
+		"a long header":    {"GET /v1/orders HTTP/1.1\r\nHost: x\r\nX-A: " + strings.Repeat("a", 64<<10) + "\r\n\r\n", 431},
+		"many headers":     {"GET /v1/orders HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("X-A: b\r\n", 8<<10) + "\r\n", 431},
+		"a long path":      {"GET /v1/orders/" + strings.Repeat("a", 64<<10) + " HTTP/1.1\r\nHost: x\r\n\r\n", 431},
+		"a body announced": {post + "Content-Length: 1000000\r\n\r\n", 413},
+		"a body in chunks": {post + "Transfer-Encoding: chunked\r\n\r\n2000\r\n" + strings.Repeat("a", 8<<10) + "\r\n", 413},
+		"two lengths":      {post + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400},
+		"length and chunk": {post + "Content-Length: 1\r\nTransfer-Encoding: gzip, chunked\r\n\r\na", 501},
+	} {
+		if status, answer := s.raw(c.text); status != c.want {
+			t.Errorf("%s: %d %s, want %d", what, status, answer, c.want)
+		}
+	}
+	if len(asked) > 0 {
+		t.Error("the service was asked")
+	}
+}
+
+// While clients send headers and bodies byte by byte, others are served, and the slow ones
+// hold neither places at the service nor more connections than an address may have.
+func TestSlowClientsTakeNoPlaces(t *testing.T) {
+	s := open(t, map[string]string{"QUADRILLE_UNDER_WAY": "1", "QUADRILLE_CONNECTIONS_OF_ADDRESS": "21"})
+	s.service("order", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	slow := func(text string) net.Conn {
+		c, err := net.Dial("tcp", s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		if _, err := io.WriteString(c, text); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	for range 10 {
+		slow("POST /v1/orders HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+		slow("GET /v1/orders HTTP/1.1\r\nHost: x\r\nX-A: ")
+	}
+	for n := range 5 {
+		if status, answer := s.get("/v1/orders"); status != http.StatusOK {
+			t.Errorf("request %d beside slow ones: %d %s", n, status, answer)
+		}
+	}
+	slow("GET /v1/orders HTTP/1.1\r\nHost: x\r\nX-A: ")
+	c := slow("GET /v1/orders HTTP/1.1\r\n") // one connection too many is closed
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := c.Read(make([]byte, 1)); err == nil || strings.Contains(err.Error(), "timeout") {
+		t.Errorf("a connection beyond what one address may have: %v", err)
+	}
+	begun := slow("")
+	_ = begun.Close()
+}
+
+// An event stream arrives event by event, outlives every time-out of other answers, takes no
+// place at its service, and ends when its reader goes. So many may be open and no more.
+func TestEventStreams(t *testing.T) {
+	s := open(t, map[string]string{"QUADRILLE_SERVICE_TIMEOUT": "50ms", "QUADRILLE_UNDER_WAY": "1", "QUADRILLE_STREAMS": "2"})
+	gone, next := make(chan struct{}, 3), make(chan struct{})
+	s.service("cart", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/carts/1" {
+			return
+		}
+		control := http.NewResponseController(w)
+		_ = control.SetReadDeadline(time.Time{})
+		_ = control.SetWriteDeadline(time.Time{})
+		w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+		for n := 0; ; n++ {
+			fmt.Fprintf(w, "data: %d\n\n", n)
+			if control.Flush() != nil {
+				break
+			}
+			select {
+			case <-next:
+			case <-r.Context().Done():
+				gone <- struct{}{}
+				return
+			}
+		}
+	}))
+	read := func() (*http.Response, *bufio.Reader) {
+		res, err := s.client.Get("http://" + s.addr + "/v1/carts/1/stock")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res, bufio.NewReader(res.Body)
+	}
+	event := func(r *bufio.Reader, want string) {
+		t.Helper()
+		line, err := r.ReadString('\n')
+		if blank, _ := r.ReadString('\n'); err != nil || line != "data: "+want+"\n" || blank != "\n" {
+			t.Errorf("got %q, %v, want %s", line, err, want)
+		}
+	}
+	first, events := read()
+	event(events, "0")
+	second, others := read()
+	event(others, "0")
+	servicetest.Await(t, "the time-out of other answers is over", func() bool {
+		status, _ := s.get("/v1/carts/1")
+		return status == http.StatusOK && time.Now().After(parseDate(first).Add(200*time.Millisecond))
+	})
+	next <- struct{}{}
+	next <- struct{}{}
+	event(events, "1")
+	event(others, "1")
+	third, _ := read()
+	if body, _ := io.ReadAll(third.Body); third.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(body), "streams_full") {
+		t.Errorf("a stream too many: %d %s", third.StatusCode, body)
+	}
+	_ = third.Body.Close()
+	<-gone
+	_ = first.Body.Close()
+	<-gone
+	servicetest.Await(t, "the place of a stream is free", func() bool { return s.gateway.counts.streams.Load() == 1 })
+	_ = second.Body.Close()
+	<-gone
+}
+
+// parseDate is when an answer began, to the second, rounded up.
+func parseDate(res *http.Response) time.Time {
+	at, _ := http.ParseTime(res.Header.Get("Date"))
+	return at.Add(time.Second)
+}
+
+// A caller that goes away says nothing of the service.
+func TestCallersThatGoAwayOpenNoBreaker(t *testing.T) {
+	s := open(t, map[string]string{"QUADRILLE_BREAK_AFTER": "1"})
+	entered := make(chan struct{})
+	s.service("order", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.RawQuery == "wait" {
+			entered <- struct{}{}
+			<-r.Context().Done()
+			entered <- struct{}{}
+		}
+	}))
+	for range 3 {
+		c, err := net.Dial("tcp", s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(c, "GET /v1/orders?wait HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		<-entered
+		_ = c.Close()
+		<-entered
+	}
+	if status, answer := s.get("/v1/orders"); status != http.StatusOK {
+		t.Errorf("after callers went away: %d %s", status, answer)
+	}
+}
