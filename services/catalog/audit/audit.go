@@ -1,7 +1,11 @@
 // Package audit is what catalog lets auditors read of its books.
 package audit
 
-import "quadrille.internal/platform/audit"
+import (
+	"context"
+
+	"quadrille.internal/platform/audit"
+)
 
 // live is what the engine postgres finds products in; nothing where another engine is used.
 const live = `
@@ -51,4 +55,26 @@ var Books = audit.Books{
 				order by 1`,
 		},
 	},
+}
+
+// Copy is what catalog shows of something that another service owns.
+type Copy struct {
+	SKU     string
+	Version int64
+	State   string
+}
+
+// Stocks reads the copies of what inventory has published, by SKU.
+func Stocks(ctx context.Context, db audit.DB, each func(Copy)) error {
+	return audit.Each(ctx, db, `
+		select key, version, case when (value ->> 'in_stock')::boolean then 'in stock' else 'sold out' end from stock_view order by key`, each)
+}
+
+// Prices reads the copies of what price has published, by SKU.
+func Prices(ctx context.Context, db audit.DB, each func(Copy)) error {
+	return audit.Each(ctx, db, `
+		select key, version, coalesce((
+			select string_agg(format('%s %s', p ->> 'amount', p ->> 'currency'), ', ' order by p ->> 'currency')
+			from jsonb_array_elements(value -> 'prices') p), '')
+		from price_view order by key`, each)
 }

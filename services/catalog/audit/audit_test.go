@@ -1,6 +1,8 @@
 package audit_test
 
 import (
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -87,5 +89,21 @@ func TestBusy(t *testing.T) {
 			t.Errorf("busy is %v, %v", busy, err)
 		}
 		servicetest.Exec(t, pool, `insert into search_changes (product_id) values ('lamp')`)
+	}
+}
+
+func TestCopies(t *testing.T) {
+	pool := open(t)
+	servicetest.Exec(t, pool, `insert into stock_view values ('M', 2, false, '{"in_stock": false}')`)
+	servicetest.Exec(t, pool, `insert into price_view values ('L', 3, false, '{"prices": [{"currency": "GBP", "amount": 5}, {"currency": "EUR", "amount": 6}]}'), ('M', 1, true, null)`)
+	auditor := pgtest.Auditor(t, pool)
+	var got []audit.Copy
+	take := func(c audit.Copy) { got = append(got, c) }
+	if err := errors.Join(audit.Stocks(t.Context(), auditor, take), audit.Prices(t.Context(), auditor, take)); err != nil {
+		t.Fatal(err)
+	}
+	want := []audit.Copy{{"L", 1, "in stock"}, {"M", 2, "sold out"}, {"L", 3, "6 EUR, 5 GBP"}, {"M", 1, ""}}
+	if !slices.Equal(got, want) {
+		t.Errorf("the copies are %v, want %v", got, want)
 	}
 }

@@ -68,6 +68,19 @@ func Stocks(ctx context.Context, db audit.DB, each func(Stock)) error {
 		order by sku, warehouse`, each)
 }
 
+// Level is what inventory has published of a SKU.
+type Level struct {
+	SKU     string
+	Version int64
+	InStock bool
+}
+
+// Levels reads all that is published, sorted by SKU.
+func Levels(ctx context.Context, db audit.DB, each func(Level)) error {
+	return audit.Each(ctx, db, `
+		select key, version, coalesce((value ->> 'available')::bigint, 0) > 0 from stock_levels where version > 0 order by key`, each)
+}
+
 // Sold adds up, by SKU, what the orders from an id upwards hold or were shipped.
 func Sold(ctx context.Context, db audit.DB, from string) (map[string]int64, error) {
 	return units(ctx, db, `

@@ -116,3 +116,16 @@ func TestProgress(t *testing.T) {
 		t.Errorf("on sale are %v, %v", units, err)
 	}
 }
+
+func TestLevels(t *testing.T) {
+	pool := open(t)
+	servicetest.Exec(t, pool, `insert into stock_levels (key, version, deleted, value) values
+		('A', 2, false, '{"available": 3}'), ('B', 5, false, '{"available": 0}'), ('C', 0, true, null)`)
+	var got []audit.Level
+	if err := audit.Levels(t.Context(), pgtest.Auditor(t, pool), func(l audit.Level) { got = append(got, l) }); err != nil {
+		t.Fatal(err)
+	}
+	if want := []audit.Level{{"A", 2, true}, {"B", 5, false}}; !slices.Equal(got, want) {
+		t.Errorf("levels are %v, want %v", got, want)
+	}
+}

@@ -56,6 +56,22 @@ var Books = audit.Books{
 	},
 }
 
+// Public is what price has published of a SKU: amounts by currency, as a text.
+type Public struct {
+	SKU     string
+	Version int64
+	Prices  string
+}
+
+// Published reads all of them, sorted by SKU.
+func Published(ctx context.Context, db audit.DB, each func(Public)) error {
+	return audit.Each(ctx, db, `
+		select key, version, coalesce((
+			select string_agg(format('%s %s', p ->> 'amount', p ->> 'currency'), ', ' order by p ->> 'currency')
+			from jsonb_array_elements(value -> 'prices') p), '')
+		from public_prices where version > 0 order by key`, each)
+}
+
 // Recomputer computes quotes again from the price book as it was.
 type Recomputer struct {
 	db    audit.DB
