@@ -74,13 +74,8 @@ func (s *server) search(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx := r.Context()
 	result, err := s.engine.Search(ctx, q)
-	switch {
-	case errors.Is(err, search.ErrNotReady):
-		return errNotReady
-	case errors.Is(err, search.ErrUnavailable):
-		return &fault.Fault{Kind: fault.Unavailable, Code: "search_unavailable", Message: "Searching is not possible now; try again shortly.", Cause: err}
-	case err != nil:
-		return err
+	if err != nil {
+		return unavailable(err)
 	}
 	view := searchView{}
 	if view.Hits, err = s.hits(ctx, result.IDs); err != nil {
@@ -100,6 +95,18 @@ func (s *server) search(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	return rest.Write(w, http.StatusOK, view)
+}
+
+// unavailable says of an engine's error what passes by itself.
+func unavailable(err error) error {
+	switch {
+	case errors.Is(err, search.ErrNotReady):
+		return errNotReady
+	case errors.Is(err, search.ErrUnavailable):
+		return &fault.Fault{Kind: fault.Unavailable, Code: "search_unavailable", Message: "Searching is not possible now; try again shortly.", Cause: err}
+	default:
+		return err
+	}
 }
 
 // hits reads what is shown of products. One that is no longer published is left out.

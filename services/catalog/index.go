@@ -79,7 +79,7 @@ func (s *server) compare(w http.ResponseWriter, r *http.Request) error {
 	}
 	compared, faults, err := s.faults(r.Context(), behind, limit)
 	if err != nil {
-		return err
+		return unavailable(err)
 	}
 	view := struct {
 		Compared int         `json:"compared"`

@@ -285,3 +285,45 @@ func TestOperatorsSeeTheIndex(t *testing.T) {
 		}
 	}
 }
+
+// An index that is lost while it is being built is given up, and another is built.
+func TestAnIndexIsLostWhileItIsBuilt(t *testing.T) {
+	f, engine := newFaulty(t)
+	f.put(t, "/v1/products/lamp", lamp)
+	for range 3 { // begun, created, and the first products written
+		if _, err := f.builder.step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lost := int64(search.Missing)
+	engine.has = &lost
+	if _, err := f.builder.step(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	engine.has = nil
+	f.index(t)
+	if got := f.found(t, "q=lamp"); got != "lamp" {
+		t.Errorf("found is %q", got)
+	}
+	var live string
+	if err := f.kit.Pool.QueryRow(t.Context(), `select name from search_indexes where status = 'live'`).Scan(&live); err != nil || live != "b" {
+		t.Errorf("live is %q, %v", live, err)
+	}
+}
+
+// While the engine is away, searches are answered 503, and all else goes on.
+func TestSearchesWhileTheEngineIsAway(t *testing.T) {
+	f, engine := newFaulty(t)
+	f.put(t, "/v1/products/lamp", lamp)
+	f.index(t)
+	engine.all = fmt.Errorf("%w: refused", search.ErrUnavailable)
+	for _, a := range []servicetest.Answer{f.public.Do(http.MethodGet, "/v1/search?q=lamp", ""), f.client.Do(http.MethodGet, "/v1/search/faults", "")} {
+		if a.Status != http.StatusServiceUnavailable || a.Problem().Code != "search_unavailable" || a.Header.Get("Retry-After") == "" {
+			t.Errorf("%d %s", a.Status, a.Body)
+		}
+	}
+	f.put(t, "/v1/products/lamp", strings.Replace(lamp, `"Lamp"`, `"Lantern"`, 1))
+	if a := f.public.Do(http.MethodGet, "/v1/products/lamp", ""); !strings.Contains(a.Body, "Lantern") {
+		t.Errorf("the product is %s", a.Body)
+	}
+}

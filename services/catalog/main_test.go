@@ -163,3 +163,17 @@ func (f *faulty) Checkpoint(ctx context.Context, index string) (int64, error) {
 	}
 	return f.Engine.Checkpoint(ctx, index)
 }
+
+func (f *faulty) Search(ctx context.Context, q search.Query) (search.Result, error) {
+	if f.all != nil {
+		return search.Result{}, f.all
+	}
+	return f.Engine.Search(ctx, q)
+}
+
+func (f *faulty) Read(ctx context.Context, index string, ids []string) (map[string]search.Stored, error) {
+	if f.all != nil {
+		return nil, f.all
+	}
+	return f.Engine.Read(ctx, index, ids)
+}

@@ -70,12 +70,17 @@ func (b *builder) step(ctx context.Context) (more bool, err error) {
 			}
 		}
 	}
-	if live != nil && !live.Stale {
-		if err := b.check(ctx, live); err != nil {
+	for _, x := range []*index{live, building} {
+		if x == nil || x.Stale {
+			continue
+		}
+		if err := b.check(ctx, x); err != nil {
 			return false, err
 		}
 	}
 	switch {
+	case building != nil && building.Stale:
+		return true, b.abandon(ctx, building)
 	case building != nil:
 		return b.fill(ctx, building)
 	case created != nil:
@@ -119,20 +124,29 @@ func (b *builder) drop(ctx context.Context, x index) error {
 	return nil
 }
 
-// check compares the live index with what it has confirmed. One that a server lost, or has
-// brought back from an older time, is searched until another is built.
-func (b *builder) check(ctx context.Context, live *index) error {
-	has, err := b.engine.Checkpoint(ctx, live.Name)
+// check compares an index with what it has confirmed. One that a server lost, or has brought
+// back from an older time, is searched until another is built.
+func (b *builder) check(ctx context.Context, x *index) error {
+	has, err := b.engine.Checkpoint(ctx, x.Name)
 	if err != nil {
 		return fmt.Errorf("check the search index: %w", err)
 	}
-	if has >= live.Checkpoint {
+	if has >= x.Checkpoint {
 		return nil
 	}
-	b.log.WarnContext(ctx, "the search index has lost what it had confirmed, another is built", "index", live.Name, "confirmed", live.Checkpoint, "has", has)
-	live.Stale = true
-	if _, err := b.pool.Exec(ctx, `update search_indexes set stale = true where name = $1`, live.Name); err != nil {
-		return fmt.Errorf("mark index %s: %w", live.Name, err)
+	b.log.WarnContext(ctx, "the search index has lost what it had confirmed, another is built", "index", x.Name, "confirmed", x.Checkpoint, "has", has)
+	x.Stale = true
+	if _, err := b.pool.Exec(ctx, `update search_indexes set stale = true where name = $1`, x.Name); err != nil {
+		return fmt.Errorf("mark index %s: %w", x.Name, err)
+	}
+	return nil
+}
+
+// abandon gives up an index that was being built and lost something.
+func (b *builder) abandon(ctx context.Context, x *index) error {
+	_, err := b.pool.Exec(ctx, `update search_indexes set status = 'retiring', retired_at = now() where name = $1 and status = 'building'`, x.Name)
+	if err != nil {
+		return fmt.Errorf("give up index %s: %w", x.Name, err)
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ func Service() service.Spec {
 }
 
 func build(kit *service.Kit) service.App {
-	engine := search.NewPostgres(kit.Pool)
+	engine := engineOf(kit)
 	currency := kit.Config.About("the currency that searches sort and filter by").String("QUADRILLE_SHOP_CURRENCY", "GBP")
 	if !events.ValidCurrency(currency) {
 		kit.Config.Fault("QUADRILLE_SHOP_CURRENCY", errors.New("is not an ISO 4217 code such as GBP"))
@@ -54,16 +54,41 @@ func build(kit *service.Kit) service.App {
 	o := ownersOf(kit.Pool, kit.Calls)
 	stocks := &loader{name: "copies of stock", load: o.loadStock, log: kit.Log}
 	prices := &loader{name: "copies of prices", load: o.loadPrices, log: kit.Log}
-	return service.App{
-		Handle: handle, OpenRoutes: s.routes, OperatorRoutes: s.operatorRoutes,
-		Work: []service.Work{
-			{Name: "search changes", Run: indexing.Run},
-			{Name: "search indexes", Run: building.Run},
-			{Name: "search lag", Run: w.run},
-			{Name: "copies of stock", Run: stocks.run},
-			{Name: "copies of prices", Run: prices.run},
-		},
+	work := []service.Work{
+		{Name: "search changes", Run: indexing.Run},
+		{Name: "search indexes", Run: building.Run},
+		{Name: "search lag", Run: w.run},
+		{Name: "copies of stock", Run: stocks.run},
+		{Name: "copies of prices", Run: prices.run},
 	}
+	if client, ok := engine.(*search.OpenSearch); ok {
+		work = append(work, service.Work{Name: "search client", Run: func(ctx context.Context) error {
+			<-ctx.Done()
+			client.Close()
+			return nil
+		}})
+	}
+	return service.App{Handle: handle, OpenRoutes: s.routes, OperatorRoutes: s.operatorRoutes, Work: work}
+}
+
+// engineOf reads which engine keeps the search index.
+func engineOf(kit *service.Kit) search.Engine {
+	name := kit.Config.About("what keeps the search index: postgres, which is catalog's own database, or opensearch").
+		Choice("QUADRILLE_SEARCH_ENGINE", search.PostgresName, search.PostgresName, search.OpenSearchName)
+	c := search.OpenSearchConfig{
+		URL:      kit.Config.About("where OpenSearch is").String("QUADRILLE_OPENSEARCH_URL", "http://127.0.0.1:9200"),
+		User:     kit.Config.About("who catalog is for OpenSearch; empty where it asks nobody").String("QUADRILLE_OPENSEARCH_USER", ""),
+		Password: kit.Config.About("the user's password").OptionalSecret("QUADRILLE_OPENSEARCH_PASSWORD").Reveal(),
+		Alias:    kit.Config.About("the name of the index that is searched; those of all indexes begin with it").String("QUADRILLE_OPENSEARCH_ALIAS", "quadrille-products"),
+	}
+	if name == search.PostgresName {
+		return search.NewPostgres(kit.Pool)
+	}
+	engine, err := search.NewOpenSearch(c)
+	if err != nil {
+		kit.Config.Fault("QUADRILLE_OPENSEARCH_URL", err)
+	}
+	return engine
 }
 
 // waits knows how far the index is behind, for the metrics.

@@ -13,7 +13,7 @@ import (
 
 const (
 	// maxParts is how many words that contain a term are searched beside it.
-	maxParts = 200
+	maxParts = 50
 	// shortestPart is how long a term must be to be found within words.
 	shortestPart = 3
 	// maxSimilar is how many words are looked at for a term that is misspelt.

@@ -140,6 +140,9 @@ type Value struct {
 // ErrNotReady says that there is no index to search yet.
 var ErrNotReady = errors.New("the search index is being built")
 
+// Missing is the checkpoint of an index that does not exist.
+const Missing = -1
+
 // ErrUnavailable says that the engine does not answer, or has too much to do.
 var ErrUnavailable = errors.New("the search engine is not available")
 
@@ -170,7 +173,7 @@ type Engine interface {
 	// with the reason. A document that is older than what is there counts as written. checkpoint
 	// grows from call to call; Checkpoint answers it as long as nothing of it is lost.
 	Write(ctx context.Context, index string, docs []Document, checkpoint int64) (failed map[string]error, err error)
-	// Checkpoint is the highest that was written; 0 where the index does not exist.
+	// Checkpoint is the highest that was written; Missing where the index does not exist.
 	Checkpoint(ctx context.Context, index string) (int64, error)
 	// Point has searches use an index from now on.
 	Point(ctx context.Context, index string) error

@@ -77,17 +77,17 @@ func cursorWhileRowsMove(t *testing.T, s *suite) {
 	docs := random(60, r)
 	s.build(t, docs...)
 	version, n := int64(1), 0
-	for _, text := range []string{"", "lamp", "lmap", "amp"} {
+	for _, text := range []string{"", "lamp", "amp"} {
 		for _, sort := range allSorts {
 			// The first 30 stay; one of the others changes, one goes and one comes with each page.
-			got := s.walk(t, text, search.Query{Sort: sort, Limit: 7}, func() {
+			got := s.walk(t, text, search.Query{Sort: sort, Limit: 13}, func() {
 				version++
 				moved := random(60, r)[30+r.IntN(30)]
 				moved.Version = version
 				n++
 				added := random(1, r)[0]
 				added.ID, added.Title = fmt.Sprintf("new-%d", n), fmt.Sprintf("%s lamp%dx", added.Title, n%20)
-				s.write(t, moved, added)
+				s.writeTo(t, s.index, moved, added)
 				s.write(t, tombstone(fmt.Sprintf("p%03d", 30+r.IntN(30)), version))
 			})
 			seen := make(map[string]int)
