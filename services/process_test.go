@@ -45,6 +45,7 @@ var consumers = []string{"checkout", "inventory", "payment", "order"}
 type process struct {
 	t    *testing.T
 	runs []string // the services
+	psp  standIn
 	erp  standIn
 	env  map[string]string
 	cmd  *exec.Cmd
@@ -56,7 +57,7 @@ type process struct {
 func newProcess(t *testing.T, runs ...string) *process {
 	t.Helper()
 	provider, erp := startStandIn(t, "psp"), startStandIn(t, "erp")
-	p := &process{t: t, runs: runs, erp: erp, env: map[string]string{
+	p := &process{t: t, runs: runs, psp: provider, erp: erp, env: map[string]string{
 		"QUADRILLE_PSP_URL": provider.url, "QUADRILLE_PSP_KEY": provider.key,
 		"QUADRILLE_ERP_URL": erp.url, "QUADRILLE_ERP_KEY": erp.key,
 		"QUADRILLE_MAIL_KEY": "none is sent",
@@ -68,6 +69,9 @@ func newProcess(t *testing.T, runs ...string) *process {
 			p.set(spec.Name, "DATABASE_URL", database.Runtime)
 		}
 		p.set(spec.Name, "ADMIN_TOKEN", adminToken)
+		if spec.Sealed {
+			p.set(spec.Name, "MASTER_KEY", strings.Repeat("0a", 32))
+		}
 		for _, port := range []string{"HTTP_ADDR", "ADMIN_ADDR", "HEALTH_ADDR"} {
 			p.set(spec.Name, port, freeAddr(t))
 		}
@@ -214,6 +218,49 @@ func TestOneProcessSettlesAnOrder(t *testing.T) {
 	_, metrics := p.request(http.MethodGet, "http://"+p.addr("order", "HEALTH_ADDR")+"/metrics", "")
 	if !strings.Contains(string(metrics), `quadrille_inbox_handled_total{service="order"}`) {
 		t.Error("order's metrics do not name it")
+	}
+}
+
+// What a cart was quoted is what the provider charges: discount, shipping and tax go all the
+// way from price to the provider's ledger, as events of the second version.
+func TestOneProcessChargesWhatWasQuoted(t *testing.T) {
+	p := newProcess(t, append([]string{"price", "customer", "cart"}, consumers...)...)
+	p.stock("TEA", 10)
+	do := func(method, service, port, path, body string, answer any, header ...string) {
+		t.Helper()
+		status, raw := p.request(method, "http://"+p.addr(service, port)+path, body, append(header, "Quadrille-Caller", "carl")...)
+		if err := json.Unmarshal(raw, answer); err != nil || status/100 != 2 {
+			t.Fatalf("%s %s: %d %s, %v", method, path, status, raw, err)
+		}
+	}
+	var ignored map[string]any
+	for path, body := range map[string]string{
+		"lists/retail":     `{"group": "", "currency": "GBP", "valid_from": "2026-01-01"}`,
+		"taxes/standard":   `{"rate": 200000, "valid_from": "2026-01-01"}`,
+		"shipping/parcels": `{"currency": "GBP", "amount": 499}`,
+	} {
+		do(http.MethodPut, "price", "ADMIN_ADDR", "/v1/prices/"+path, body, &ignored)
+	}
+	do(http.MethodPut, "price", "ADMIN_ADDR", "/v1/prices/lists/retail/prices", `{"prices": [{"sku": "TEA", "tiers": [{"min_quantity": 1, "amount": 450}]}]}`, &ignored)
+	do(http.MethodPut, "price", "ADMIN_ADDR", "/v1/vouchers/SPRING", `{"max_uses": 1, "kind": "order_percentage", "rate": 100000, "valid_from": "2026-01-01"}`, &ignored)
+	var cart struct{ ID uuid.UUID }
+	do(http.MethodPost, "cart", "HTTP_ADDR", "/v1/carts", `{}`, &cart, "Idempotency-Key", "k0")
+	do(http.MethodPut, "cart", "HTTP_ADDR", "/v1/carts/"+cart.ID.String()+"/lines/TEA", `{"quantity": 2}`, &ignored)
+	var quoted struct {
+		Token string
+		Quote struct{ Total int64 }
+	}
+	do(http.MethodPost, "cart", "HTTP_ADDR", "/v1/carts/"+cart.ID.String()+"/quote", `{"currency": "GBP", "voucher": "SPRING"}`, &quoted)
+	if quoted.Quote.Total != 1571 { // 810, shipping 499, a fifth of both
+		t.Fatalf("quoted %+v", quoted)
+	}
+	var receipt struct{ ID uuid.UUID }
+	do(http.MethodPost, "checkout", "HTTP_ADDR", "/v1/checkouts", fmt.Sprintf(`{"payment_token": "tok_success", "quote": %q}`, quoted.Token), &receipt, "Idempotency-Key", "k1")
+	servicetest.Await(t, "the order is confirmed", func() bool { return p.status(receipt.ID) == "confirmed" })
+	var ledger struct{ Data []struct{ Amount int64 } }
+	_, body := p.request(http.MethodGet, p.psp.url+"/v1/charges?limit=10", "", "Authorization", "Bearer "+p.psp.key)
+	if err := json.Unmarshal(body, &ledger); err != nil || len(ledger.Data) != 1 || ledger.Data[0].Amount != quoted.Quote.Total {
+		t.Errorf("charged %s, %v, want %d once", body, err, quoted.Quote.Total)
 	}
 }
 
