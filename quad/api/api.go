@@ -31,13 +31,15 @@ type URLs struct {
 // Access is a port of a service, and the token that it wants if it is an admin port.
 type Access struct {
 	URL, Token string
+	// Login, unless nil, gives the access token that is sent in place of Token.
+	Login *Login
 	// Err is why these are not known, or nil. Every call returns it.
 	Err error
 }
 
 func (a Access) request(method, path string) request {
-	r := request{method: method, url: strings.TrimSuffix(a.URL, "/") + path, header: make(map[string]string), err: a.Err}
-	if a.Token != "" {
+	r := request{method: method, url: strings.TrimSuffix(a.URL, "/") + path, header: make(map[string]string), login: a.Login, err: a.Err}
+	if a.Token != "" && a.Login == nil {
 		r.header["Authorization"] = "Bearer " + a.Token
 	}
 	return r

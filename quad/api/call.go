@@ -67,9 +67,11 @@ func newSender(retryFor time.Duration) sender {
 type request struct {
 	method, url string
 	header      map[string]string
-	body        any    // sent as JSON unless nil
-	lines       []byte // sent as they are, as JSON Lines
-	err         error  // why it cannot be sent
+	body        any        // sent as JSON unless nil
+	lines       []byte     // sent as they are, as JSON Lines
+	form        url.Values // sent as a form unless nil
+	login       *Login     // whose access token is sent, unless nil
+	err         error      // why it cannot be sent
 }
 
 // call sends a request, repeats it for as long as the sender is patient and the
@@ -85,6 +87,9 @@ func call[T any](ctx context.Context, c sender, r request) (T, error) {
 		if body, err = json.Marshal(r.body); err != nil {
 			return answer, fmt.Errorf("encode request: %w", err)
 		}
+	}
+	if r.form != nil {
+		body = []byte(r.form.Encode())
 	}
 	deadline := time.Now().Add(c.retryFor)
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
@@ -135,8 +140,17 @@ func (c sender) send(ctx context.Context, r request, body []byte) ([]byte, error
 	switch {
 	case r.lines != nil:
 		req.Header.Set("Content-Type", "application/x-ndjson")
+	case r.form != nil:
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	case body != nil:
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if r.login != nil {
+		token, err := r.login.Token(ctx)
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	res, err := c.http.Do(req)
 	if err != nil {

@@ -174,6 +174,8 @@ func newContextAdd(g *Globals) *cobra.Command {
       admin: http://127.0.0.1:18402
       admin_token: {file: ~/.quadrille/order.admin}
       database: {env: ORDER_AUDIT_URL}
+    identity: {public: https://shop.example.com, admin: http://127.0.0.1:18142}
+  sign_in: {client: CLIENT_ID, secret: {file: ~/.quadrille/client.secret}}   # instead of admin tokens
   psp: {url: https://psp.example.com, key: {file: ~/.quadrille/psp.key}}
   erp: {url: https://erp.example.com, key: {file: ~/.quadrille/erp.key}}
 

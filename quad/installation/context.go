@@ -21,8 +21,11 @@ type Context struct {
 	// ReadOnly refuses commands that change something.
 	ReadOnly bool               `yaml:"read_only,omitempty" json:"read_only,omitempty"`
 	Services map[string]Service `yaml:"services" json:"services"`
-	PSP      Partner            `yaml:"psp,omitempty" json:"psp,omitzero"`
-	ERP      Partner            `yaml:"erp,omitempty" json:"erp,omitzero"`
+	// SignIn, where set, has quad call admin ports that have no token here as a machine client
+	// of identity, which has the scope operator.
+	SignIn SignIn  `yaml:"sign_in,omitempty" json:"sign_in,omitzero"`
+	PSP    Partner `yaml:"psp,omitempty" json:"psp,omitzero"`
+	ERP    Partner `yaml:"erp,omitempty" json:"erp,omitzero"`
 
 	// Dir is the folder for what commands write; default: the working folder.
 	Dir string `yaml:"-" json:"-"`
@@ -37,6 +40,12 @@ type Service struct {
 	Database Secret `yaml:"database,omitempty" json:"database,omitzero"`
 	// NoDatabase says that the service has none, and so neither books nor parked events.
 	NoDatabase bool `yaml:"no_database,omitempty" json:"no_database,omitempty"`
+}
+
+// SignIn are the credentials of a machine client of identity.
+type SignIn struct {
+	Client string `yaml:"client,omitempty" json:"client,omitempty"`
+	Secret Secret `yaml:"secret,omitempty" json:"secret,omitzero"`
 }
 
 // Partner is the API of a third party, whose books quad verify reads.
@@ -65,6 +74,10 @@ func (c *Context) check() error {
 		if s.NoDatabase && s.Database.isSet() {
 			add(at+".no_database", errors.New("there is a database too"))
 		}
+	}
+	add("sign_in.secret", c.SignIn.Secret.check())
+	if c.SignIn.Secret.isSet() && c.SignIn.Client == "" {
+		add("sign_in.client", errors.New("is not set, but its secret is"))
 	}
 	add("psp.url", checkAddress(c.PSP.URL))
 	add("psp.key", c.PSP.Key.check())
@@ -103,6 +116,7 @@ func (c *Context) Masked() Context {
 		s.AdminToken, s.Database = s.AdminToken.masked(), s.Database.masked()
 		masked.Services[name] = s
 	}
+	masked.SignIn.Secret = c.SignIn.Secret.masked()
 	masked.PSP.Key, masked.ERP.Key = c.PSP.Key.masked(), c.ERP.Key.masked()
 	return masked
 }

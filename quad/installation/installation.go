@@ -31,11 +31,13 @@ type Installation struct {
 	// stock and companies.
 	Client *api.Client
 
-	where  string // the context's file, "" for the local stack
-	admins map[string]*api.Admin
-	pools  map[string]*pgxpool.Pool
-	ledger *provider.Client
-	erp    *provider.ERP
+	where    string     // the context's file, "" for the local stack
+	login    *api.Login // nil where the context does not sign in
+	loginErr error
+	admins   map[string]*api.Admin
+	pools    map[string]*pgxpool.Pool
+	ledger   *provider.Client
+	erp      *provider.ERP
 }
 
 // Options of Open.
@@ -55,6 +57,7 @@ func Open(name string, c Context, opts Options) *Installation {
 	if opts.File != nil {
 		i.where = opts.File.Path
 	}
+	i.login, i.loginErr = i.signIn()
 	i.Client = api.New(api.URLs{
 		Checkout: i.public("checkout"), Order: i.public("order"), B2B: i.public("b2b"),
 		InventoryAdmin: i.admin("inventory"), OrderAdmin: i.admin("order"), B2BAdmin: i.admin("b2b"),
@@ -77,6 +80,9 @@ func (i *Installation) File() string { return i.where }
 // Close ends all connections.
 func (i *Installation) Close() {
 	i.Client.Close()
+	if i.login != nil {
+		i.login.Close()
+	}
 	for _, a := range i.admins {
 		a.Close()
 	}
@@ -162,6 +168,22 @@ func (i *Installation) partner(name string, p Partner) (key string, err error) {
 	return i.secret(name+".key", p.Key)
 }
 
+// signIn returns who quad is to identity, or nil where the context does not say.
+func (i *Installation) signIn() (*api.Login, error) {
+	if i.SignIn.Client == "" {
+		return nil, nil
+	}
+	secret, err := i.secret("sign_in.secret", i.SignIn.Secret)
+	if err != nil {
+		return nil, err
+	}
+	address := i.Services["identity"].Public
+	if address == "" {
+		return nil, i.missing("services.identity.public")
+	}
+	return api.NewLogin(api.Access{URL: address}, api.Credentials{ID: i.SignIn.Client, Secret: secret}), nil
+}
+
 func (i *Installation) public(service string) api.Access {
 	if address := i.Services[service].Public; address != "" {
 		return api.Access{URL: address}
@@ -173,6 +195,9 @@ func (i *Installation) admin(service string) (a api.Access) {
 	at := i.Services[service]
 	if at.Admin == "" {
 		return api.Access{Err: i.missing("services." + service + ".admin")}
+	}
+	if i.SignIn.Client != "" && !at.AdminToken.isSet() {
+		return api.Access{URL: at.Admin, Login: i.login, Err: i.loginErr}
 	}
 	token, err := i.secret("services."+service+".admin_token", at.AdminToken)
 	return api.Access{URL: at.Admin, Token: token, Err: err}
