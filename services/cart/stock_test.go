@@ -239,13 +239,15 @@ func TestInventoryIsKilled(t *testing.T) {
 	if seen.Available == nil || *seen.Available != 9 || *seen.AgeMS < time.Hour.Milliseconds() {
 		t.Errorf("an hour later it shows %+v, want 9 that are an hour old", seen)
 	}
-	inventory.tell <- told(0, 0) // which does not cover the level: inventory has not heard of it again
-	inventory.tell <- told(0, 0)
-	if seen := v.peek(skus, time.Now().Add(time.Hour))["a"]; *seen.AgeMS < time.Hour.Milliseconds() {
-		t.Errorf("before inventory has heard of it it shows %+v", seen)
+	const old = 7_200_000
+	inventory.tell <- told(0, old) // of which this level is no part: inventory has not heard of it again
+	inventory.tell <- told(0, old, levelOf("a", 8, 5))
+	servicetest.Await(t, "the new level is known", func() bool { return *v.peek(skus, time.Now())["a"].Available == 8 })
+	if got := age(); got >= old {
+		t.Errorf("before inventory has taken in what is watched the level is %d ms old", got)
 	}
-	inventory.tell <- told(1, 7_200_000)
-	servicetest.Await(t, "the level is as old as inventory says again", func() bool { return age() >= 7_200_000 })
+	inventory.tell <- told(1, old)
+	servicetest.Await(t, "the level is as old as inventory says again", func() bool { return age() >= old })
 }
 
 // A stream that says nothing is given up.

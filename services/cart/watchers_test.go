@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -32,6 +33,7 @@ type crowd struct {
 	took    []time.Duration
 	last    atomic.Int64 // what is told last
 	have    atomic.Int64 // browsers that have it
+	cpu     time.Duration
 	reading sync.WaitGroup
 }
 
@@ -105,6 +107,14 @@ func (c *crowd) change(available, version int64) {
 	c.levels.take(told(1, 0, levelOf("a", available, version)), time.Now())
 }
 
+// cpuTime is that of the process so far: unlike times of day it does not depend on what else
+// the machine does.
+func cpuTime() time.Duration {
+	var used syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &used) // it has no reason to fail
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
 // report logs how long changes took to the browsers.
 func (c *crowd) report(t *testing.T, what string) {
 	t.Helper()
@@ -112,8 +122,10 @@ func (c *crowd) report(t *testing.T, what string) {
 	defer c.mu.Unlock()
 	slices.Sort(c.took)
 	at := func(share float64) time.Duration { return c.took[int(share*float64(len(c.took)-1))] }
-	t.Logf("%s: %d frames, change to browser p50 %v, p99 %v, most %v", what, len(c.took), at(0.5), at(0.99), at(1))
-	c.took = nil
+	cpu := cpuTime()
+	t.Logf("%s: %d frames, change to browser p50 %v, p99 %v, most %v; CPU a frame %v, both ends",
+		what, len(c.took), at(0.5), at(0.99), at(1), (cpu-c.cpu)/time.Duration(len(c.took)))
+	c.took, c.cpu = nil, cpu
 }
 
 // Many browsers watch one SKU. Each costs a bounded piece of memory, a change reaches all of
@@ -136,7 +148,7 @@ func TestManyWatchers(t *testing.T) {
 	all := func() bool { return c.have.Load() >= int64(n) }
 	c.change(1_000_000, 1)
 	servicetest.Await(t, "all browsers have the first level", all)
-	c.took = nil
+	c.took, c.cpu = nil, cpuTime()
 	each := (memory() - before) / uint64(n) //nolint:gosec // some thousands
 	t.Logf("%d browsers: %d bytes each, both ends of the connection", n, each)
 	if each > 64<<10 {
