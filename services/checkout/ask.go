@@ -134,7 +134,6 @@ func refusalOf(r *pricev1.Refusal) error {
 	message := r.GetMessage()
 	for _, f := range []*fault.Fault{
 		fault.New(fault.Conflict, "price_not_found", "%s", message),
-		fault.New(fault.Conflict, "currency_not_sold", "%s", message),
 		fault.New(fault.Conflict, "total_too_large", "%s", message),
 		fault.New(fault.Conflict, "nothing_to_pay", "%s", message),
 		fault.New(fault.Conflict, "voucher_not_found", "%s", message),

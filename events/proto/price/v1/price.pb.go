@@ -298,7 +298,7 @@ func (x *QuoteResponse) GetRefusal() *Refusal {
 // Refusal says why there is no quote, as a problem of an HTTP answer does.
 type Refusal struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// For programs: price_not_found, currency_not_sold, total_too_large, nothing_to_pay,
+	// For programs: price_not_found, total_too_large, nothing_to_pay,
 	// voucher_not_found, voucher_not_valid_now, voucher_used_up, voucher_not_applicable.
 	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
 	// For people.
