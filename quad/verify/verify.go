@@ -155,7 +155,11 @@ func Run(ctx context.Context, src Sources) (Report, error) {
 		return report, err
 	}
 	own = append(own, erased, quotes)
-	report.Checks = slices.Concat(stock, orders.checks(), credit, own, events)
+	copies, err := src.copies(ctx)
+	if err != nil {
+		return report, err
+	}
+	report.Checks = slices.Concat(stock, orders.checks(), credit, own, copies, events)
 	report.Took = time.Since(began)
 	return report, nil
 }

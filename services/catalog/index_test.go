@@ -327,3 +327,39 @@ func TestSearchesWhileTheEngineIsAway(t *testing.T) {
 		t.Errorf("the product is %s", a.Body)
 	}
 }
+
+// A search that began before another index became live still finds all in the old one.
+func TestAnOldIndexIsKeptUntilSearchesEnd(t *testing.T) {
+	f := newFixture(t)
+	f.put(t, "/v1/products/lamp", lamp)
+	f.index(t)
+	if a := f.client.Do(http.MethodPost, "/v1/search/index", ""); a.Status != http.StatusAccepted {
+		t.Fatalf("reindex: %d %s", a.Status, a.Body)
+	}
+	f.build(t)
+	kept := func() (n int) {
+		if err := f.kit.Pool.QueryRow(t.Context(), `select count(*) from search_documents_a`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := kept(); n != 1 {
+		t.Errorf("the old index has %d documents", n)
+	}
+	f.builder.searchesEnd = 0
+	f.build(t)
+	if n := kept(); n != 0 {
+		t.Errorf("once searches have ended, the old index has %d documents", n)
+	}
+}
+
+func TestAttributesAreSearched(t *testing.T) {
+	f := newFixture(t)
+	f.put(t, "/v1/products/lamp", strings.Replace(lamp, `"attributes": []}]`, `"attributes": [{"name": "shade", "value": "Linen"}]}]`, 1))
+	f.index(t)
+	for _, query := range []string{"q=red", "q=linen", "q=lamp-1", "q=light", "attribute=shade:Linen&attribute=colour:red"} {
+		if got := f.found(t, query); got != "lamp" {
+			t.Errorf("%s finds %q", query, got)
+		}
+	}
+}
