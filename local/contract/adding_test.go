@@ -143,7 +143,7 @@ func TestThePageAddsAService(t *testing.T) {
 	for file, want := range map[string]string{
 		"quad/books/books.go":          "{\"loyalty\", loyalty.Books},",
 		"local/dapr.yaml":              "appPort: 18121\n",
-		"components/local/pubsub.yaml": "loyalty=order.confirmed,loyalty.deadletter\n",
+		"components/local/pubsub.yaml": "loyalty=order.confirmed,loyalty.deadletter",
 		"docs/events.md":               "| `loyalty.points.earned` | customer | loyalty |  | A customer got points for an order. |",
 		"docs/operating.md":            "| loyalty | `QUADRILLE_POINT_PRICE` | 100 | how much of an order earns a point, in minor units |",
 	} {
