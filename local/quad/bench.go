@@ -71,7 +71,7 @@ Scenarios: all, ` + strings.Join(bench.Names(), ", "),
 	_ = flags.MarkDeprecated("no-chain", "it is called --no-bare-dapr now") // the flag is defined above
 	flags.BoolVar(&f.compare, "compare", false, "compare two result files")
 	cmd.MarkFlagsMutuallyExclusive("in-flight", "rate")
-	cmd.AddCommand(newBenchB2B(g), newBenchHistory(g))
+	cmd.AddCommand(newBenchB2B(g), newBenchHistory(g), newBenchVisits(g))
 	return cmd
 }
 

@@ -27,10 +27,11 @@ func newDemo(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Start everything, place orders of every kind, watch them settle, prove the books",
-		Long: `demo places orders that are confirmed, declined, short of stock and cancelled, and a
-company's orders that are approved, rejected, escalated, expired and undone, prints what
-happens to each as it happens, shows the stock that is left and proves that the books
-balance.
+		Long: `demo visits the shop as a customer does: signs in, searches, fills a cart while stock
+changes, gets a quote with a voucher, orders. Then it places orders that are confirmed,
+declined, short of stock and cancelled, and a company's orders that are approved, rejected,
+escalated, expired and undone, prints what happens to each as it happens, shows the stock
+that is left and proves that the books balance.
 
 It does so twice: first with all services in one process, which is ready soon, then on
 Dapr, which takes minutes to build the first time, and shows that both end alike. Stop
@@ -134,8 +135,12 @@ func heading(text string) { fmt.Printf("\n%s\n\n", output.Paint(os.Stdout, outpu
 
 // perform plays the scenes and proves the books.
 func perform(ctx context.Context, g *globals, r *installation.Installation) (ends []ending, err error) {
+	visited, err := performVisit(ctx, r)
+	if err != nil {
+		return nil, err
+	}
 	p := newPlay()
-	heading("Placing orders")
+	heading("Orders of every kind")
 	if err := p.stock(ctx, r.Client); err != nil {
 		return nil, fmt.Errorf("stock the shelves: %w", err)
 	}
@@ -158,7 +163,7 @@ func perform(ctx context.Context, g *globals, r *installation.Installation) (end
 	}
 	heading("The books")
 	const settle = 10 * time.Second
-	return append(p.ends(), company...), errors.Join(ended, command.ProveBooks(ctx, g.Globals, r, settle))
+	return slices.Concat(visited, p.ends(), company), errors.Join(ended, command.ProveBooks(ctx, g.Globals, r, settle))
 }
 
 // scene is one order of the demonstration.

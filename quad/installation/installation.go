@@ -66,6 +66,9 @@ func Open(name string, c Context, opts Options) *Installation {
 	return i
 }
 
+// AdminPort is that of a service. What is missing is its Err.
+func (i *Installation) AdminPort(service string) api.Access { return i.admin(service) }
+
 // identity is the admin port of identity, or the zero value where there is none.
 func (i *Installation) identity() api.Access {
 	if _, has := i.Services["identity"]; !has {

@@ -1,0 +1,258 @@
+package shop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"quadrille.internal/local/visit"
+	"quadrille.internal/platform/servicetest"
+	"quadrille.internal/quad/api"
+	"quadrille.internal/quad/command"
+	"quadrille.internal/quad/installation"
+	"quadrille.internal/quad/verify"
+)
+
+const (
+	visitors = 6
+	products = 8
+	enough   = 1_000_000
+	// settleTime is how long what was ordered may take once nothing is killed any more.
+	settleTime = 90 * time.Second
+)
+
+// mall is a shop whose parts are killed.
+type mall struct {
+	*installation.Installation
+	operator *visit.Operator
+	goods    []visit.Product
+	voucher  string
+
+	mu     sync.Mutex
+	bought []purchase
+}
+
+// purchase is an order, and what its quote said that it would cost.
+type purchase struct {
+	by    *visit.Customer
+	order uuid.UUID
+	total int64
+}
+
+func openMall(t *testing.T) *mall {
+	t.Helper()
+	r := installation.Open(installation.Local, sys.Context(), installation.Options{RetryFor: time.Minute})
+	t.Cleanup(r.Close)
+	m := &mall{Installation: r, operator: &visit.Operator{}, voucher: "TENTH-" + uuid.NewString()[:8]}
+	for service, at := range map[string]*visit.Admin{"catalog": &m.operator.Catalog, "price": &m.operator.Price} {
+		port := r.AdminPort(service)
+		if port.Err != nil {
+			t.Fatal(port.Err)
+		}
+		*at = visit.Admin{URL: port.URL, Token: port.Token}
+	}
+	steps := []error{m.operator.Open(t.Context()), m.operator.Voucher(t.Context(), m.voucher, enough)}
+	for i := range products {
+		p := visit.Product{SKU: fmt.Sprintf("SKU-%d-%s", i, uuid.NewString()[:8]), Title: fmt.Sprintf("Thing %d", i), Price: int64(100 + 37*i)}
+		_, err := r.Client.ForceStock(t.Context(), p.SKU, []api.Count{{Warehouse: "leeds", OnHand: enough}})
+		steps = append(steps, m.operator.Sell(t.Context(), p), err)
+		m.goods = append(m.goods, p)
+	}
+	if err := errors.Join(steps...); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// until repeats a step of a visit while parts of the system are away. What the shop refuses
+// for good is an error.
+func until[T any](ctx context.Context, step func() (T, error)) (T, error) {
+	for {
+		v, err := step()
+		if problem, no := errors.AsType[*visit.Problem](err); err == nil || no && problem.Status < 500 && problem.Status != 429 {
+			return v, err
+		}
+		select {
+		case <-ctx.Done():
+			return v, errors.Join(ctx.Err(), err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// visit has one customer buy again and again until done.
+func (m *mall) visit(ctx context.Context, shop *visit.Shop, rng *rand.Rand, done <-chan struct{}) error {
+	email := uuid.NewString() + "@example.com"
+	customer, err := until(ctx, func() (*visit.Customer, error) { return shop.SignUp(ctx, email, "a long password "+email) })
+	if err != nil {
+		return err
+	}
+	address, err := until(ctx, func() (uuid.UUID, error) { return customer.Live(ctx, visit.Home) })
+	if err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-done:
+			return nil
+		default:
+		}
+		if err := m.buy(ctx, customer, address, rng); err != nil {
+			return err
+		}
+	}
+}
+
+// buy fills the cart, has it quoted and orders it.
+func (m *mall) buy(ctx context.Context, customer *visit.Customer, address uuid.UUID, rng *rand.Rand) error {
+	cart, err := until(ctx, func() (visit.Cart, error) { return customer.Cart(ctx) })
+	if err != nil {
+		return err
+	}
+	ordering := map[string]int64{} // what earlier orders have not settled yet
+	for _, l := range cart.Lines {
+		ordering[l.SKU] = l.Ordering
+	}
+	for range 1 + rng.IntN(3) {
+		sku := m.goods[rng.IntN(len(m.goods))].SKU
+		quantity := ordering[sku] + 1 + rng.Int64N(4)
+		if _, err := until(ctx, func() (struct{}, error) { return struct{}{}, customer.Put(ctx, cart.ID, sku, quantity) }); err != nil {
+			return err
+		}
+	}
+	voucher := ""
+	if rng.IntN(3) == 0 {
+		voucher = m.voucher
+	}
+	quote, err := until(ctx, func() (visit.Quote, error) { return customer.Quote(ctx, cart.ID, voucher) })
+	if problem, ok := errors.AsType[*visit.Problem](err); ok && problem.Code == "nothing_to_order" {
+		return nil // an order took it meanwhile
+	}
+	if err != nil {
+		return err
+	}
+	key := uuid.NewString()
+	order, err := until(ctx, func() (visit.Order, error) { return customer.Order(ctx, key, quote.Token, "tok_success", address) })
+	if err != nil {
+		return err
+	}
+	if order.Total.Amount != quote.Price.Total {
+		return fmt.Errorf("order %s costs %d, and its quote said %d", order.ID, order.Total.Amount, quote.Price.Total)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.bought = append(m.bought, purchase{customer, order.ID, quote.Price.Total})
+	return nil
+}
+
+// kill kills services and sidecars, each of which is started again.
+func kill(ctx context.Context, t *testing.T, rng *rand.Rand, lasts time.Duration) (killed []string) {
+	t.Helper()
+	for end := time.Now().Add(lasts); time.Now().Before(end) && !t.Failed(); {
+		time.Sleep(time.Second + rand.N(2*time.Second)) // kills come when they come
+		parts := sys.ServiceProcesses()
+		part := parts[rng.IntN(len(parts))]
+		if p := sys.Process(part); p != nil {
+			if err := p.Kill(ctx); err != nil {
+				t.Errorf("kill %s: %v", part, err)
+			}
+			killed = append(killed, part)
+		}
+		if err := sys.Up(ctx); err != nil {
+			t.Errorf("start %s again: %v", part, err)
+		}
+	}
+	return killed
+}
+
+// While customers visit, any service or sidecar is killed. Nothing is lost, nobody pays
+// another price than the quote's, and the books balance.
+func TestVisitsWhilePartsAreKilled(t *testing.T) {
+	lasts := 15 * time.Second
+	if os.Getenv("QUADRILLE_SOAK") != "" {
+		lasts = 5 * time.Minute
+	}
+	seed := uint64(rand.Uint32())
+	t.Logf("seed %d", seed)
+	m := openMall(t)
+	shop := visit.NewShop(sys.HTTPURL("gateway"))
+	defer shop.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), lasts+settleTime)
+	defer cancel()
+	done, failed := make(chan struct{}), make([]error, visitors)
+	var all sync.WaitGroup
+	for i := range visitors {
+		all.Go(func() { failed[i] = m.visit(ctx, shop, rand.New(rand.NewPCG(seed, uint64(i+1))), done) })
+	}
+	killed := kill(ctx, t, rand.New(rand.NewPCG(seed, 0)), lasts)
+	close(done)
+	all.Wait()
+	if err := errors.Join(failed...); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range m.bought {
+		status, err := until(ctx, func() (string, error) { return p.by.Settled(ctx, p.order) })
+		if err != nil || status != "confirmed" {
+			t.Errorf("order %s is %q, %v, want it confirmed", p.order, status, err)
+		}
+	}
+	if len(m.bought) < visitors || len(killed) < 2 {
+		t.Errorf("%d orders, killed %v: that proves little", len(m.bought), killed)
+	}
+	t.Logf("%d orders; killed %v", len(m.bought), killed)
+	m.balanced(t)
+	m.charged(t)
+}
+
+// balanced proves the books of all services.
+func (m *mall) balanced(t *testing.T) {
+	t.Helper()
+	var last string
+	servicetest.Await(t, "the books balance", func() bool {
+		src, err := command.VerifySources(t.Context(), m.Installation)
+		if err != nil {
+			last = err.Error()
+			return false
+		}
+		src.Settle = 15 * time.Second
+		report, err := verify.Run(t.Context(), src)
+		if err != nil {
+			last = err.Error() // connections that a killed server has left
+			return false
+		}
+		last = report.String()
+		return report.Quiet && report.OK()
+	})
+	if t.Failed() {
+		t.Log(last)
+	}
+}
+
+// charged holds what the provider took against the quotes.
+func (m *mall) charged(t *testing.T) {
+	t.Helper()
+	ledger, err := m.Ledger()
+	if err != nil {
+		t.Fatal(err)
+	}
+	charges, err := ledger.Charges(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := map[string]int64{}
+	for _, c := range charges {
+		taken[c.Metadata.OrderID] += c.Amount
+	}
+	for _, p := range m.bought {
+		if taken[p.order.String()] != p.total {
+			t.Errorf("order %s: %d were charged, and its quote said %d", p.order, taken[p.order.String()], p.total)
+		}
+	}
+}

@@ -1,0 +1,248 @@
+// Package visit plays customers' visits to the shop: through the gateway, as a browser
+// does. The demonstration, the benchmark and the end-to-end tests use it.
+package visit
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"quadrille.internal/events"
+	"quadrille.internal/events/price"
+)
+
+const callTimeout = 10 * time.Second
+
+// What the customers of visits pay in, and where they live.
+const (
+	Currency = "GBP"
+	Region   = "GB"
+)
+
+// Shop is where the gateway is.
+type Shop struct {
+	gateway string
+	http    *http.Client
+	// streams has no time-out: a stream ends with its context.
+	streams *http.Client
+}
+
+// NewShop returns the shop behind a gateway.
+func NewShop(gateway string) *Shop {
+	connections := &http.Transport{MaxIdleConnsPerHost: 256, IdleConnTimeout: callTimeout}
+	return &Shop{
+		gateway: strings.TrimSuffix(gateway, "/"),
+		http:    &http.Client{Timeout: callTimeout, Transport: connections},
+		streams: &http.Client{Transport: connections},
+	}
+}
+
+// Observe has each request told of, with how long its answer took. It is called before the
+// first request.
+func (s *Shop) Observe(told func(r *http.Request, took time.Duration)) {
+	s.http.Transport = observed{s.http.Transport, told}
+}
+
+type observed struct {
+	http.RoundTripper
+	told func(*http.Request, time.Duration)
+}
+
+func (o observed) RoundTrip(r *http.Request) (*http.Response, error) {
+	began := time.Now()
+	res, err := o.RoundTripper.RoundTrip(r)
+	o.told(r, time.Since(began))
+	return res, err
+}
+
+// Close ends idle connections.
+func (s *Shop) Close() { s.http.CloseIdleConnections() }
+
+// Customer is somebody who signed in.
+type Customer struct {
+	shop *Shop
+	// ID is the account's.
+	ID     string
+	access string
+}
+
+// SignUp registers an account and signs in.
+func (s *Shop) SignUp(ctx context.Context, email, password string) (*Customer, error) {
+	credentials := map[string]string{"email": email, "password": password}
+	if _, err := call[struct{}](ctx, s.http, request{method: http.MethodPost, url: s.gateway + "/v1/accounts", body: credentials}); err != nil {
+		return nil, fmt.Errorf("register: %w", err)
+	}
+	return s.SignIn(ctx, email, password)
+}
+
+// SignIn opens a session.
+func (s *Shop) SignIn(ctx context.Context, email, password string) (*Customer, error) {
+	tokens, err := call[struct {
+		AccessToken string    `json:"access_token"`
+		AccountID   uuid.UUID `json:"account_id"`
+	}](ctx, s.http, request{method: http.MethodPost, url: s.gateway + "/v1/sessions", body: map[string]string{"email": email, "password": password}})
+	if err != nil {
+		return nil, fmt.Errorf("sign in: %w", err)
+	}
+	return &Customer{shop: s, ID: tokens.AccountID.String(), access: tokens.AccessToken}, nil
+}
+
+func (c *Customer) request(method, path string, body any, header ...string) request {
+	r := request{method: method, url: c.shop.gateway + path, body: body, header: map[string]string{"Authorization": "Bearer " + c.access}}
+	for i := 0; i+1 < len(header); i += 2 {
+		r.header[header[i]] = header[i+1]
+	}
+	return r
+}
+
+// Hit is a product that was found.
+type Hit struct {
+	ID      string   `json:"id"`
+	Title   string   `json:"title"`
+	SKUs    []string `json:"skus"`
+	InStock bool     `json:"in_stock"`
+}
+
+// Search finds products by words.
+func (c *Customer) Search(ctx context.Context, words string) ([]Hit, error) {
+	page, err := call[struct {
+		Hits []Hit `json:"hits"`
+	}](ctx, c.shop.http, c.request(http.MethodGet, "/v1/search?q="+url.QueryEscape(words), nil))
+	if err != nil {
+		return nil, fmt.Errorf("search for %q: %w", words, err)
+	}
+	return page.Hits, nil
+}
+
+// Price asks what SKUs cost the customer.
+func (c *Customer) Price(ctx context.Context, sku string) error {
+	_, err := call[any](ctx, c.shop.http, c.request(http.MethodGet, "/v1/prices?currency="+Currency+"&sku="+url.QueryEscape(sku), nil))
+	if err != nil {
+		return fmt.Errorf("ask for the price of %s: %w", sku, err)
+	}
+	return nil
+}
+
+// Cart is what a customer has in the cart.
+type Cart struct {
+	ID    uuid.UUID `json:"id"`
+	Lines []struct {
+		SKU      string `json:"sku"`
+		Quantity int64  `json:"quantity"`
+		Ordering int64  `json:"ordering"`
+	} `json:"lines"`
+}
+
+// Cart returns the customer's cart.
+func (c *Customer) Cart(ctx context.Context) (Cart, error) {
+	cart, err := call[Cart](ctx, c.shop.http, c.request(http.MethodPost, "/v1/carts", nil))
+	if err != nil {
+		return cart, fmt.Errorf("open the cart: %w", err)
+	}
+	return cart, nil
+}
+
+// Put has the cart hold so much of a SKU.
+func (c *Customer) Put(ctx context.Context, cart uuid.UUID, sku string, quantity int64) error {
+	path := "/v1/carts/" + cart.String() + "/lines/" + url.PathEscape(sku)
+	if _, err := call[Cart](ctx, c.shop.http, c.request(http.MethodPut, path, map[string]int64{"quantity": quantity})); err != nil {
+		return fmt.Errorf("put %s into the cart: %w", sku, err)
+	}
+	return nil
+}
+
+// Live at an address, whose id is chosen here.
+func (c *Customer) Live(ctx context.Context, address map[string]any) (uuid.UUID, error) {
+	id := uuid.New()
+	path := "/v1/customers/" + c.ID + "/addresses/" + id.String()
+	if _, err := call[struct{}](ctx, c.shop.http, c.request(http.MethodPut, path, address)); err != nil {
+		return id, fmt.Errorf("give an address: %w", err)
+	}
+	return id, nil
+}
+
+// Quote is what a cart costs now.
+type Quote struct {
+	Token string      `json:"token"`
+	Price price.Quote `json:"quote"`
+	// Prices is "quoted", or why there is no quote.
+	Prices  string `json:"prices"`
+	Refusal struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	} `json:"refusal"`
+}
+
+// Quote asks what a cart costs in pounds, sent to Great Britain.
+func (c *Customer) Quote(ctx context.Context, cart uuid.UUID, voucher string) (Quote, error) {
+	q, err := call[Quote](ctx, c.shop.http, c.request(http.MethodPost, "/v1/carts/"+cart.String()+"/quote", map[string]string{
+		"currency": Currency, "region": Region, "voucher": voucher,
+	}))
+	switch {
+	case err != nil:
+		return q, fmt.Errorf("ask for a quote: %w", err)
+	case q.Prices != "quoted":
+		return q, fmt.Errorf("there is no quote, prices are %s: %s (%s)", q.Prices, q.Refusal.Message, q.Refusal.Code)
+	default:
+		return q, nil
+	}
+}
+
+// Order is one that was placed.
+type Order struct {
+	ID    uuid.UUID    `json:"order_id"`
+	Total events.Money `json:"total"`
+}
+
+// Order buys what a quote says. The same key never buys twice.
+func (c *Customer) Order(ctx context.Context, key, quote, paymentToken string, address uuid.UUID) (Order, error) {
+	order, err := call[Order](ctx, c.shop.http, c.request(http.MethodPost, "/v1/checkouts", map[string]any{
+		"quote": quote, "payment_token": paymentToken, "address_id": address,
+	}, "Idempotency-Key", key))
+	if err != nil {
+		return order, fmt.Errorf("order: %w", err)
+	}
+	return order, nil
+}
+
+// lookEvery is how often a customer looks at an order that is not settled.
+const lookEvery = 50 * time.Millisecond
+
+// Look shows an order to the customer.
+func (c *Customer) Look(ctx context.Context, order uuid.UUID) error {
+	_, err := call[any](ctx, c.shop.http, c.request(http.MethodGet, "/v1/checkouts/"+order.String(), nil))
+	if err != nil {
+		return fmt.Errorf("look at order %s: %w", order, err)
+	}
+	return nil
+}
+
+// Settled waits until an order has ended, and returns how.
+func (c *Customer) Settled(ctx context.Context, order uuid.UUID) (status string, err error) {
+	for {
+		view, err := call[struct {
+			Status string `json:"status"`
+		}](ctx, c.shop.http, c.request(http.MethodGet, "/v1/checkouts/"+order.String(), nil))
+		if err != nil {
+			return "", fmt.Errorf("look at order %s: %w", order, err)
+		}
+		if view.Status != "placed" {
+			return view.Status, nil
+		}
+		select {
+		case <-ctx.Done():
+			return view.Status, fmt.Errorf("order %s is not settled: %w", order, ctx.Err())
+		case <-time.After(lookEvery):
+		}
+	}
+}
+
+// Home is an address of a customer.
+var Home = map[string]any{
+	"recipient": "Ann Example", "lines": []string{"1 High Street"}, "city": "London", "postal_code": "SW1A 1AA", "country": "GB",
+}
