@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -68,7 +69,8 @@ func start() error {
 	if err != nil {
 		return err
 	}
-	opts := stack.Options{Root: root, Dir: filepath.Join(root, ".local", "transport"), PortShift: portShift, Broker: stack.Redis, Services: stack.ForOrders}
+	opts := stack.Options{Root: root, Dir: filepath.Join(root, ".local", "transport"), PortShift: portShift, Broker: stack.Redis,
+		Services: append(slices.Clone(stack.ForOrders), "gateway")}
 	if broker == stack.Kafka {
 		opts.Dir, opts.PortShift, opts.Broker = opts.Dir+"-kafka", kafkaPortShift, stack.Kafka
 	}
