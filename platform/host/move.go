@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -125,7 +126,7 @@ func (b *bridge) list(w http.ResponseWriter, r *http.Request, p *process) error 
 	}
 	for _, spec := range p.specs {
 		answer.Services = append(answer.Services, PlacedState{
-			Name: spec.Name, Place: b.bus.Place(spec.Name), Hears: append([]string{}, spec.Hears...), Emits: emitted(spec), Fixed: fixed(spec),
+			Name: spec.Name, Place: b.bus.Place(spec.Name), Hears: append([]string{}, spec.Hears...), Emits: emitted(spec), Fixed: p.fixed(spec),
 		})
 	}
 	return rest.Write(w, http.StatusOK, answer)
@@ -136,13 +137,17 @@ func emitted(spec service.Spec) []string {
 	return append(append([]string{}, spec.Emits...), spec.EmittedBefore...)
 }
 
-// fixed says why a service stays in the process.
-func fixed(spec service.Spec) string {
-	switch {
-	case spec.Workflows != nil:
+// fixed says why a service stays in the process. What it would call of services that are not
+// installed does not count.
+func (p program) fixed(spec service.Spec) string {
+	if spec.Workflows != nil {
 		return "its workflows are with the engine of the process, and Dapr's would not know of them"
-	case len(spec.Calls) > 0:
-		return "it calls other services, and there is no way for calls into the process"
+	}
+	for _, other := range p.specs {
+		calls := func(method string) bool { return strings.HasPrefix(method, "/quadrille."+other.Name+".") }
+		if other.Name != spec.Name && slices.ContainsFunc(spec.Calls, calls) {
+			return "it calls " + other.Name + ", and there is no way for calls into the process"
+		}
 	}
 	return ""
 }
@@ -160,7 +165,7 @@ func (b *bridge) place(w http.ResponseWriter, r *http.Request, p *process) error
 	if spec == nil {
 		return fault.New(fault.NotFound, "unknown_service", "There is no service %q.", name)
 	}
-	if why := fixed(*spec); why != "" {
+	if why := p.fixed(*spec); why != "" {
 		return fault.New(fault.Conflict, "not_movable", "%s cannot be moved: %s.", name, why)
 	}
 	b.moving.Lock()

@@ -107,7 +107,9 @@ func withRoutes(specs []service.Spec) []service.Spec {
 
 // A service leaves the process while the others run, and comes back, as often as one likes.
 func TestServicesAreMovedByTheBridge(t *testing.T) {
-	specs := withRoutes(named("order", "payment", "stays"))
+	specs := withRoutes(named("order", "payment", "stays", "asks"))
+	specs[0].Calls = []string{"/quadrille.price.v1.Prices/Commit"} // which is not installed
+	specs[3].Calls = []string{"/quadrille.payment.v1.Payments/List"}
 	specs[2].Workflows = func(transport.Member) (transport.Engine, error) { return idle{}, nil }
 	env, _ := movableProcess(t, specs, "run")
 	bridge, order := "http://"+env["QUADRILLE_BRIDGE_ADMIN_ADDR"], "http://"+env["QUADRILLE_ORDER_HTTP_ADDR"]+"/v1/x"
@@ -130,6 +132,7 @@ func TestServicesAreMovedByTheBridge(t *testing.T) {
 			{"unheard", "outside", http.StatusNotFound, "unknown_service", true},
 			{"order", "away", http.StatusBadRequest, "must be inside, both or outside", true},
 			{"stays", "both", http.StatusConflict, "workflows", true},
+			{"asks", "both", http.StatusConflict, "it calls payment", true},
 			{"order", "outside", http.StatusConflict, "move it to both first", true},
 			{"order", "inside", http.StatusOK, "", true},
 			{"order", "both", http.StatusOK, "", true},
@@ -156,7 +159,7 @@ func TestServicesAreMovedByTheBridge(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &places); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(places.Bridge, "sidecar") || len(places.Services) != 3 || places.Services[2].Fixed == "" || strings.Contains(body, "null") {
+	if !strings.Contains(places.Bridge, "sidecar") || len(places.Services) != 4 || places.Services[2].Fixed == "" || strings.Contains(body, "null") {
 		t.Errorf("without a sidecar the bridge says %s", body)
 	}
 }
