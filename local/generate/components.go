@@ -116,7 +116,8 @@ func (c *catalog) apps() string {
 			fmt.Fprintf(&b, "    QUADRILLE_DATABASE_URL_FILE: secrets/%s.url\n", s.Name)
 		}
 		if who := c.identity(); s.Name == who.Name {
-			fmt.Fprintf(&b, "    QUADRILLE_ISSUER: http://127.0.0.1:%d\n", p.Public)
+			// Customers come through the gateway, which says where from.
+			fmt.Fprintf(&b, "    QUADRILLE_ISSUER: http://127.0.0.1:%d\n    QUADRILLE_FORWARDED_FOR: 'on'\n", p.Public)
 		} else if who.Name != "" {
 			fmt.Fprintf(&b, "    QUADRILLE_IDENTITY_URL: http://127.0.0.1:%d\n", who.Port)
 		}
