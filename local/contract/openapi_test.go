@@ -200,6 +200,9 @@ func TestOpenAPIExamplesFit(t *testing.T) {
 func checkExamples(t *testing.T, list node) {
 	t.Helper()
 	for _, key := range list.keys() {
+		if key == "text/event-stream" {
+			continue // its events have no schema in OpenAPI 3.1
+		}
 		for _, v := range examples(list.child(key)) {
 			if err := list.child(key).child("schema").check(v); err != nil {
 				t.Error(err)
