@@ -75,13 +75,7 @@ func (v Visits) Run(ctx context.Context) (*VisitsResult, error) {
 		return nil, err
 	}
 	c.http = map[string][]time.Duration{}
-	pids := map[string]int{}
-	for _, part := range v.Stack.Status(ctx) {
-		if part.PID != 0 {
-			pids[part.Part] = part.PID
-		}
-	}
-	watched := newCensus(pids)
+	watched := newCensus(v.processes(ctx))
 	before, err := watched.take()
 	if err != nil {
 		return nil, err
@@ -94,6 +88,23 @@ func (v Visits) Run(ctx context.Context) (*VisitsResult, error) {
 		return nil, err
 	}
 	return c.result(before, after, took), ctx.Err()
+}
+
+// processes are those of the stack, each once: services may share one.
+func (v Visits) processes(ctx context.Context) map[string]int {
+	pids, names := map[string]int{}, map[int]string{}
+	for _, part := range v.Stack.Status(ctx) {
+		if part.PID == 0 {
+			continue
+		}
+		if other, shared := names[part.PID]; shared {
+			delete(pids, other)
+			part.Part = stack.Together
+		}
+		names[part.PID] = part.Part
+		pids[part.Part] = part.PID
+	}
+	return pids
 }
 
 func (c *crowd) observe(r *http.Request, took time.Duration) {

@@ -24,6 +24,12 @@ import (
 // visitGoods is how many products the visitors choose from.
 const visitGoods = 200
 
+// unlimited has the gateway take all visits, which come from one address.
+var unlimited = map[string]string{
+	"QUADRILLE_ADDRESS_RATE": "1000000", "QUADRILLE_ADDRESS_BURST": "1000000",
+	"QUADRILLE_CALLER_RATE": "1000000", "QUADRILLE_CALLER_BURST": "1000000",
+}
+
 func newBenchVisits(g *globals) *cobra.Command {
 	var (
 		v        bench.Visits
@@ -45,7 +51,9 @@ whatever becomes of those before. At the end the books are proven.`,
 			if together {
 				broker = stack.OneProcess
 			}
-			s, err := stack.New(stack.Options{Dir: g.dir, Broker: broker, Report: newProgress(os.Stderr, g.JSON).report})
+			s, err := stack.New(stack.Options{
+				Dir: g.dir, Broker: broker, Env: unlimited, Report: newProgress(os.Stderr, g.JSON).report,
+			})
 			if err != nil {
 				return err
 			}
@@ -55,7 +63,7 @@ whatever becomes of those before. At the end the books are proven.`,
 	flags := cmd.Flags()
 	flags.Float64Var(&v.Rate, "rate", 100, "visits that begin each second")
 	flags.IntVar(&v.Visits, "visits", 3_000, "visits in all")
-	flags.IntVar(&v.Customers, "customers", 100, "customers, each of whom makes one visit at a time")
+	flags.IntVar(&v.Customers, "customers", 20, "customers, each of whom makes one visit at a time")
 	flags.BoolVar(&together, "one-process", false, "with all services in one process, without Dapr")
 	return cmd
 }
