@@ -102,7 +102,7 @@ func measureVisits(ctx context.Context, g *globals, s *stack.Stack, v bench.Visi
 }
 
 func putGoodsOnSale(ctx context.Context, r *installation.Installation) ([]visit.Product, error) {
-	operator, err := newOperator(r)
+	operator, err := visit.OperatorOf(r)
 	if err != nil {
 		return nil, err
 	}

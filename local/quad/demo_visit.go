@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -68,16 +67,8 @@ func newTour(r *installation.Installation, gateway string) (*tour, error) {
 		product: visit.Product{SKU: "TEAPOT-" + run, Title: "Stoneware teapot " + run, Description: "Holds a litre; glazed in blue.", Price: 2450},
 	}
 	var err error
-	t.operator, err = newOperator(r)
+	t.operator, err = visit.OperatorOf(r)
 	return t, err
-}
-
-// newOperator is who puts things on sale.
-func newOperator(r *installation.Installation) (*visit.Operator, error) {
-	catalog, price := r.AdminPort("catalog"), r.AdminPort("price")
-	return &visit.Operator{
-		Catalog: visit.Admin{URL: catalog.URL, Token: catalog.Token}, Price: visit.Admin{URL: price.URL, Token: price.Token},
-	}, errors.Join(catalog.Err, price.Err)
 }
 
 func (t *tour) putOnSale(ctx context.Context) error {

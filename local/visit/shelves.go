@@ -2,18 +2,25 @@ package visit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-)
 
-// Admin is the admin port of a service, and the token it wants.
-type Admin struct{ URL, Token string }
+	"quadrille.internal/quad/api"
+	"quadrille.internal/quad/installation"
+)
 
 // Operator puts things on sale.
 type Operator struct {
-	Catalog, Price Admin
+	catalog, price api.Access
 	http           http.Client
+}
+
+// OperatorOf is who operates an installation.
+func OperatorOf(r *installation.Installation) (*Operator, error) {
+	o := &Operator{catalog: r.AdminPort("catalog"), price: r.AdminPort("price")}
+	return o, errors.Join(o.catalog.Err, o.price.Err)
 }
 
 // Product is what an operator sells.
@@ -30,7 +37,7 @@ func (o *Operator) Open(ctx context.Context) error {
 		"/v1/prices/shipping/visits": {"region": Region, "currency": Currency, "amount": 395, "free_from": 10_000},
 		"/v1/prices/taxes/visits":    {"region": Region, "rate": 200_000},
 	} {
-		if err := o.put(ctx, o.Price, path, body); err != nil {
+		if err := o.put(ctx, o.price, path, body); err != nil {
 			return fmt.Errorf("open the shop: %w", err)
 		}
 	}
@@ -43,7 +50,7 @@ func (o *Operator) Sell(ctx context.Context, p Product) error {
 		return err
 	}
 	none := []string{}
-	err := o.put(ctx, o.Catalog, "/v1/products/"+url.PathEscape(p.SKU), map[string]any{
+	err := o.put(ctx, o.catalog, "/v1/products/"+url.PathEscape(p.SKU), map[string]any{
 		"state": "published", "title": p.Title, "description": p.Description, "categories": none, "attributes": none, "media": none,
 		"variants": []map[string]any{{"sku": p.SKU, "title": p.Title, "attributes": none}},
 	}, "If-None-Match", "*")
@@ -55,7 +62,7 @@ func (o *Operator) Sell(ctx context.Context, p Product) error {
 
 // Reprice says what a piece costs from now on.
 func (o *Operator) Reprice(ctx context.Context, sku string, amount int64) error {
-	err := o.put(ctx, o.Price, "/v1/prices/lists/visits/prices", map[string]any{
+	err := o.put(ctx, o.price, "/v1/prices/lists/visits/prices", map[string]any{
 		"prices": []map[string]any{{"sku": sku, "tiers": []map[string]any{{"min_quantity": 1, "amount": amount}}}},
 	})
 	if err != nil {
@@ -66,7 +73,7 @@ func (o *Operator) Reprice(ctx context.Context, sku string, amount int64) error 
 
 // Voucher takes a tenth off an order, so many times.
 func (o *Operator) Voucher(ctx context.Context, code string, uses int64) error {
-	err := o.put(ctx, o.Price, "/v1/vouchers/"+url.PathEscape(code), map[string]any{
+	err := o.put(ctx, o.price, "/v1/vouchers/"+url.PathEscape(code), map[string]any{
 		"max_uses": uses, "kind": "order_percentage", "rate": 100_000,
 	})
 	if err != nil {
@@ -75,7 +82,7 @@ func (o *Operator) Voucher(ctx context.Context, code string, uses int64) error {
 	return nil
 }
 
-func (o *Operator) put(ctx context.Context, at Admin, path string, body any, header ...string) error {
+func (o *Operator) put(ctx context.Context, at api.Access, path string, body any, header ...string) error {
 	r := request{method: http.MethodPut, url: at.URL + path, body: body, header: map[string]string{"Authorization": "Bearer " + at.Token}}
 	for i := 0; i+1 < len(header); i += 2 {
 		r.header[header[i]] = header[i+1]

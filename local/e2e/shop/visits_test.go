@@ -50,14 +50,11 @@ func openMall(t *testing.T) *mall {
 	t.Helper()
 	r := installation.Open(installation.Local, sys.Context(), installation.Options{RetryFor: time.Minute})
 	t.Cleanup(r.Close)
-	m := &mall{Installation: r, operator: &visit.Operator{}, voucher: "TENTH-" + uuid.NewString()[:8]}
-	for service, at := range map[string]*visit.Admin{"catalog": &m.operator.Catalog, "price": &m.operator.Price} {
-		port := r.AdminPort(service)
-		if port.Err != nil {
-			t.Fatal(port.Err)
-		}
-		*at = visit.Admin{URL: port.URL, Token: port.Token}
+	operator, err := visit.OperatorOf(r)
+	if err != nil {
+		t.Fatal(err)
 	}
+	m := &mall{Installation: r, operator: operator, voucher: "TENTH-" + uuid.NewString()[:8]}
 	steps := []error{m.operator.Open(t.Context()), m.operator.Voucher(t.Context(), m.voucher, enough)}
 	for i := range products {
 		p := visit.Product{SKU: fmt.Sprintf("SKU-%d-%s", i, uuid.NewString()[:8]), Title: fmt.Sprintf("Thing %d", i), Price: int64(100 + 37*i)}
