@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"quadrille.internal/events"
+	"quadrille.internal/events/order"
 	"quadrille.internal/events/payment"
 )
 
@@ -44,6 +45,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{"no data", change(`"data": {`, `"payload": {`), "decode payment.completed"},
 		{"a wrong type within data", change(`"amount": 1869`, `"amount": "1869"`), "decode payment.completed"},
 		{"a broken rule", change(`"charge_id": "ch_1"`, `"charge_id": ""`), "charge_id is required"},
+		{"a source of another service", change(`"source": "payment"`, `"source": "order"`), `its source is "order", and payment alone sends it`},
+		{"no source", change(`"source": "payment"`, `"source": ""`), "payment alone sends it"},
 		{"trailing data", valid + "{}", "decode envelope"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -64,6 +67,33 @@ func TestDecodeReturnsWhatItCouldRead(t *testing.T) {
 	}
 	if env.ID != goldenID || env.Type != "payment.dreamt" || env.TraceParent != goldenTrace {
 		t.Errorf("envelope %+v lacks id, type or trace", env)
+	}
+}
+
+func TestDecodeLeavesOutATraceThatIsNone(t *testing.T) {
+	for name, trace := range map[string]string{
+		"none":                "",
+		"too short":           goldenTrace[1:],
+		"too long":            goldenTrace + "-more",
+		"upper case":          strings.ToUpper(goldenTrace),
+		"of as many bytes":    strings.Repeat("\u00e9", 26) + "-01",
+		"that ends a string":  `\"` + strings.Repeat("0", 51) + "-00",
+		"without its hyphens": strings.ReplaceAll(goldenTrace, "-", "0"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			env, e, err := events.Decode([]byte(strings.ReplaceAll(golden(t, payment.TypeCompleted), goldenTrace, trace)))
+			if err != nil || e == nil || env.TraceParent != "" {
+				t.Errorf("trace %q, %v", env.TraceParent, err)
+			}
+		})
+	}
+}
+
+// What a service published in the release before is still decoded.
+func TestDecodeTakesWhatTheReleaseBeforeSent(t *testing.T) {
+	raw := strings.Replace(golden(t, order.TypeConfirmed), `"source": "order"`, `"source": "b2b"`, 1)
+	if env, _, err := events.Decode([]byte(raw)); err != nil || env.Source != "b2b" {
+		t.Errorf("from %s: %v", env.Source, err)
 	}
 }
 
@@ -106,7 +136,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := events.Encode(env.ID, "fuzz", goldenTime, "", reflect.ValueOf(e).Elem().Interface().(events.Event))
+		again, err := events.Encode(env.ID, env.Source, goldenTime, "", reflect.ValueOf(e).Elem().Interface().(events.Event))
 		if err != nil {
 			t.Fatalf("decoded, but cannot be encoded: %v", err)
 		}

@@ -71,14 +71,21 @@ func Encode(id uuid.UUID, source string, at time.Time, traceParent string, e Eve
 	return append(b, '}'), nil
 }
 
+// ErrForeignSource says that an event names a sender that does not send its type.
+var ErrForeignSource = errors.New("the source is not the sender of this type")
+
 // Decode reads an envelope and its typed payload, and checks both. The envelope
-// is returned, as far as it could be read, with an error too.
+// is returned, as far as it could be read, with an error too. A trace context that is
+// none is left out: events that this one causes would bear it, in their JSON, too.
 func Decode(raw []byte) (Envelope, Event, error) {
 	// The payload is read in the same pass as the envelope, as the type that the
 	// envelope seems to name. If it names another, the second pass is right.
 	env, e, err := decodeAs(guessType(raw), raw)
 	if e == nil || e.Type() != env.Type {
 		env, e, err = decodeAs(env.Type, raw)
+	}
+	if !isTraceParent(env.TraceParent) {
+		env.TraceParent = ""
 	}
 	switch {
 	case err != nil && e == nil:
@@ -92,10 +99,27 @@ func Decode(raw []byte) (Envelope, Event, error) {
 	case env.DataSchema != Schema(env.Type):
 		return env, nil, fmt.Errorf("decode %s: schema %q is not known, want %q", env.Type, env.DataSchema, Schema(env.Type))
 	}
+	if def := registered[env.Type]; !def.from(env.Source) {
+		return env, nil, fmt.Errorf("decode %s: %w: its source is %q, and %s alone sends it", env.Type, ErrForeignSource, env.Source, def.Owner)
+	}
 	if err := e.Validate(); err != nil {
 		return env, nil, fmt.Errorf("decode %s: %w", env.Type, err)
 	}
 	return env, e, nil
+}
+
+// isTraceParent reports whether s has the form of a W3C trace context.
+func isTraceParent(s string) bool {
+	const form = "xx-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx"
+	if len(s) != len(form) {
+		return false
+	}
+	for i := range len(form) {
+		if c := s[i]; form[i] == '-' && c != '-' || form[i] == 'x' && (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
 }
 
 // decodeAs reads an envelope with a payload of the given type, or none where the

@@ -22,7 +22,10 @@ type Definition struct {
 	Type string
 	// Owner is the service that publishes it.
 	Owner string
-	Kind  Kind
+	// Before are services that published it in the release before: what they left on the
+	// broker is still theirs.
+	Before []string
+	Kind   Kind
 	// Sample is a valid event with every field set, of which golden files and documents
 	// are made.
 	Sample Event
@@ -51,6 +54,22 @@ func Register(owner string, kind Kind, samples ...Event) []Definition {
 		registered[def.Type], defs[i] = def, def
 	}
 	return defs
+}
+
+// PublishedBefore says that other services published a registered type in the release
+// before. The package that registers it calls it as it is initialised.
+func PublishedBefore(eventType string, services ...string) {
+	def := registered[eventType]
+	if def.Owner == "" {
+		panic(fmt.Sprintf("events: %q cannot have been published before: it is not registered", eventType))
+	}
+	def.Before = services
+	registered[eventType] = def
+}
+
+// from reports whether a service may be the source of the type.
+func (d Definition) from(source string) bool {
+	return source == d.Owner || slices.Contains(d.Before, source)
 }
 
 // Lookup returns what is registered as a type.

@@ -84,7 +84,7 @@ type OrderRejected struct {
 	Anchor
 }
 
-// OrderAllocated: stock is held. Backorders are to follow later.
+// OrderAllocated: stock is held. Backorders follow later.
 type OrderAllocated struct {
 	events.OfOrder
 	CompanyID   string              `json:"company_id"`

@@ -23,6 +23,8 @@ const (
 	ReasonLogout = "logout"
 	// ReasonPassword: the password was changed or reset.
 	ReasonPassword = "password_changed"
+	// ReasonAddress: the account has another e-mail address.
+	ReasonAddress = "address_changed"
 	// ReasonOperator: an operator ended it.
 	ReasonOperator = "operator"
 	// ReasonErased: the customer's data is erased, and the account with it.

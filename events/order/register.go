@@ -13,3 +13,6 @@ var Events = events.Register("order", events.KindOrder,
 
 // CustomerEvents are the types that order publishes about customers.
 var CustomerEvents = events.Register("order", events.KindCustomer, CustomerErased{sample.Erased})
+
+// b2b confirmed its own orders by it.
+func init() { events.PublishedBefore(TypeConfirmed, "b2b") } //nolint:gochecknoinits // only after Register has run

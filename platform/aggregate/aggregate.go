@@ -51,7 +51,7 @@ type Versioned struct {
 // Touch is Row.Touch.
 func (v *Versioned) Touch() { v.loaded = nil }
 
-func (v *Versioned) state() (*int64, *loaded) { return &v.Version, &v.loaded }
+func (v *Versioned) state() (*int64, *loaded) { return &v.Version, &v.loaded } //nolint:unused // it is called through Rooted
 
 // loaded is the content of an aggregate as it was loaded; nil where it is not known.
 type loaded []byte

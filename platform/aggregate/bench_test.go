@@ -61,7 +61,7 @@ func BenchmarkSave(b *testing.B) {
 			Lines:       []position{{"85123A", 6, 255}, {"71053", 1, 339}},
 		}
 	}
-	saveAll := func(ctx context.Context, tx *pgtx.Tx) error { return parcels.Save(tx, fresh) }
+	saveAll := func(_ context.Context, tx *pgtx.Tx) error { return parcels.Save(tx, fresh) }
 	if err := pgtx.RunPiped(b.Context(), pool, saveAll); err != nil {
 		b.Fatal(err)
 	}

@@ -21,7 +21,7 @@ var (
 func appendContent(b []byte, v reflect.Value) ([]byte, error) {
 	switch v.Kind() {
 	case reflect.String:
-		return append(binary.AppendUvarint(b, uint64(v.Len())), v.String()...), nil
+		return append(binary.AppendUvarint(b, uint64(v.Len())), v.String()...), nil //nolint:gosec // no length is negative
 	case reflect.Bool:
 		if v.Bool() {
 			return append(b, 1), nil
@@ -42,7 +42,7 @@ func appendContent(b []byte, v reflect.Value) ([]byte, error) {
 		if v.IsNil() {
 			return append(b, 0), nil
 		}
-		return appendElements(binary.AppendUvarint(append(b, 1), uint64(v.Len())), v)
+		return appendElements(binary.AppendUvarint(append(b, 1), uint64(v.Len())), v) //nolint:gosec // no length is negative
 	case reflect.Array:
 		return appendElements(b, v)
 	case reflect.Struct:

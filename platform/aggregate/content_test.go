@@ -34,7 +34,7 @@ type held struct {
 // has the same.
 func TestContent(t *testing.T) {
 	at := time.Date(2026, 11, 21, 20, 0, 0, 1000, time.UTC)
-	make := func() *held {
+	fresh := func() *held {
 		return &held{
 			Text: "t", Number: -1, At: at, Pointer: &inner{"p", &at}, List: []inner{{Text: "a"}, {Text: "b"}},
 			Deep: []*inner{{Text: "d"}}, Bytes: []byte("x"), Map: map[string]int{"a": 1, "b": 2}, Opaque: netip.MustParseAddr("192.0.2.1"),
@@ -48,8 +48,8 @@ func TestContent(t *testing.T) {
 		}
 		return string(b)
 	}
-	want := content(make())
-	same := make()
+	want := content(fresh())
+	same := fresh()
 	same.Row.loaded = loaded("whatever")
 	if got := content(same); got != want {
 		t.Errorf("content %q, want that of the same value, %q", got, want)
@@ -66,7 +66,7 @@ func TestContent(t *testing.T) {
 		"in a list of pointers": func(h *held) { h.Deep[0].Text = "e" }, "bytes": func(h *held) { h.Bytes[0] = 'y' },
 		"in a map": func(h *held) { h.Map["b"] = 3 }, "what hides its fields": func(h *held) { h.Opaque = netip.MustParseAddr("192.0.2.2") },
 	} {
-		h := make()
+		h := fresh()
 		change(h)
 		if content(h) == want {
 			t.Errorf("%s changed, the content did not", name)

@@ -39,30 +39,29 @@ func erased(ctx context.Context, db DB) ([][]byte, error) {
 }
 
 // Residue finds what a service's database still has of customers who are erased: in that
-// database, or everywhere, as the given digests say. It returns how many are erased here.
-func (b *Books) Residue(ctx context.Context, db DB, everywhere [][]byte) (faults []Fault, count int, err error) {
-	here, err := erased(ctx, db)
-	if err != nil {
-		return nil, 0, fmt.Errorf("read who is erased: %w", err)
+// database, or everywhere, as the given digests say. It returns who is erased here.
+func (b *Books) Residue(ctx context.Context, db DB, everywhere [][]byte) (faults []Fault, here [][]byte, err error) {
+	if here, err = erased(ctx, db); err != nil {
+		return nil, nil, fmt.Errorf("read who is erased: %w", err)
 	}
 	who := Digests{}
 	who.Add(here)
 	who.Add(everywhere)
 	if len(who) == 0 {
-		return nil, 0, nil
+		return nil, nil, nil
 	}
 	for _, c := range b.Customers {
 		found, err := residueIn(ctx, db, c, who)
 		if err != nil {
-			return nil, 0, fmt.Errorf("look for erased customers in %s: %w", c.Table, err)
+			return nil, nil, fmt.Errorf("look for erased customers in %s: %w", c.Table, err)
 		}
 		faults = append(faults, found...)
 	}
 	inEvents, err := residueInEvents(ctx, db, who)
 	if err != nil {
-		return nil, 0, fmt.Errorf("look for erased customers in parked events: %w", err)
+		return nil, nil, fmt.Errorf("look for erased customers in parked events: %w", err)
 	}
-	return append(faults, inEvents...), len(here), nil
+	return append(faults, inEvents...), here, nil
 }
 
 func residueIn(ctx context.Context, db DB, c Column, who Digests) (faults []Fault, err error) {

@@ -26,7 +26,7 @@ const (
 )
 
 // InvalidToken is the WWW-Authenticate of an answer to an access token that is not valid.
-const InvalidToken = `Bearer error="invalid_token"`
+const InvalidToken = `Bearer error="invalid_token"` //nolint:gosec // it has no token
 
 // Header is "<id>", or "<id>; company=<id>" for somebody who acts for a company.
 const Header = "Quadrille-Caller"

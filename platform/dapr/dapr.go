@@ -11,7 +11,6 @@ import (
 	"google.golang.org/grpc"
 
 	"quadrille.internal/platform/config"
-	"quadrille.internal/platform/httpcall"
 	"quadrille.internal/platform/sidecar"
 	"quadrille.internal/platform/subscriber"
 	"quadrille.internal/platform/transport"
@@ -61,6 +60,9 @@ type Transport struct {
 	server *transport.Server
 }
 
+// System implements transport.Transport.
+func (t *Transport) System() string { return "dapr" }
+
 // Parallel is one: calls for a topic follow one another, so that batches grow with the
 // load and brokers that keep an order may.
 func (t *Transport) Parallel() int { return 1 }
@@ -70,11 +72,6 @@ func (t *Transport) Heard(string) bool { return true }
 
 // Calls implements transport.Transport.
 func (t *Transport) Calls(service string) grpc.ClientConnInterface { return t.To(service) }
-
-// Dial implements transport.Transport: the callee's sidecar checks whether we may.
-func (t *Transport) Dial(ctx context.Context, service string) (net.Conn, error) {
-	return httpcall.Open(ctx, t.To(service))
-}
 
 // Workflows implements transport.Transport: the engine is in the sidecar.
 func (t *Transport) Workflows() grpc.ClientConnInterface { return t.To("") }
@@ -86,7 +83,7 @@ func (t *Transport) Listen(ctx context.Context, s transport.Service) error {
 	if t.ln, err = new(net.ListenConfig).Listen(ctx, "tcp", t.addr); err != nil {
 		return fmt.Errorf("%s: %w", m.Config.Own().Name("QUADRILLE_GRPC_ADDR"), err)
 	}
-	t.server = subscriber.NewGRPC(subscriber.Config{
+	t.server = subscriber.NewGRPC(subscriber.Config{ //nolint:contextcheck // each call has its own
 		App: m.Name, Topics: m.Topics, Token: t.tokens.app.Reveal(), Handler: s.Handler, Register: s.Register, HTTP: s.HTTP, Log: m.Log,
 	})
 	m.Log.InfoContext(ctx, "listening for the sidecar", "grpc", t.addr)

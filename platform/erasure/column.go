@@ -52,9 +52,19 @@ func digests(customerIDs []string) [][]byte {
 	return list
 }
 
-// Asked reports whether the customer is to be erased, or was.
+// Asked reports whether the customer must be erased, or was. Where it says no, what the
+// transaction writes then is seen by an erasure that is asked for later.
 func Asked(ctx context.Context, db aggregate.Querier, customerID string) (bool, error) {
-	rows, err := db.Query(ctx, `select digest from erasures where digest = any($1) for share`, digests([]string{customerID}))
+	// An erasure waits for transactions that have an id. One that only reads has none yet.
+	rows, err := db.Query(ctx, `select pg_current_xact_id()`)
+	if err != nil {
+		return false, fmt.Errorf("look for erasures: %w", err)
+	}
+	rows.Close()
+	if err := rows.Err(); err != nil {
+		return false, fmt.Errorf("look for erasures: %w", err)
+	}
+	rows, err = db.Query(ctx, `select digest from erasures where digest = any($1) for share`, digests([]string{customerID}))
 	if err != nil {
 		return false, fmt.Errorf("look for erasures: %w", err)
 	}
@@ -65,7 +75,7 @@ func Asked(ctx context.Context, db aggregate.Querier, customerID string) (bool, 
 	return len(found) > 0, nil
 }
 
-// Refused is what a request is answered that would add to what is to be erased.
+// Refused is what a request is answered that would add to what must be erased.
 func Refused() error {
 	return fault.New(fault.Conflict, "customer_erased", "The customer's data is erased, or is being erased: nothing is added to it.")
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quadrille.internal/events"
 	"quadrille.internal/events/customer"
@@ -31,13 +32,16 @@ const (
 	retryAfter = 15 * time.Second
 )
 
-// Customer is who is to be erased.
+// Customer is who must be erased.
 type Customer struct {
 	ID string
 	// Pseudonym is an id that leads to nobody, for what must stay. It is new each time, and
 	// nothing says whose it is.
 	Pseudonym string
 }
+
+// Pseudonym makes one.
+func Pseudonym() string { return "erased-" + uuid.NewString() }
 
 // Outcome is what a holder did.
 type Outcome struct {
@@ -53,6 +57,7 @@ type Erase func(ctx context.Context, tx *outbox.Tx, c Customer) (Outcome, error)
 
 // Holder is a service's part in erasures.
 type Holder struct {
+	pool   *pgxpool.Pool
 	outbox *outbox.Outbox
 	log    *slog.Logger
 	erase  Erase
@@ -64,9 +69,9 @@ type Holder struct {
 // New returns the holder of a service. erase is nil where only parked events have ids of
 // customers. answer makes the service's own event.
 func New(kit *service.Kit, erase Erase, answer func(events.Erased) events.Event) *Holder {
-	h := &Holder{outbox: kit.Outbox, log: kit.Log, erase: erase, answer: answer}
+	h := &Holder{pool: kit.Pool, outbox: kit.Outbox, log: kit.Log, erase: erase, answer: answer}
 	h.sweep = sweep.New(sweep.Config{Name: "erasures", Every: sweepEvery, Timeout: sweepTimeout, Log: kit.Log}, h.Next)
-	kit.Metrics.Gauge("erasures_open", "Customers who are to be erased here and are not yet.", h.open.Load)
+	kit.Metrics.Gauge("erasures_open", "Customers who wait to be erased.", h.open.Load)
 	return h
 }
 
@@ -137,7 +142,7 @@ func (h *Holder) Next(ctx context.Context) (more bool, err error) {
 }
 
 // next claims a request that is due. One is not due before every transaction has ended
-// that began before it was asked for: such a one has not seen that the customer is to be
+// that began before it was asked for: such a one has not seen that the customer must be
 // erased, and may yet write the id. nil is none.
 func next(ctx context.Context, tx *outbox.Tx) (*request, error) {
 	rows, err := tx.Query(ctx, `
@@ -161,7 +166,7 @@ func next(ctx context.Context, tx *outbox.Tx) (*request, error) {
 }
 
 func (h *Holder) do(ctx context.Context, tx *outbox.Tx, r *request) error {
-	c := Customer{ID: r.customerID, Pseudonym: "erased-" + uuid.NewString()}
+	c := Customer{ID: r.customerID, Pseudonym: Pseudonym()}
 	r.outcome = Outcome{}
 	if h.erase != nil {
 		var err error
@@ -198,13 +203,10 @@ func (h *Holder) postpone(ctx context.Context, r *request, waitsFor string) erro
 }
 
 func (h *Holder) count(ctx context.Context) error {
-	return h.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
-		rows, err := tx.Query(ctx, `select count(*) from erasures where erased_at is null`)
-		if err != nil {
-			return err
-		}
-		n, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[int64])
-		h.open.Store(n)
-		return err
-	})
+	var n int64
+	if err := h.pool.QueryRow(ctx, `select count(*) from erasures where erased_at is null`).Scan(&n); err != nil {
+		return fmt.Errorf("count erasures: %w", err)
+	}
+	h.open.Store(n)
+	return nil
 }

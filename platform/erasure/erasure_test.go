@@ -196,37 +196,55 @@ func TestALateEventBringsNothingBack(t *testing.T) {
 }
 
 // A transaction that began before the request may write the id after it: the customer is
-// not erased before that transaction has ended.
+// not erased before that transaction has ended, whether it has written already or only
+// looked whether it may.
 func TestWhatBeganBeforeIsWaitedFor(t *testing.T) {
-	h := newHolder(t)
-	ctx := t.Context()
-	early := make(chan struct{})
-	end := make(chan struct{})
-	var writing sync.WaitGroup
-	writing.Go(func() {
-		err := h.kit.Outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
-			if _, err := tx.Exec(ctx, `insert into orders (id, customer_id, version) values ($1, $2, 1)`, uuid.New(), who); err != nil {
-				return err
-			}
-			close(early)
-			<-end
-			return nil
-		})
-		if err != nil {
-			t.Error(err)
+	write := func(ctx context.Context, tx *outbox.Tx) error {
+		_, err := tx.Exec(ctx, `insert into orders (id, customer_id, version) values ($1, $2, 1)`, uuid.New(), who)
+		return err
+	}
+	look := func(ctx context.Context, tx *outbox.Tx) error {
+		asked, err := erasure.Asked(ctx, tx, who)
+		if asked {
+			err = errors.Join(err, erasure.Refused())
 		}
-	})
-	<-early
-	h.ask()
-	if _, err := h.Next(ctx); err != nil || len(servicetest.EmittedAbout(t, h.kit.Pool, who)) > 0 {
-		t.Errorf("answered while a transaction from before is open, %v", err)
+		return err
 	}
-	close(end)
-	writing.Wait()
-	if answers := h.next(); len(answers) != 1 {
-		t.Errorf("answered %+v when it has ended", answers)
+	nothing := func(context.Context, *outbox.Tx) error { return nil }
+	for name, c := range map[string]struct {
+		before, after func(context.Context, *outbox.Tx) error
+	}{
+		"it has written": {write, nothing}, "it has looked": {look, write},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHolder(t)
+			ctx := t.Context()
+			early, end := make(chan struct{}), make(chan struct{})
+			var writing sync.WaitGroup
+			writing.Go(func() {
+				err := h.kit.Outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
+					err := c.before(ctx, tx)
+					close(early)
+					<-end
+					return errors.Join(err, c.after(ctx, tx))
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+			<-early
+			h.ask()
+			if _, err := h.Next(ctx); err != nil || len(servicetest.EmittedAbout(t, h.kit.Pool, who)) > 0 {
+				t.Errorf("answered while a transaction from before is open, %v", err)
+			}
+			close(end)
+			writing.Wait()
+			if answers := h.next(); len(answers) != 1 {
+				t.Errorf("answered %+v when it has ended", answers)
+			}
+			h.checkGone()
+		})
 	}
-	h.checkGone()
 }
 
 // Events come while their customer is being erased: whichever commits first, the id is
@@ -281,7 +299,7 @@ func TestWhoIsErasedIsRefused(t *testing.T) {
 	}
 	h.ask()
 	if !asked() {
-		t.Error("a customer is not refused who is to be erased")
+		t.Error("a customer is not refused who must be erased")
 	}
 	h.next()
 	if !asked() {

@@ -54,6 +54,17 @@ func TestCommandLineOfSeveralServices(t *testing.T) {
 	}
 }
 
+// What Debezium publishes to Kafka, services of one process do not hear.
+func TestServicesOfOneProcessPublishByThemselves(t *testing.T) {
+	var errs bytes.Buffer
+	shared := map[string]string{"QUADRILLE_RELAY": "debezium"}
+	lookup := func(name string) (string, bool) { v, ok := shared[name]; return v, ok }
+	code := host.Command(t.Context(), named("order", "payment"), nil, lookup, io.Discard, &errs)
+	if code != 1 || !strings.Contains(errs.String(), "QUADRILLE_RELAY: is debezium") {
+		t.Errorf("exit code %d\n%s", code, &errs)
+	}
+}
+
 // A service that is not installed is not run, and nothing is kept for it.
 func TestServicesThatAreNotInstalled(t *testing.T) {
 	for _, c := range []struct{ installed, line, errors, lacks string }{

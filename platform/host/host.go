@@ -191,7 +191,7 @@ func (p *process) open(ctx context.Context, reader *config.Reader) error {
 	if err != nil {
 		return err
 	}
-	p.onClose(func() {
+	p.onClose(func() { //nolint:contextcheck // it runs after ctx has ended
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
 		_ = stopTracing(ctx) // spans that cannot be sent are not worth a failed stop

@@ -23,13 +23,17 @@ const (
 
 // memoryLimit returns the Go memory limit for a process of some services and where it is
 // from, so that the collector works harder before the kernel kills the process. GOMEMLIMIT
-// wins.
+// wins, but where it is all that the container has, as Kubernetes' downward API gives it:
+// that would leave the kernel nothing.
 func memoryLimit(root fs.FS, getenv func(string) string, services int) (limit int64, from string) {
+	whole, bounded := cgroupMemory(root)
 	if getenv("GOMEMLIMIT") != "" {
-		return debug.SetMemoryLimit(-1), "GOMEMLIMIT" // the runtime has read it
+		if limit = debug.SetMemoryLimit(-1); !bounded || limit != whole { // the runtime has read it
+			return limit, "GOMEMLIMIT"
+		}
 	}
-	if limit, ok := cgroupMemory(root); ok {
-		return limit / 100 * memoryPercent, "cgroup"
+	if bounded {
+		return whole / 100 * memoryPercent, "cgroup"
 	}
 	return int64(services) * unboundedMemory, "default"
 }

@@ -59,6 +59,20 @@ func TestGOMEMLIMITWins(t *testing.T) {
 	}
 }
 
+// The manifests give GOMEMLIMIT by the downward API, which has no way to give less than all.
+func TestGOMEMLIMITOfTheWholeContainerLeavesTheKernelSome(t *testing.T) {
+	before := debug.SetMemoryLimit(1_000_000_000)
+	defer debug.SetMemoryLimit(before)
+	root := fstest.MapFS{
+		"proc/self/cgroup":         {Data: []byte("0::/\n")},
+		"sys/fs/cgroup/memory.max": {Data: []byte("1000000000\n")},
+	}
+	limit, from := memoryLimit(root, func(string) string { return "1000000000" }, 1)
+	if limit != 800_000_000 || from != "cgroup" {
+		t.Errorf("limit %d from %s, want four fifths of the container's", limit, from)
+	}
+}
+
 func TestTheDefaultLimitGrowsWithTheServices(t *testing.T) {
 	none := func(string) string { return "" }
 	if limit, _ := memoryLimit(fstest.MapFS{}, none, 5); limit != 5*unboundedMemory {

@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// stopAfter different events of a topic, or of all, that fail one after another
+	// StopAfter different events of a topic, or of all, that fail one after another
 	// are taken for a fault of ours and not of theirs.
-	stopAfter = 5
+	StopAfter = 5
 	// heldFor is how long an event that failed counts as failing still, once it does
 	// not come again: another replica may have handled it.
 	heldFor = 30 * time.Second
@@ -97,7 +97,7 @@ func (b *breaker) refuse(ctx context.Context, id uuid.UUID, topic string, cause 
 func alarmOf(consumer, topic string, cause error, defect bool) error {
 	why := "an event of " + topic + " failed for a fault that is not its own"
 	if !defect {
-		why = fmt.Sprintf("%d different events failed one after another, the last one of %s", stopAfter, topic)
+		why = fmt.Sprintf("%d different events failed one after another, the last one of %s", StopAfter, topic)
 	}
 	return fmt.Errorf("%s; mend the cause, or have the failing events parked with quad parked accept %s: %w", why, consumer, cause)
 }
@@ -105,10 +105,10 @@ func alarmOf(consumer, topic string, cause error, defect bool) error {
 func (b *breaker) count(key string, id uuid.UUID, now time.Time) {
 	ids := b.failed[key]
 	if ids == nil {
-		ids = make(map[uuid.UUID]time.Time, stopAfter)
+		ids = make(map[uuid.UUID]time.Time, StopAfter)
 		b.failed[key] = ids
 	}
-	if len(ids) < stopAfter {
+	if len(ids) < StopAfter {
 		ids[id] = now
 	}
 }
@@ -117,7 +117,7 @@ func (b *breaker) count(key string, id uuid.UUID, now time.Time) {
 // do not come again is no success.
 func (b *breaker) age(now time.Time) {
 	for key, ids := range b.failed {
-		if len(ids) >= stopAfter {
+		if len(ids) >= StopAfter {
 			continue
 		}
 		for id, last := range ids {
@@ -133,7 +133,7 @@ func (b *breaker) age(now time.Time) {
 
 // open reports whether events of a topic that fail are not parked.
 func (b *breaker) open(topic string) bool {
-	return len(b.failed[topic]) >= stopAfter || len(b.failed[""]) >= stopAfter
+	return len(b.failed[topic]) >= StopAfter || len(b.failed[""]) >= StopAfter
 }
 
 // hopeless reports whether it is known that trying an event a few times more makes
@@ -193,7 +193,7 @@ func (b *breaker) settle(ctx context.Context, now time.Time) {
 	}
 	b.age(now)
 	for key, ids := range b.failed {
-		if len(ids) >= stopAfter && !held[key] {
+		if len(ids) >= StopAfter && !held[key] {
 			delete(b.failed, key)
 		}
 	}

@@ -17,7 +17,10 @@ import (
 // They are made ahead, and dropped once all of their events were handled longer ago
 // than the retention: see migration 00007.
 const (
-	retention  = 15 * 24 * time.Hour // longer than any broker keeps a message
+	// Retention is how long the ids of handled events are remembered: longer than any
+	// broker keeps a message.
+	Retention = 15 * 24 * time.Hour
+
 	daysAhead  = 7
 	pruneFirst = 20 * time.Second // after the start, when others want the processor, and after a failure
 	pruneEvery = 10 * time.Minute
@@ -74,7 +77,7 @@ func makeDays(ctx context.Context, pool *pgxpool.Pool, now time.Time) (failed er
 func dropDays(ctx context.Context, pool *pgxpool.Pool) error {
 	for {
 		var dropped *string
-		if err := pool.QueryRow(ctx, `select inbox_drop_day($1)`, retention).Scan(&dropped); err != nil {
+		if err := pool.QueryRow(ctx, `select inbox_drop_day($1)`, Retention).Scan(&dropped); err != nil {
 			return fmt.Errorf("drop inbox partition: %w", err)
 		}
 		if dropped == nil {
@@ -86,7 +89,7 @@ func dropDays(ctx context.Context, pool *pgxpool.Pool) error {
 func forget(ctx context.Context, pool *pgxpool.Pool) error {
 	for {
 		var n int64
-		if err := pool.QueryRow(ctx, `select inbox_forget($1, $2)`, retention, pruneBatch).Scan(&n); err != nil {
+		if err := pool.QueryRow(ctx, `select inbox_forget($1, $2)`, Retention, pruneBatch).Scan(&n); err != nil {
 			return fmt.Errorf("prune inbox: %w", err)
 		}
 		if n < pruneBatch {

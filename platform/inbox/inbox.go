@@ -20,7 +20,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
 	"quadrille.internal/events"
@@ -89,10 +89,12 @@ type Message struct {
 type Config struct {
 	// Consumer is the consumer group: the service's name.
 	Consumer string
-	Pool     *pgxpool.Pool
-	Outbox   *outbox.Outbox
-	Handler  Handler
-	Log      *slog.Logger
+	// System is what brings the events, as spans name it.
+	System  string
+	Pool    *pgxpool.Pool
+	Outbox  *outbox.Outbox
+	Handler Handler
+	Log     *slog.Logger
 	// Group sets how deliveries are batched.
 	Group   group.Config
 	Timings Timings
@@ -109,6 +111,8 @@ type Timings struct {
 	Transaction *telemetry.Durations
 	// Delivery is from a batch's arrival to its verdicts, once for each batch.
 	Delivery *telemetry.Durations
+	// Batch is the number of events that a transaction handled.
+	Batch *telemetry.Sizes
 }
 
 // NewTimings exposes timings.
@@ -118,6 +122,7 @@ func NewTimings(m *telemetry.Metrics) Timings {
 		Wait:        m.Durations("inbox_wait_seconds", "topic", "From an event's arrival to the start of the transaction that handled it."),
 		Transaction: m.Durations("inbox_transaction_seconds", "topic", "The transaction that handled an event, to its commit."),
 		Delivery:    m.Durations("inbox_delivery_seconds", "topic", "From the arrival of a batch of events to the answer."),
+		Batch:       m.Sizes("inbox_batch_size", "", "Events that a transaction handled, duplicates included."),
 	}
 }
 
@@ -207,12 +212,10 @@ func (in *Inbox) open(ctx context.Context, m *Message) error {
 	if err != nil {
 		return err
 	}
-	in.cfg.Timings.Arrival.Observe(m.Topic, m.arrived.Sub(env.Time))
-	m.span, m.delivery.Trace = telemetry.StartSpan(ctx, env.TraceParent,
-		in.cfg.Consumer+" handle "+env.Type, trace.SpanKindConsumer,
-		attribute.String("messaging.destination.name", env.Type),
-		attribute.String("messaging.message.id", env.ID.String()),
-		attribute.String("quadrille.subject", env.Subject))
+	in.cfg.Timings.Arrival.ObserveIn(env.TraceParent, m.Topic, m.arrived.Sub(env.Time))
+	m.span, m.delivery.Trace = telemetry.ProcessEvent(ctx, env.TraceParent, telemetry.Event{
+		System: in.cfg.System, Topic: env.Type, ID: env.ID, Subject: env.Subject, Group: in.cfg.Consumer,
+	})
 	return nil
 }
 
@@ -220,7 +223,7 @@ func (in *Inbox) open(ctx context.Context, m *Message) error {
 // may be our fault.
 func (in *Inbox) giveUp(ctx context.Context, m *Message, cause error) {
 	if in.breaker.refuse(ctx, m.id(), m.Topic, cause, time.Now()) {
-		in.cfg.Log.DebugContext(ctx, "event failed, will be delivered again", "event_id", m.id(), "topic", m.Topic, "err", cause)
+		in.cfg.Log.DebugContext(m.context(ctx), "event failed, will be delivered again", "event_id", m.id(), "topic", m.Topic, "order_id", m.order(), "err", cause)
 		in.settle([]*Message{m}, Again)
 		return
 	}
@@ -238,6 +241,8 @@ func (in *Inbox) settle(batch []*Message, v Verdict) {
 // one that does not ask takes for granted: its inbox rows travel with the commit. If
 // one of them is there already, the transaction runs again, and asks.
 func (in *Inbox) apply(ctx context.Context, batch []*Message, ask bool, limits pgtx.Limits) error {
+	ctx, span := telemetry.StartBatch(ctx, "transaction of events", traces(batch))
+	defer span.End()
 	var fresh []Delivery
 	var began time.Time
 	err := in.cfg.Outbox.InTxWithin(ctx, limits, func(ctx context.Context, tx *outbox.Tx) (err error) {
@@ -246,6 +251,9 @@ func (in *Inbox) apply(ctx context.Context, batch []*Message, ask bool, limits p
 		ask = true
 		return err
 	})
+	if err != nil {
+		span.SetStatus(codes.Error, "undone")
+	}
 	if err == nil {
 		duplicates := len(batch) - len(fresh)
 		in.count.duplicates.Add(int64(duplicates))
@@ -257,13 +265,23 @@ func (in *Inbox) apply(ctx context.Context, batch []*Message, ask bool, limits p
 	return err
 }
 
+// traces are the trace contexts of what is done with the events of a batch.
+func traces(batch []*Message) []string {
+	all := make([]string, len(batch))
+	for i, m := range batch {
+		all[i] = m.delivery.Trace
+	}
+	return all
+}
+
 // observe notes how long events waited for a transaction that began then, and how long it took.
 func (in *Inbox) observe(batch []*Message, began time.Time) {
 	took := time.Since(began)
 	for _, m := range batch {
-		in.cfg.Timings.Wait.Observe(m.Topic, began.Sub(m.arrived))
-		in.cfg.Timings.Transaction.Observe(m.Topic, took)
+		in.cfg.Timings.Wait.ObserveIn(m.delivery.Trace, m.Topic, began.Sub(m.arrived))
+		in.cfg.Timings.Transaction.ObserveIn(m.delivery.Trace, m.Topic, took)
 	}
+	in.cfg.Timings.Batch.Observe("", len(batch))
 }
 
 // effect runs the handler on those of a batch that have had no effect yet, and
@@ -316,11 +334,22 @@ func (in *Inbox) enter(ctx context.Context, tx *outbox.Tx, batch []*Message, ask
 	return deliveries, nil
 }
 
+// context is ctx in the message's trace, for what is logged of it.
+func (m *Message) context(ctx context.Context) context.Context {
+	return telemetry.Within(ctx, m.delivery.Trace)
+}
+
+// order is what the message is about, or the nil UUID.
+func (m *Message) order() uuid.UUID { return events.OrderOf(m.delivery.Event) }
+
 // park keeps a message that cannot be handled. If even that fails, the message
 // is delivered again.
 func (in *Inbox) park(ctx context.Context, m *Message, cause error) {
 	p := parkedOf(in.cfg.Consumer, m, cause)
-	log := in.cfg.Log.With("event_id", p.EventID, "topic", p.Topic, "err", cause)
+	ctx, log := m.context(ctx), in.cfg.Log.With("event_id", p.EventID, "topic", p.Topic, "err", cause)
+	if id := m.order(); id != uuid.Nil {
+		log = log.With("order_id", id)
+	}
 	if err := insertParked(ctx, in.cfg.Pool, p); err != nil {
 		log.ErrorContext(ctx, "event can neither be handled nor parked, will be delivered again", "park_err", err)
 		in.settle([]*Message{m}, Again)

@@ -3,6 +3,7 @@ package inbox_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,10 +13,12 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"quadrille.internal/events/order"
 	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/group"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/outbox"
+	"quadrille.internal/platform/telemetry"
 )
 
 func TestEffectOnce(t *testing.T) {
@@ -252,11 +255,35 @@ func TestDeliveryCarriesTheEventAndItsTrace(t *testing.T) {
 	if _, ok := d.Event.(*payment.Completed); !ok || d.ID != id || time.Since(d.Time) > time.Minute {
 		t.Errorf("delivery %+v", d)
 	}
-	if !strings.HasPrefix(d.Trace, "00-"+traceID) || d.Trace == trace {
-		t.Errorf("trace %q, want a span of its own in trace %s", d.Trace, traceID)
+	if d.Trace != trace { // which is not recorded, so there is no span of its own
+		t.Errorf("trace %q, want that of the event, %s", d.Trace, trace)
 	}
 	if env := w.published(1)[0]; env.TraceParent != d.Trace {
 		t.Errorf("the event it caused has trace %q, want %q", env.TraceParent, d.Trace)
+	}
+}
+
+// A trace context that is none, of whatever bytes, is in the way neither of its event nor of
+// those that this causes.
+func TestAnEventWithATraceThatIsNoneIsHandled(t *testing.T) {
+	for name, bad := range map[string]string{
+		"that seems recorded":   strings.Repeat("\u00e9", 26) + "-01",
+		"that seems unrecorded": `\"` + strings.Repeat("0", 51) + "-00",
+	} {
+		t.Run(name, func(t *testing.T) {
+			handler := func(_ context.Context, tx *outbox.Tx, batch []inbox.Delivery) error { return confirm(tx, batch[0]) }
+			w := newWorld(t, handler)
+			w.inbox = inbox.New(inbox.Config{
+				Consumer: consumer, Pool: w.pool, Outbox: w.outbox, Handler: handler, Log: slog.New(slog.DiscardHandler),
+				Timings: inbox.NewTimings(telemetry.NewMetrics(consumer)),
+			})
+			run(t, w.inbox)
+			_, raw := event(t)
+			w.deliver(inbox.Done, []byte(strings.Replace(string(raw), trace, bad, 1)))
+			if env := w.published(1)[0]; env.Type != order.TypeConfirmed {
+				t.Errorf("it causes %+v", env)
+			}
+		})
 	}
 }
 

@@ -11,8 +11,6 @@ type Stats struct {
 	Handled, Duplicates, Again, Parked int64
 	// Stored is how many events are parked now, 100,000 at most, some seconds ago.
 	Stored int64
-	// Stopped is 1 while events that fail are not parked.
-	Stopped int64
 	// Suspects are the events that others are in the way of, or that take too long;
 	// SuspectsOldest is for how many seconds the oldest is one.
 	Suspects, SuspectsOldest int64
@@ -36,14 +34,10 @@ func (c *counters) add(v Verdict, n int) {
 // Stats returns the inbox's counters.
 func (in *Inbox) Stats() Stats {
 	c := &in.count
-	var stopped int64
-	if in.Alarm() != nil {
-		stopped = 1
-	}
 	suspects, oldest := in.suspects.stats(time.Now())
 	return Stats{
 		Suspects: int64(suspects), SuspectsOldest: int64(oldest.Seconds()),
-		Stored: in.stored.Load(), Stopped: stopped,
+		Stored:  in.stored.Load(),
 		Handled: c.handled.Load(), Duplicates: c.duplicates.Load(), Again: c.again.Load(),
 		Parked: c.parked.Load(), Batches: c.batches.Load(),
 	}

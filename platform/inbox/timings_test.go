@@ -41,6 +41,9 @@ func TestWhereTheTimeOfEventsGoes(t *testing.T) {
 	if want := `quadrille_inbox_delivery_seconds_count{service="order",topic="payment.completed"} 2` + "\n"; !strings.Contains(answer.Body.String(), want) {
 		t.Errorf("the metrics lack %s", want)
 	}
+	if want := `quadrille_inbox_batch_size_sum{service="order"} 1` + "\n"; !strings.Contains(answer.Body.String(), want) {
+		t.Errorf("the metrics lack %s", want)
+	}
 	for part, within := range map[string][2]float64{"arrival": {10, 20}, "wait": {0, 5}, "transaction": {0, 5}} {
 		name := `quadrille_inbox_` + part + `_seconds_`
 		labels := `\{service="order",topic="payment.completed"\} `

@@ -114,6 +114,9 @@ type member struct {
 	underway sync.WaitGroup // counts up only while not stopped
 }
 
+// System implements transport.Transport.
+func (m *member) System() string { return "quadrille" }
+
 // Parallel implements transport.Transport.
 func (m *member) Parallel() int { return parallel }
 
@@ -128,7 +131,7 @@ func (m *member) Listen(_ context.Context, s transport.Service) error {
 		return nil
 	}
 	var err error
-	m.calls, err = newCallServer(m.Name, s.Register, m.Log)
+	m.calls, err = newCallServer(m.Name, s.Register, m.Log) //nolint:contextcheck // each call has its own
 	return err
 }
 

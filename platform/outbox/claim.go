@@ -28,16 +28,16 @@ type span struct {
 	// horizon is the oldest running transaction. Rows are in commit order only below
 	// it: one that started earlier may still add rows with a lower xid. PostgreSQL
 	// counts those of every database of the server, so a long one delays recovery
-	// elsewhere.
+	// elsewhere. What a replication slot's reader publishes lies above the horizon, too.
 	horizon int64
 	// id of the first row, if there is one.
 	id uuid.NullUUID
 }
 
-// look finds the span, given that nothing is below from.
-func look(ctx context.Context, db querier, from int64) (span, error) {
+// look finds the span below limit, given that nothing is below from.
+func look(ctx context.Context, db querier, from, limit int64) (span, error) {
 	var s span
-	if err := db.QueryRow(ctx, lookSQL, from).Scan(&s.horizon, &s.from, &s.id); err != nil {
+	if err := db.QueryRow(ctx, lookSQL, from, limit).Scan(&s.horizon, &s.from, &s.id); err != nil {
 		return s, fmt.Errorf("find the oldest outbox row: %w", err)
 	}
 	if s.horizon < from { // another cluster, restored or promoted: from is of its predecessor
@@ -48,7 +48,7 @@ func look(ctx context.Context, db querier, from int64) (span, error) {
 
 const lookSQL = `
 	select h.xid, coalesce(o.xid, h.xid), o.id
-	from (select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as xid) h
+	from (select least(pg_snapshot_xmin(pg_current_snapshot())::text::bigint, $2) as xid) h
 	left join lateral (
 		select xid, id from outbox
 		where xid >= $1 and xid < h.xid and refused = 0
@@ -84,15 +84,16 @@ const leaseSQL = `,
 
 // claimStranded leases rows whose lease ended long ago, wherever they are: those
 // restored from another cluster, whose xids may lie in this one's future. It
-// passes all dead rows there are.
-func claimStranded(ctx context.Context, db querier, lease time.Duration, from int64, d demand, except []string) ([]Message, error) {
-	return collect(db.Query(ctx, strandedSQL, lease, d.rows, d.bytes, from, except))
+// passes all dead rows there are. No slot's reader saw those: they are above its part.
+func claimStranded(ctx context.Context, db querier, lease time.Duration, from, limit int64, d demand, except []string) ([]Message, error) {
+	return collect(db.Query(ctx, strandedSQL, lease, d.rows, d.bytes, from, except, limit))
 }
 
 const strandedSQL = `
 	with free as materialized (
 		select ctid as at, xid, id, octet_length(payload) as size from outbox
 		where xid >= $4 and refused = 0 and leased_until < now() - interval '10 minutes' and topic <> all ($5)
+			and (xid < $6 or xid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint)
 		order by xid, id
 		limit $2
 		for update skip locked)` + leaseSQL

@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"quadrille.internal/events"
@@ -38,8 +39,10 @@ type Message struct {
 	Payload []byte
 
 	xid       int64
-	refused   int16     // as in the table
-	committed time.Time // zero where it comes from the table
+	refused   int16      // as in the table
+	committed time.Time  // zero where it comes from the table
+	trace     string     // W3C trace context of its creation; "" where it comes from the table
+	created   trace.Span // until the commit; nil where the trace is not recorded
 }
 
 // alone reports whether the broker refused the message while it took others of its
@@ -59,6 +62,8 @@ type Publisher interface {
 type Config struct {
 	// Source is the CloudEvents source: the service's name.
 	Source string
+	// System is what carries the events, as spans name it.
+	System string
 	// Emits are the types that the service may emit.
 	Emits []string
 	// Heard reports whether anyone may hear a type. An event that nobody can hear is not
@@ -84,10 +89,15 @@ type Config struct {
 	Parallel int
 	// Drain bounds the publishing of what is committed, at the end. Default 4 s.
 	Drain time.Duration
+	// BySlot says that the reader of a replication slot publishes instead: Debezium, for
+	// example. The slot is called audit.SlotPrefix and the database. As long as it is there,
+	// nothing is published from here but what it may have missed, and what its reader has
+	// published is deleted.
+	BySlot bool
 }
 
 // Timings say by topic where the time of events goes; those that are nil are not kept.
-// Events that come from the table are not among them.
+// Commit, Queue and Publish are without events that come from the table.
 type Timings struct {
 	// Commit is from an event's time, the start of its transaction, to the commit.
 	Commit *telemetry.Durations
@@ -97,6 +107,11 @@ type Timings struct {
 	Publish *telemetry.Durations
 	// Call is the same, once for each call: batches, and not events.
 	Call *telemetry.Durations
+	// Lag is from an event's beginning to when the broker had taken it, also for those that
+	// come from the table.
+	Lag *telemetry.Durations
+	// Batch is the number of events in a publish call.
+	Batch *telemetry.Sizes
 }
 
 // NewTimings exposes timings.
@@ -106,6 +121,8 @@ func NewTimings(m *telemetry.Metrics) Timings {
 		Queue:   m.Durations("outbox_queue_seconds", "topic", "From an event's commit to the publish call."),
 		Publish: m.Durations("outbox_publish_seconds", "topic", "The publish call that an event was in."),
 		Call:    m.Durations("outbox_call_seconds", "topic", "A publish call, of a batch of events."),
+		Lag:     m.Durations("outbox_lag_seconds", "topic", "From an event's beginning to when the broker had taken it, also from the table."),
+		Batch:   m.Sizes("outbox_batch_size", "topic", "Events in a publish call."),
 	}
 }
 
@@ -138,14 +155,19 @@ type Outbox struct {
 	settlement *settlement
 	count      counters
 	backlog    atomic.Pointer[Backlog]
+	slot       *slotWatch // nil without Config.BySlot
 }
 
 // New returns an Outbox over the table that package schema creates.
 func New(cfg Config) *Outbox {
 	cfg = cfg.withDefaults()
-	return &Outbox{
+	o := &Outbox{
 		cfg: cfg, queue: newQueue(cfg.MaxQueued, cfg.MaxQueuedBytes, cfg.Parallel), settlement: newSettlement(cfg.Pool, cfg.Lease),
 	}
+	if cfg.BySlot {
+		o.slot = newSlotWatch(cfg)
+	}
+	return o
 }
 
 // Tx is a transaction that also collects the events it causes.
@@ -155,6 +177,7 @@ type Tx struct {
 	Now time.Time
 
 	source  string
+	system  string
 	emits   []string
 	heard   func(string) bool
 	pending []Message
@@ -168,6 +191,8 @@ func (tx *Tx) AfterCommit(f func()) { tx.after = append(tx.after, f) }
 // Emit adds an event to what the transaction commits. traceParent is the W3C
 // trace context of its cause. A type that is not among Config.Emits is an error: the
 // broker would not take it from this service.
+//
+//nolint:contextcheck // traceParent says what the trace is
 func (tx *Tx) Emit(traceParent string, e events.Event) error {
 	if !slices.Contains(tx.emits, e.Type()) {
 		return &pgtx.ProgramError{Err: fmt.Errorf("%s emits %s, which is not among Emits of its service.Spec: add it there and run quad generate",
@@ -180,11 +205,13 @@ func (tx *Tx) Emit(traceParent string, e events.Event) error {
 	if err != nil {
 		return fmt.Errorf("new event id: %w", err)
 	}
+	created, traceParent := telemetry.CreateEvent(context.Background(), traceParent,
+		telemetry.Event{System: tx.system, Topic: e.Type(), ID: id, Subject: e.Subject()})
 	payload, err := events.Encode(id, tx.source, tx.Now, traceParent, e)
 	if err != nil {
 		return err
 	}
-	tx.pending = append(tx.pending, Message{ID: id, Topic: e.Type(), Key: e.Key(), Payload: payload})
+	tx.pending = append(tx.pending, Message{ID: id, Topic: e.Type(), Key: e.Key(), Payload: payload, trace: traceParent, created: created})
 	return nil
 }
 
@@ -198,7 +225,7 @@ func (o *Outbox) InTx(ctx context.Context, fn func(context.Context, *Tx) error) 
 func (o *Outbox) InTxWithin(ctx context.Context, limits pgtx.Limits, fn func(context.Context, *Tx) error) error {
 	var done *Tx
 	err := pgtx.RunWithin(ctx, o.cfg.Pool, limits, func(ctx context.Context, tx *pgtx.Tx) error {
-		t := &Tx{Tx: tx, Now: time.Now().UTC().Truncate(time.Microsecond), source: o.cfg.Source, emits: o.cfg.Emits, heard: o.cfg.Heard}
+		t := &Tx{Tx: tx, Now: time.Now().UTC().Truncate(time.Microsecond), source: o.cfg.Source, system: o.cfg.System, emits: o.cfg.Emits, heard: o.cfg.Heard}
 		if err := fn(ctx, t); err != nil {
 			return err
 		}
@@ -213,9 +240,15 @@ func (o *Outbox) InTxWithin(ctx context.Context, limits pgtx.Limits, fn func(con
 	for i := range done.pending {
 		m := &done.pending[i]
 		m.committed = committed
-		o.cfg.Timings.Commit.Observe(m.Topic, committed.Sub(done.Now))
+		if m.created != nil {
+			m.created.End()
+			m.created = nil
+		}
+		o.cfg.Timings.Commit.ObserveIn(m.trace, m.Topic, committed.Sub(done.Now))
 	}
-	o.offer(done.pending)
+	if !o.slot.publishes() {
+		o.offer(done.pending)
+	}
 	for _, f := range done.after {
 		f()
 	}
@@ -243,6 +276,9 @@ func (o *Outbox) Run(ctx context.Context) error {
 	var settling, looking errgroup.Group
 	settling.Go(func() error { o.settlement.run(work, o.cfg.Log); return nil })
 	looking.Go(func() error { o.strandedLoop(ctx); return nil })
+	if o.slot != nil {
+		looking.Go(func() error { o.slot.run(ctx); return nil })
+	}
 
 	o.recoverLoop(ctx)
 	_ = looking.Wait() // nobody fails here: it is logged and tried again

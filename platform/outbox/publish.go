@@ -1,11 +1,15 @@
 package outbox
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/codes"
+
+	"quadrille.internal/platform/telemetry"
 )
 
 // What a Publisher's error may wrap, if it is known.
@@ -131,17 +135,21 @@ func (o *Outbox) halve(ctx context.Context, batch []Message, calls *int, out *ou
 func (o *Outbox) call(ctx context.Context, batch []Message) (taken, left []Message, err error) {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
+	ctx, span := telemetry.SendEvents(ctx, telemetry.Event{System: o.cfg.System, Topic: batch[0].Topic}, traces(batch))
+	defer span.End()
 	began := time.Now()
 	failed, err := o.cfg.Publisher.Publish(ctx, batch[0].Topic, batch)
+	if err != nil {
+		span.SetStatus(codes.Error, "not all were taken")
+	}
 	o.count.calls.Add(1)
 	o.cfg.Timings.Call.Observe(batch[0].Topic, time.Since(began))
-	if err == nil {
-		o.observe(batch, began)
-	}
+	o.cfg.Timings.Batch.Observe(batch[0].Topic, len(batch))
 	if err != nil && len(failed) == 0 {
 		return nil, batch, err
 	}
 	taken = without(batch, failed)
+	o.observe(taken, began, time.Now())
 	o.count.published.Add(int64(len(taken)))
 	if len(taken) < len(batch) {
 		left = without(batch, idsOf(taken))
@@ -149,13 +157,16 @@ func (o *Outbox) call(ctx context.Context, batch []Message) (taken, left []Messa
 	return taken, left, err
 }
 
-// observe notes how long events of a topic waited for a call that began then, and how long it took.
-func (o *Outbox) observe(batch []Message, began time.Time) {
-	topic, took := batch[0].Topic, time.Since(began)
-	for _, m := range batch {
+// observe notes how long events of a topic waited for a call that began then, how long it
+// took, and how old they were when it had ended.
+func (o *Outbox) observe(taken []Message, began, ended time.Time) {
+	for _, m := range taken {
 		if !m.committed.IsZero() {
-			o.cfg.Timings.Queue.Observe(topic, began.Sub(m.committed))
-			o.cfg.Timings.Publish.Observe(topic, took)
+			o.cfg.Timings.Queue.ObserveIn(m.trace, m.Topic, began.Sub(m.committed))
+			o.cfg.Timings.Publish.ObserveIn(m.trace, m.Topic, ended.Sub(began))
+		}
+		if m.ID.Version() == 7 { // which has the time; a row that was written by hand may have none
+			o.cfg.Timings.Lag.ObserveIn(m.trace, m.Topic, max(0, ended.Sub(time.Unix(m.ID.Time().UnixTime()))))
 		}
 	}
 }
@@ -172,9 +183,29 @@ func (o *Outbox) report(ctx context.Context, topic string, out outcome, v verdic
 	}
 	if v.reportAlone {
 		m := out.alone[0]
-		o.cfg.Log.WarnContext(ctx, "the broker refuses an event and takes others of its topic; it is tried again more and more rarely",
+		o.cfg.Log.WarnContext(telemetry.Within(ctx, traceIn(m.Payload)), "the broker refuses an event and takes others of its topic; it is tried again more and more rarely",
 			"topic", topic, "event_id", m.ID, "bytes", len(m.Payload), "events", len(out.alone), "err", out.err)
 	}
+}
+
+// traces are the trace contexts of a batch.
+func traces(batch []Message) []string {
+	all := make([]string, len(batch))
+	for i, m := range batch {
+		all[i] = m.trace
+		if m.committed.IsZero() {
+			all[i] = traceIn(m.Payload)
+		}
+	}
+	return all
+}
+
+// traceIn finds the trace context of an event that comes from the table. Customers' texts are
+// in its data, which are last.
+func traceIn(payload []byte) string {
+	_, after, _ := bytes.Cut(payload, []byte(`"traceparent":"`))
+	value, _, _ := bytes.Cut(after, []byte{'"'})
+	return string(value)
 }
 
 func idsOf(batch []Message) []uuid.UUID {

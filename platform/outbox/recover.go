@@ -31,9 +31,7 @@ const (
 // of a broker that was away, of memory that was full. It belongs to one goroutine.
 type recovery struct {
 	*Outbox
-	span span // zero before the first look
-	// aside are the topics that have rows set aside, as far as is known.
-	aside   map[string]struct{}
+	span    span      // zero before the first look
 	sampled time.Time // when the table was measured last
 	depth   int64     // rows not set aside, as counted last
 }
@@ -96,7 +94,7 @@ func (r *recovery) within(ctx context.Context, f func(context.Context) (bool, er
 // look brings the span up to date. The first one has to pass all dead rows.
 func (r *recovery) look(ctx context.Context) error {
 	find := func(ctx context.Context, db querier) error {
-		s, err := look(ctx, db, r.span.from)
+		s, err := look(ctx, db, r.span.from, r.slot.limit())
 		if err == nil {
 			r.span = s
 		}
@@ -227,7 +225,7 @@ func (o *Outbox) recoverStranded(ctx context.Context) error {
 		failing := o.queue.topics().failing
 		var batch []Message
 		err := o.patiently(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
-			batch, err = claimStranded(ctx, tx, o.cfg.Lease, from, d, failing)
+			batch, err = claimStranded(ctx, tx, o.cfg.Lease, from, o.slot.limit(), d, failing)
 			return err
 		})
 		if err != nil {

@@ -24,7 +24,7 @@ func lookFrom(t *testing.T, pool *pgxpool.Pool, from int64) span {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for {
-		s, err := look(ctx, pool, from)
+		s, err := look(ctx, pool, from, everything)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,12 +73,12 @@ func TestLookDoesNotPassARunningTransaction(t *testing.T) {
 	add(t, slow, "slow", expired)
 	addAs(t, pool, "fast", expired)
 	execute(t, pool, `delete from outbox`)
-	s, err := look(t.Context(), pool, 0)
+	s, err := look(t.Context(), pool, 0, everything)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
-		if s, err = look(t.Context(), pool, s.from); err != nil {
+		if s, err = look(t.Context(), pool, s.from, everything); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -91,7 +91,7 @@ func TestLookDoesNotPassARunningTransaction(t *testing.T) {
 func TestLookBeginsAgainInAnotherCluster(t *testing.T) {
 	pool := pgtest.Open(t, pgtest.None)
 	xid := addAs(t, pool, "row", expired)
-	s, err := look(t.Context(), pool, 1<<62)
+	s, err := look(t.Context(), pool, 1<<62, everything)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestClaimBringsNoMoreBytesThanThereIsRoomFor(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			s, err := look(t.Context(), pool, 0)
+			s, err := look(t.Context(), pool, 0, everything)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -61,8 +61,9 @@ func TestALongSnapshotDoesNotSlowRecovery(t *testing.T) {
 	tx := begin(t, pool)
 	add(t, tx, "late", expired)
 	commit(t, tx)
-	held := 0
-	for held = poll(); len(o.queue.held) == 0; held = poll() { // the oldest transaction may be another test's
+	held := poll()
+	for len(o.queue.held) == 0 { // the oldest transaction may be another test's
+		held = poll()
 	}
 	t.Logf("pages read by the first poll %d, the next %d, one that finds a row %d", first, again, held)
 	if again > 200 || held > 400 {

@@ -71,7 +71,7 @@ func wantClaim(t *testing.T, pool *pgxpool.Pool, want ...string) {
 // claimAll claims rows as recovery does that finds nothing set aside.
 func claimAll(ctx context.Context, pool *pgxpool.Pool, limit int) ([]Message, error) {
 	d := demand{limit, 1 << 20}
-	s, err := look(ctx, pool, 0)
+	s, err := look(ctx, pool, 0, everything)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func claimAll(ctx context.Context, pool *pgxpool.Pool, limit int) ([]Message, er
 		return nil, err
 	}
 	d.rows -= len(batch)
-	stranded, err := claimStranded(ctx, pool, time.Minute, 0, d, []string{})
+	stranded, err := claimStranded(ctx, pool, time.Minute, 0, everything, d, []string{})
 	return append(batch, stranded...), err
 }
 
@@ -208,7 +208,7 @@ func claimAndRemove(t *testing.T, pool *pgxpool.Pool, want int) {
 func setAsideAndClaim(t *testing.T, pool *pgxpool.Pool) {
 	t.Helper()
 	topics := []string{"payment.completed"}
-	s, err := look(t.Context(), pool, 0)
+	s, err := look(t.Context(), pool, 0, everything)
 	if err != nil {
 		t.Fatal(err)
 	}

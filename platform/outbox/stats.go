@@ -90,6 +90,7 @@ func (r *recovery) measure(ctx context.Context) {
 func (r *recovery) sample(ctx context.Context) error {
 	b := Backlog{Refused: make(map[string]int64)}
 	b.note(r.span.id)
+	b.note(r.Slot().Oldest)
 	aside, err := r.measureAside(ctx)
 	if err != nil {
 		return fmt.Errorf("measure what is set aside in the outbox: %w", err)

@@ -41,6 +41,15 @@ func TestWhereTheTimeOfEventsGoes(t *testing.T) {
 			t.Errorf("the metrics lack %s", want)
 		}
 	}
+	for _, want := range []string{
+		// Those from the table are as late as they are.
+		fmt.Sprintf(`quadrille_outbox_lag_seconds_count{service="payment",topic=%q} 24`, payment.TypeCompleted),
+		fmt.Sprintf(`quadrille_outbox_batch_size_sum{service="payment",topic=%q} 24`, payment.TypeCompleted),
+	} {
+		if !strings.Contains(answer.Body.String(), want) {
+			t.Errorf("the metrics lack %s", want)
+		}
+	}
 	// The four from the table may travel alone or in company.
 	calls := regexp.MustCompile(`quadrille_outbox_call_seconds_count\{service="payment",topic="payment.completed"\} [1-9]`)
 	if !calls.MatchString(answer.Body.String()) {

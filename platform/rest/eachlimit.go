@@ -6,20 +6,59 @@ import (
 	"sync"
 )
 
-// LimitEach returns a listener of whose connections one address has at most n, so that a
+// NetworkOf is what is limited as one address: of IPv6 the network, as a client has all
+// addresses of it.
+func NetworkOf(a netip.Addr) string {
+	a = a.Unmap().WithZone("")
+	if a.Is6() {
+		network, _ := a.Prefix(64) // every IPv6 address has one
+		return network.String()
+	}
+	return a.String()
+}
+
+// Places counts what each key has under way, and gives it at most so many. It remembers no key
+// that has nothing.
+type Places struct {
+	max  int
+	mu   sync.Mutex
+	open map[string]int
+}
+
+// NewPlaces returns n places for each key.
+func NewPlaces(n int) *Places { return &Places{max: n, open: make(map[string]int)} }
+
+// Take takes a place of a key, unless it has none left.
+func (p *Places) Take(key string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open[key] >= p.max {
+		return false
+	}
+	p.open[key]++
+	return true
+}
+
+// Free gives a place back that was taken.
+func (p *Places) Free(key string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open[key]--; p.open[key] == 0 {
+		delete(p.open, key)
+	}
+}
+
+// LimitEach returns a listener of whose connections one address, see NetworkOf, has at most n, so that a
 // client which sends slowly takes no more places than these. A connection too many is closed.
 // trusted addresses, those of load balancers, have as many as they like.
 func LimitEach(ln net.Listener, n int, trusted func(netip.Addr) bool) net.Listener {
-	return &eachLimit{Listener: ln, max: n, trusted: trusted, open: make(map[netip.Addr]int)}
+	return &eachLimit{Listener: ln, places: NewPlaces(n), trusted: trusted}
 }
 
 type eachLimit struct {
 	net.Listener
-	max     int
+	places  *Places // by network
 	trusted func(netip.Addr) bool
-
-	mu   sync.Mutex
-	open map[netip.Addr]int
 }
 
 // Accept returns the next connection of an address that may have one.
@@ -37,28 +76,10 @@ func (l *eachLimit) Accept() (net.Conn, error) {
 		if l.trusted(address) {
 			return c, nil
 		}
-		if l.take(address) {
-			return &eachConn{TCPConn: tcp, free: sync.OnceFunc(func() { l.free(address) })}, nil
+		if network := NetworkOf(address); l.places.Take(network) {
+			return &eachConn{TCPConn: tcp, free: sync.OnceFunc(func() { l.places.Free(network) })}, nil
 		}
 		_ = c.Close()
-	}
-}
-
-func (l *eachLimit) take(a netip.Addr) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open[a] >= l.max {
-		return false
-	}
-	l.open[a]++
-	return true
-}
-
-func (l *eachLimit) free(a netip.Addr) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open[a]--; l.open[a] == 0 {
-		delete(l.open, a)
 	}
 }
 

@@ -57,21 +57,23 @@ func (a API) faultOf(caller context.Context, r *http.Request, err error) *fault.
 		return fault.Field(v.Field, v.Code, "%s", v.Message)
 	}
 	f := fault.Of(err)
-	switch {
-	case f.Kind != fault.Internal:
-		return f
-	case caller.Err() != nil:
-		return &fault.Fault{Kind: fault.Unavailable, Code: "unavailable", Message: "The caller went away.", Cause: err}
-	case pgtx.Transient(err):
-		a.Log.WarnContext(r.Context(), "request cannot be served now", "method", r.Method, "path", r.URL.Path, "err", err)
-		return &fault.Fault{
-			Kind: fault.Unavailable, Code: "unavailable", Cause: err,
-			Message: "Something that this needs does not answer now; try again shortly.",
+	if f.Kind == fault.Internal {
+		switch {
+		case caller.Err() != nil:
+			return &fault.Fault{Kind: fault.Unavailable, Code: "unavailable", Message: "The caller went away.", Cause: err}
+		case pgtx.Transient(err):
+			f = &fault.Fault{
+				Kind: fault.Unavailable, Code: "unavailable", Cause: err,
+				Message: "Something that this needs does not answer now; try again shortly.",
+			}
+		default:
+			a.Log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "err", err) //nolint:contextcheck // the request's, which has the trace
 		}
-	default:
-		a.Log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "err", err)
-		return f
 	}
+	if f.Kind == fault.Unavailable && f.Cause != nil && caller.Err() == nil {
+		a.Log.WarnContext(r.Context(), "request cannot be served now", "method", r.Method, "path", r.URL.Path, "code", f.Code, "err", f.Cause) //nolint:contextcheck // as above
+	}
+	return f
 }
 
 const problemType = "application/problem+json"

@@ -13,7 +13,7 @@ import (
 
 // router has routes of every form that services use.
 func router() http.Handler {
-	ok := func(w http.ResponseWriter, r *http.Request) {
+	ok := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "2")
 		_, _ = w.Write([]byte("ok"))
 	}

@@ -87,7 +87,7 @@ func (s *streaming) get(t *testing.T, path string) *http.Response {
 func TestStreamsLast(t *testing.T) {
 	s := serveStreams(t, 1, 2)
 	for range 2 {
-		lines := bufio.NewScanner(s.get(t, "/stream").Body)
+		lines := bufio.NewScanner(s.get(t, "/stream").Body) //nolint:bodyclose // get closes it
 		lines.Scan()
 		deadline := time.Now().Add(400 * time.Millisecond) // twice the server's deadlines
 		for time.Now().Before(deadline) {
@@ -96,13 +96,13 @@ func TestStreamsLast(t *testing.T) {
 			}
 		}
 	}
-	if res := s.get(t, "/short"); res.StatusCode != http.StatusOK {
+	if res := s.get(t, "/short"); res.StatusCode != http.StatusOK { //nolint:bodyclose // get closes it
 		t.Errorf("with two streams a request was answered %d", res.StatusCode)
 	}
-	if res := s.get(t, "/stream"); res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" {
+	if res := s.get(t, "/stream"); res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" { //nolint:bodyclose // get closes it
 		t.Errorf("a third stream was answered %d", res.StatusCode)
 	}
-	if res := s.get(t, "/refused"); res.StatusCode != http.StatusNotFound {
+	if res := s.get(t, "/refused"); res.StatusCode != http.StatusNotFound { //nolint:bodyclose // get closes it
 		t.Errorf("what is refused before it begins was answered %d", res.StatusCode)
 	}
 }
@@ -124,7 +124,7 @@ func TestStreamsEnd(t *testing.T) {
 	_ = gone.Body.Close()
 	var res *http.Response
 	for deadline := time.Now().Add(10 * time.Second); ; {
-		if res = s.get(t, "/stream"); res.StatusCode == http.StatusOK || time.Now().After(deadline) {
+		if res = s.get(t, "/stream"); res.StatusCode == http.StatusOK || time.Now().After(deadline) { //nolint:bodyclose // get closes it
 			break
 		}
 	}

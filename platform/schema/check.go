@@ -193,7 +193,7 @@ func checkRights(ctx context.Context, db querier) error {
 	if err := db.QueryRow(ctx, sql).Scan(&role, &super, &create, &owns); err != nil {
 		return wrap("look at the rights of the service's role", err)
 	}
-	what := ""
+	var what string
 	switch {
 	case super:
 		what = "is a superuser"

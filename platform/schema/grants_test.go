@@ -73,7 +73,7 @@ func TestTheServicesRoleMayDoItsWorkAndNoMore(t *testing.T) {
 }
 
 // Privileges are set exactly, whatever was granted before, each time.
-func TestPrivilegesAreSetAnewEachTime(t *testing.T) {
+func TestPrivilegesAreSetEachTime(t *testing.T) {
 	d := newDatabase(t)
 	d.Migrate(t, protected())
 	owner := d.connect(d.Owner)

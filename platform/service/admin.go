@@ -12,6 +12,8 @@ import (
 	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/config"
 	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/inbox"
+	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/rest"
 	"quadrille.internal/platform/telemetry"
 )
@@ -127,6 +129,21 @@ func (s *Instance) flight(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
+// timings are the histograms of the kit, which its parts fill.
+type timings struct {
+	answers *telemetry.Durations // of the public port
+	outbox  outbox.Timings
+	inbox   inbox.Timings
+}
+
+func newTimings(m *telemetry.Metrics, spec Spec) timings {
+	t := timings{answers: m.Durations("http_request_seconds", "status", "From a request to the beginning of its answer, by class of status.")}
+	if spec.HasDatabase() {
+		t.outbox, t.inbox = outbox.NewTimings(m), inbox.NewTimings(m)
+	}
+	return t
+}
+
 // expose registers the kit's metrics.
 func (s *Instance) expose() {
 	m := s.metrics
@@ -142,7 +159,22 @@ func (s *Instance) expose() {
 	}
 	if s.spec.HasDatabase() {
 		s.exposeEvents(m)
+		s.exposeSlot(m)
 	}
+}
+
+// exposeSlot tells of the replication slot that publishes for the service, if one should.
+func (s *Instance) exposeSlot(m *telemetry.Metrics) {
+	one := func(is bool) int64 {
+		if is {
+			return 1
+		}
+		return 0
+	}
+	m.Gauge("outbox_slot_gone", "1 if a replication slot should publish and there is none, so that the service does.", func() int64 { return one(s.outbox.Slot().Gone) })
+	m.Gauge("outbox_slot_unread", "1 if there is a replication slot and nobody reads it now.", func() int64 { slot := s.outbox.Slot(); return one(slot.Publishes && !slot.Reading) })
+	m.Gauge("outbox_slot_lag_seconds", "For how long the oldest event has waited for the reader of the replication slot to confirm it.", func() int64 { return int64(s.outbox.Slot().Lag().Seconds()) })
+	m.Gauge("outbox_slot_behind_bytes", "Log that the reader of the replication slot has not confirmed.", func() int64 { return s.outbox.Slot().Behind })
 }
 
 func (s *Instance) exposeEvents(m *telemetry.Metrics) {
@@ -163,7 +195,17 @@ func (s *Instance) exposeEvents(m *telemetry.Metrics) {
 	m.Gauge("parked_events", "Events that are parked, 100,000 at most.", func() int64 { return s.inbox.Stats().Stored })
 	m.Gauge("inbox_suspects", "Events that others are in the way of, or that take too long; they are tried apart.", func() int64 { return s.inbox.Stats().Suspects })
 	m.Gauge("inbox_suspects_oldest_seconds", "For how long the oldest of these has been one.", func() int64 { return s.inbox.Stats().SuspectsOldest })
-	m.Gauge("inbox_parking_stopped", "1 while events that fail are delivered again instead of being parked.", func() int64 { return s.inbox.Stats().Stopped })
+	m.Breakers(func() map[string]telemetry.Breaker {
+		return map[string]telemetry.Breaker{"parking": s.parkingBreaker()}
+	})
 	m.Counter("inbox_transactions_total", "Transactions that handled events.", func() int64 { return s.inbox.Stats().Batches })
 	m.Gauge("database_connections", "Connections of the pool in use.", func() int64 { return int64(s.pool.Stat().AcquiredConns()) })
+}
+
+// parkingBreaker is open while events that fail are delivered again instead of being parked.
+func (s *Instance) parkingBreaker() telemetry.Breaker {
+	if s.inbox.Alarm() != nil {
+		return telemetry.Open
+	}
+	return telemetry.Closed
 }

@@ -102,8 +102,13 @@ func (s Spec) Check() error {
 		}
 	}
 	for _, eventType := range s.EmittedBefore {
-		if _, known := events.Lookup(eventType); !known {
+		def, known := events.Lookup(eventType)
+		switch {
+		case !known:
 			fault("EmittedBefore has %q, which is not registered: import its owner's package of events", eventType)
+		case def.Owner != s.Name && !slices.Contains(def.Before, s.Name):
+			fault("EmittedBefore has %s, and consumers park what comes from %s: call events.PublishedBefore in events/%s/register.go",
+				eventType, s.Name, def.Owner)
 		}
 	}
 	for _, eventType := range s.Hears {

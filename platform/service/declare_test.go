@@ -25,6 +25,7 @@ func TestCheckRefusesWhatIsNotSo(t *testing.T) {
 		"unregistered":        {func(s *service.Spec) { s.Emits = []string{"order.lost"} }, `Emits has "order.lost", which is not registered`},
 		"of another":          {func(s *service.Spec) { s.Emits = []string{payment.TypeFailed} }, "payment.failed, which belongs to payment"},
 		"not heard of before": {func(s *service.Spec) { s.EmittedBefore = []string{"order.lost"} }, `EmittedBefore has "order.lost"`},
+		"not sent before":     {func(s *service.Spec) { s.EmittedBefore = []string{payment.TypeFailed} }, "call events.PublishedBefore in events/payment/register.go"},
 		"emits twice":         {func(s *service.Spec) { s.EmittedBefore = []string{order.TypeConfirmed} }, "is declared twice"},
 		"hears nothing real":  {func(s *service.Spec) { s.Hears = []string{"order.lost"} }, `Hears has "order.lost"`},
 		"twice":               {func(s *service.Spec) { s.Hears = []string{topic, topic} }, "is declared twice"},

@@ -16,6 +16,7 @@ import (
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/rest"
 	"quadrille.internal/platform/telemetry"
+	"quadrille.internal/platform/token"
 )
 
 // Description is what a service's Build tells about it, beside its Spec.
@@ -24,6 +25,13 @@ type Description struct {
 	Settings []config.Setting
 	// Serves are the gRPC methods that others may call, by full name.
 	Serves []string
+	// Services adds its gRPC services, or is nil. Nothing stands behind them: they can refuse
+	// what is malformed, and no more.
+	Services func(grpc.ServiceRegistrar)
+	// Front says that it serves the public port itself: see App.Front.
+	Front bool
+	// Metrics are those of this service and of the kit.
+	Metrics []telemetry.About
 }
 
 // Describe builds a service with an empty environment and without a database, and does
@@ -35,14 +43,17 @@ func Describe(spec Spec) (Description, error) {
 	}
 	reader := config.NewReader(func(string) (string, bool) { return "", false })
 	log := slog.New(slog.DiscardHandler)
+	kit := &Instance{spec: spec, metrics: telemetry.NewMetrics(spec.Name), keys: new(token.Remote)}
+	kit.timings = newTimings(kit.metrics, spec)
 	app := spec.Build(&Kit{
-		Config: reader, Log: log, Metrics: telemetry.NewMetrics(spec.Name), API: rest.API{Log: log},
+		Config: reader, Log: log, Metrics: kit.metrics, API: rest.API{Log: log},
 		Calls:     func(string) grpc.ClientConnInterface { return nowhere{} },
 		HTTP:      nowhere{},
 		Workflows: func() grpc.ClientConnInterface { return nowhere{} },
 		Outbox:    outboxOf(spec, log),
 	})
-	found := Description{Settings: reader.Settings()}
+	kit.expose()
+	found := Description{Settings: reader.Settings(), Front: app.Front != nil, Services: app.Services, Metrics: kit.metrics.About()}
 	for _, s := range found.Settings {
 		if s.About == "" {
 			return found, fmt.Errorf("service %s reads %s and does not say what it means: read it by kit.Config.About(\"...\")", spec.Name, s.Name)

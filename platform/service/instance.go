@@ -2,11 +2,14 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	runtimetrace "runtime/trace"
+	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +19,7 @@ import (
 
 	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/config"
+	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/httpcall"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/outbox"
@@ -57,15 +61,15 @@ type Host struct {
 	Recorder *runtimetrace.FlightRecorder
 }
 
-// alone are the ports of a service that has a machine, or a container, to itself.
-var alone = Ports{Public: 8080, GRPC: 8081, Admin: 8082, Health: 8083}
+// Alone are the ports of a service that has a machine, or a container, to itself.
+var Alone = Ports{Public: 8080, GRPC: 8081, Admin: 8082, Health: 8083}
 
 // ports are those where none are set.
 func (h Host) ports(spec Spec) Ports {
 	if h.Shared {
 		return spec.Ports()
 	}
-	return alone
+	return Alone
 }
 
 // Instance is a service in a process. Its methods are called in the order in which they
@@ -87,6 +91,7 @@ type Instance struct {
 	admin, health *rest.ConnLimit
 	// called takes requests of other services, and is nil where there are no public routes.
 	called   *httpcall.Listener
+	timings  timings
 	services *rest.ConnLimit // of called
 	stopping atomic.Bool
 	intake   http.Handler
@@ -104,8 +109,12 @@ func Open(ctx context.Context, spec Spec, host Host) (*Instance, error) {
 		spec: spec, host: host, set: readSettings(host.Config, spec, host.ports(spec)),
 		log: telemetry.NewLog(host.Log, readLogLevel(host.Config), spec.Name), metrics: telemetry.NewMetrics(spec.Name),
 	}
+	s.timings = newTimings(s.metrics, spec)
 	if spec.HasDatabase() {
 		s.openPool(ctx)
+	}
+	if s.set.bySlot && host.Shared {
+		host.Config.Fault("QUADRILLE_RELAY", errors.New("is debezium, which publishes to Kafka; services of one process would not hear it"))
 	}
 	var err error
 	s.transport, err = host.Network.Join(transport.Member{
@@ -117,18 +126,25 @@ func Open(ctx context.Context, spec Spec, host Host) (*Instance, error) {
 	}
 	s.onClose(s.transport.Close)
 	if spec.HasDatabase() {
-		s.outbox = outbox.New(outbox.Config{Source: spec.Name, Emits: spec.Emits, Pool: s.pool, Publisher: s.transport, Log: s.log, Parallel: s.transport.Parallel(), Heard: s.transport.Heard, Timings: outbox.NewTimings(s.metrics)})
+		s.outbox = outbox.New(outbox.Config{
+			Source: spec.Name, System: s.transport.System(), Emits: spec.Emits, Pool: s.pool, Publisher: s.transport, Log: s.log,
+			Parallel: s.transport.Parallel(), Heard: s.transport.Heard, Timings: s.timings.outbox, BySlot: s.set.bySlot,
+		})
 	}
 	s.guard()
-	requests := httpcall.NewTransport(s.transport.Dial)
-	s.onClose(requests.CloseIdleConnections)
+	connections := httpcall.NewTransport(s.transport.Dial)
+	s.onClose(connections.CloseIdleConnections)
+	var requests http.RoundTripper = connections
+	if host.Exports {
+		requests = otelhttp.NewTransport(connections)
+	}
 	s.app = spec.Build(&Kit{
 		Config: host.Config, Pool: s.pool, Outbox: s.outbox, Calls: s.transport.Calls, HTTP: requests, Verifier: s.callers.Verifier, Workflows: s.transport.Workflows,
 		Log: s.log, Metrics: s.metrics, API: rest.API{Log: s.log},
 	})
 	if spec.HasDatabase() {
 		s.inbox = inbox.New(inbox.Config{
-			Consumer: spec.Name, Pool: s.pool, Outbox: s.outbox, Handler: s.app.Handle, Log: s.log, Group: s.set.group, Timings: inbox.NewTimings(s.metrics),
+			Consumer: spec.Name, System: s.transport.System(), Pool: s.pool, Outbox: s.outbox, Handler: s.app.Handle, Log: s.log, Group: s.set.group, Timings: s.timings.inbox,
 		})
 	}
 	if s.app.Verifier != nil {
@@ -156,13 +172,12 @@ func (s *Instance) openPool(ctx context.Context) {
 
 func (s *Instance) publicHandler() http.Handler {
 	if s.app.Front != nil {
-		return s.closeWhenStopping(s.app.Front.Handler)
+		return s.closeWhenStopping(s.traced(s.measured(s.app.Front.Handler)))
 	}
 	r := chi.NewRouter()
-	r.Use(s.closeWhenStopping)
+	r.Use(s.closeWhenStopping, s.traced, s.measured)
 	s.limits = rest.NewLimits(maxRequests, s.app.Streams)
 	r.Use(s.limits.Handler)
-	r.Use(s.traced)
 	r.Use(rest.LimitBodies(maxBodies)) // innermost, since others wrap the body too
 	rest.Fallbacks(r, s.callers.Handler)
 	if s.app.Routes != nil {
@@ -183,17 +198,51 @@ func (s *Instance) guard() {
 	}
 }
 
-// traced gives each request its place in a trace: the caller's, or a new one.
+// traced gives each request its place in a trace: the caller's, or a new one. The public door
+// begins its own, with a link to the caller's: how much is recorded is not for the world to say.
 // Where no spans are exported, the trace context is all that is needed, and
 // otelhttp would be a fifth of what a request costs.
 func (s *Instance) traced(next http.Handler) http.Handler {
 	if s.host.Exports {
-		return otelhttp.NewHandler(next, "http", otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string {
-			return s.spec.Name + " " + r.Method + " " + r.URL.Path
-		}))
+		return otelhttp.NewHandler(named(next), "http",
+			otelhttp.WithSpanNameFormatter(spanName),
+			otelhttp.WithPublicEndpointFn(func(*http.Request) bool { return s.app.Front != nil }))
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(w, r.WithContext(telemetry.Continue(r.Context(), r.Header.Get("Traceparent"))))
+	})
+}
+
+// named names the span after the route, which is known once the request was routed.
+func named(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r)
+		if route := routeOf(r); route != "" {
+			telemetry.Route(r, route)
+		}
+	})
+}
+
+// spanName is what otelhttp calls a span: as the request comes and, where chi told it the route,
+// once more at the end.
+func spanName(_ string, r *http.Request) string {
+	if route := routeOf(r); route != "" {
+		return r.Method + " " + route
+	}
+	return r.Method
+}
+
+func routeOf(r *http.Request) string {
+	if c := chi.RouteContext(r.Context()); c != nil {
+		return c.RoutePattern()
+	}
+	return ""
+}
+
+// measured tells how long answers take.
+func (s *Instance) measured(next http.Handler) http.Handler {
+	return rest.Measure(next, func(r *http.Request, status int, took time.Duration) {
+		s.timings.answers.ObserveIn(telemetry.TraceParent(r.Context()), strconv.Itoa(status/100)+"xx", took)
 	})
 }
 
@@ -235,7 +284,9 @@ func (s *Instance) Listen(ctx context.Context) error {
 
 // hasPort reports whether others reach the service without the gateway, which always has a
 // port.
-func (s *Instance) hasPort() bool { return !s.set.noPort || s.app.Front != nil }
+func (s *Instance) hasPort() bool {
+	return !s.set.noPort || s.app.Front != nil || len(s.spec.PeerPaths) > 0
+}
 
 func (s *Instance) publicConns() int {
 	if s.app.Front != nil {
@@ -327,7 +378,22 @@ func (s *Instance) serveHTTP(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	return Serve(s.http, s.intake)(ctx)
+	h := s.intake
+	if s.set.noPort && s.app.Front == nil {
+		h = s.forPeers(h)
+	}
+	return Serve(s.http, h)(ctx)
+}
+
+// forPeers is a closed port of which other services need something.
+func (s *Instance) forPeers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if slices.ContainsFunc(s.spec.PeerPaths, func(path string) bool { return rest.Under(path, r.URL.Path) }) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		rest.WriteProblem(w, r, fault.New(fault.Forbidden, "gateway_only", "This port is for other services; ask the gateway."))
+	})
 }
 
 // Stopping has the service say that it is to get no more.

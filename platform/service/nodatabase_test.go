@@ -39,6 +39,9 @@ func TestAServiceWithoutADatabaseRuns(t *testing.T) {
 	if status, body, err := get(env["QUADRILLE_HTTP_ADDR"], "/v1/bare", ""); err != nil || status != http.StatusOK || body != "true\n" {
 		t.Errorf("its route answers %d %s, %v", status, body, err)
 	}
+	if body := r.health("/metrics", http.StatusOK); !strings.Contains(body, `quadrille_http_request_seconds_count{service="bare",status="2xx"} 1`) {
+		t.Errorf("its answer is not among the metrics %s", body)
+	}
 	if body := r.health("/metrics", http.StatusOK); !strings.Contains(body, "quadrille_http_connections") || strings.Contains(body, "outbox") {
 		t.Errorf("its metrics are %s", body)
 	}

@@ -42,7 +42,7 @@ func startPgBouncer(t *testing.T, database string) string {
 		password, _ = direct.User.Password()
 	}
 	host, port, _ := net.SplitHostPort(addr)
-	dir, err := os.MkdirTemp("", "pgbouncer") // that another user may read, unlike t.TempDir
+	dir, err := os.MkdirTemp("", "pgbouncer") //nolint:usetesting // that another user may read, unlike t.TempDir
 	if err != nil {
 		t.Fatal(err)
 	}

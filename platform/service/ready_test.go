@@ -140,7 +140,7 @@ func TestDatabaseTroubleIsUnavailable(t *testing.T) {
 			`alter database ` + name + ` rename to ` + name + `_away`, `alter database ` + name + `_away rename to ` + name,
 		},
 	} {
-		t.Run(trouble, func(t *testing.T) {
+		t.Run(trouble, func(*testing.T) {
 			disconnect()
 			do(sql.spoil)
 			for range 12 { // more than the pool has connections

@@ -51,6 +51,9 @@ type Spec struct {
 	// Paths are the prefixes of the public routes, such as "/v1/orders" of "/v1/orders/{id}".
 	// The gateway sends what begins with them here; no other service has them.
 	Paths []string
+	// PeerPaths are those of Paths that other services ask for at the public port, such as
+	// identity's keys. Where that is closed it answers nothing else.
+	PeerPaths []string
 	// Migrations holds a folder "migrations". Where it is nil the service has no database:
 	// it neither emits nor hears, and its Kit has neither pool nor outbox.
 	Migrations fs.FS
@@ -139,7 +142,7 @@ type settings struct {
 	httpAddr, adminAddr, healthAddr string
 
 	sharePorts bool
-	// noPort leaves the public port closed: requests come by the gateway alone.
+	// noPort leaves the public port closed, but for PeerPaths: requests come by the gateway alone.
 	noPort     bool
 	behindEdge bool
 	// identity is where access tokens are verified by, or "" where they are not.
@@ -151,6 +154,8 @@ type settings struct {
 	maxConns         int
 	group            group.Config
 	pooled           bool
+	// bySlot says that the reader of a replication slot publishes.
+	bySlot bool
 	// databaseNow returns the database URL as its file holds it now, and is nil where
 	// it is not in a file.
 	databaseNow func() (string, error)
@@ -191,6 +196,7 @@ func (s *settings) readDatabase(r *config.Reader) {
 	s.privileges = readPrivileges(r)
 	s.maxConns = r.Int("QUADRILLE_DATABASE_CONNS", 10, 3, 200)
 	s.pooled = r.Choice("QUADRILLE_DATABASE_POOLER", "none", "none", "transaction") == "transaction"
+	s.bySlot = r.Choice("QUADRILLE_RELAY", "outbox", "outbox", "debezium") == "debezium"
 	// One worker: events of one order come close together, and two transactions that
 	// change the same order or the same stock only make each other wait or repeat.
 	s.group = group.Config{Workers: 1, Max: 400, Linger: r.Duration("QUADRILLE_LINGER", 2*time.Millisecond)}

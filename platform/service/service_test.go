@@ -112,7 +112,7 @@ func TestFailingEventsMakeTheServiceUnready(t *testing.T) {
 	if body := s.health("/readyz", http.StatusServiceUnavailable); !strings.Contains(body, `"parking_stopped"`) {
 		t.Errorf("the answer does not say why: %s", body)
 	}
-	if body := s.health("/metrics", http.StatusOK); !strings.Contains(body, `quadrille_inbox_parking_stopped{service="order"} 1`) {
+	if body := s.health("/metrics", http.StatusOK); !strings.Contains(body, `quadrille_breaker_state{breaker="parking",service="order"} 2`) {
 		t.Error("the metric does not tell")
 	}
 	if body := s.admin(http.MethodGet, "/parked?limit=2", adminToken, http.StatusOK); !strings.Contains(body, `"stopped":"5 different events`) ||

@@ -102,11 +102,15 @@ func RunInbox(t testing.TB, kit *service.Kit, handler inbox.Handler) *Inbox {
 	return &Inbox{t, in}
 }
 
-// Message wraps an event as it comes from the broker. Delivered twice, it is a
+// Message wraps an event as it comes from the broker, of the service that sends it. Delivered twice, it is a
 // duplicate; wrapped twice, it is another event.
 func Message(t testing.TB, e events.Event, at time.Time) inbox.Message {
 	t.Helper()
-	payload, err := events.Encode(uuid.Must(uuid.NewV7()), "test", at, "", e)
+	def, registered := events.Lookup(e.Type())
+	if !registered {
+		t.Fatalf("nobody sends %s", e.Type())
+	}
+	payload, err := events.Encode(uuid.Must(uuid.NewV7()), def.Owner, at, "", e)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -346,7 +350,7 @@ func (c *Client) Do(method, path, body string, header ...string) Answer {
 }
 
 const (
-	patience  = 30 * time.Second
+	patience  = time.Minute // on a machine that is busy
 	lookEvery = 10 * time.Millisecond
 )
 
@@ -362,6 +366,18 @@ func Await(t testing.TB, what string, isSo func() bool) {
 		case <-tick.C:
 		case <-deadline.C:
 			t.Fatalf("not within %s: %s", patience, what)
+		}
+	}
+}
+
+// CheckMetrics reports those of the lines that a scrape of m does not have.
+func CheckMetrics(t testing.TB, m *telemetry.Metrics, lines ...string) {
+	t.Helper()
+	scrape := httptest.NewRecorder()
+	m.Handler().ServeHTTP(scrape, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody))
+	for _, want := range lines {
+		if !strings.Contains(scrape.Body.String(), "\n"+want+"\n") {
+			t.Errorf("the metrics lack %s", want)
 		}
 	}
 }

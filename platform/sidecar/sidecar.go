@@ -78,7 +78,7 @@ func (r route) context(ctx context.Context) context.Context {
 
 // Invoke makes a unary call.
 func (r route) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	return r.conn.Invoke(r.context(ctx), method, args, reply, opts...)
+	return Retry(ctx, func() error { return r.conn.Invoke(r.context(ctx), method, args, reply, opts...) })
 }
 
 // NewStream begins a streaming call.

@@ -132,7 +132,7 @@ func TestPublishTellsWhyNothingWasTaken(t *testing.T) {
 		t.Run(code.String(), func(t *testing.T) {
 			_, err := serve(t, &daprd{err: status.Error(code, "x")}).Publish(t.Context(), "order.confirmed", batch())
 			for _, sentinel := range []error{outbox.ErrTopicRefused, outbox.ErrAway} {
-				if got := errors.Is(err, sentinel); got != (sentinel == want) {
+				if got := errors.Is(err, sentinel); got != (sentinel == want) { //nolint:errorlint // each of the two
 					t.Errorf("%v: is %q %v, want %v", err, sentinel, got, !got)
 				}
 			}

@@ -29,10 +29,10 @@ import (
 
 const (
 	pubsub = "pubsub"
-	// bulkSize and bulkWait bound what daprd delivers at once. A daprd that flushes
+	// BulkSize and BulkWait bound what daprd delivers at once. A daprd that flushes
 	// at once takes the first alone; for the others the wait is a timer.
-	bulkSize = 200
-	bulkWait = 5 // milliseconds
+	BulkSize = 200
+	BulkWait = 5 * time.Millisecond
 
 	// maxMessage is what one delivery may hold, as daprd's maxBodySize has it (a larger
 	// one would come for ever), maxInFlight what all deliveries under way may: several
@@ -138,9 +138,10 @@ func (s *Server) authentic(header metadata.MD) bool {
 	return false
 }
 
-func (s *Server) deadLetter() string { return deadLetterOf(s.cfg.App) }
+func (s *Server) deadLetter() string { return DeadLetter(s.cfg.App) }
 
-func deadLetterOf(app string) string { return app + ".deadletter" }
+// DeadLetter is the topic of what an app's sidecar gives up on.
+func DeadLetter(app string) string { return app + ".deadletter" }
 
 // Subscribed returns all topics that daprd is told to subscribe to for an app that
 // handles topics.
@@ -148,7 +149,7 @@ func Subscribed(app string, topics []string) []string {
 	if len(topics) == 0 {
 		return nil
 	}
-	return append(slices.Clone(topics), deadLetterOf(app))
+	return append(slices.Clone(topics), DeadLetter(app))
 }
 
 // ListTopicSubscriptions tells daprd what to subscribe to. Payloads are raw,
@@ -160,7 +161,7 @@ func (s *Server) ListTopicSubscriptions(context.Context, *emptypb.Empty) (*runti
 			PubsubName: pubsub, Topic: topic, DeadLetterTopic: deadLetter,
 			Metadata: map[string]string{"rawPayload": "true"},
 			BulkSubscribe: &runtimev1.BulkSubscribeConfig{
-				Enabled: true, MaxMessagesCount: bulkSize, MaxAwaitDurationMs: bulkWait,
+				Enabled: true, MaxMessagesCount: BulkSize, MaxAwaitDurationMs: int32(BulkWait / time.Millisecond),
 			},
 		})
 	}

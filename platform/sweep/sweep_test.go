@@ -87,7 +87,7 @@ func TestSweepTakesAllThatIsDueAndThenWaits(t *testing.T) {
 			t.Errorf("%d left after looks at %v with %s each, want all 25 taken in three at once", due, looks, b.deadline)
 		}
 		b.set(5, nil)
-		time.Sleep(90 * time.Second)
+		time.Sleep(90 * time.Second) //nolint:forbidigo // synctest's clock
 		if due, looks := b.state(); due != 0 || looks[3] < 30*time.Second {
 			t.Errorf("%d left after looks at %v, want one within 30 s and 90 s", due, looks)
 		}
@@ -122,20 +122,20 @@ func TestErrors(t *testing.T) {
 		stop := run(t, s)
 		for range 60 {
 			s.Wake()
-			time.Sleep(time.Second)
+			time.Sleep(time.Second) //nolint:forbidigo // synctest's clock
 		}
 		_, looks := b.state()
 		if n := len(looks); n < 9 || n > 30 {
 			t.Errorf("%d looks in a minute that failed, want about one in 5 s: %v", n, looks)
 		}
 		b.set(5, nil)
-		time.Sleep(10 * time.Second)
+		time.Sleep(10 * time.Second) //nolint:forbidigo // synctest's clock
 		_, looks = b.state()
 		log := b.log.String()
 		if strings.Count(log, "level=WARN") != 1 || strings.Count(log, "sweep works again") != 1 || !strings.Contains(log, "sweep=test err=") {
 			t.Errorf("logged %s", log)
 		}
-		time.Sleep(10 * time.Second)
+		time.Sleep(10 * time.Second) //nolint:forbidigo // synctest's clock
 		_, later := b.state()
 		if n := len(later) - len(looks); n < 20 {
 			t.Errorf("%d looks in 10 s after it works again, want the interval of before", n)
@@ -160,7 +160,7 @@ func TestStop(t *testing.T) {
 				return true, nil
 			})
 		stop := run(t, s)
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) //nolint:forbidigo // synctest's clock
 		stop()
 		if batches != 1 || cut != nil {
 			t.Errorf("%d batches, cut by %v, want one that ends by itself", batches, cut)

@@ -150,3 +150,78 @@ func TestDurations(t *testing.T) {
 		}
 	}
 }
+
+// A duration that was observed in a sampled trace is an example of its bucket, for who asks in
+// the format that has them; in another trace it is not.
+func TestExemplars(t *testing.T) {
+	m := telemetry.NewMetrics("order")
+	d := m.Durations("step_seconds", "step", "Steps.")
+	d.ObserveIn(parent, "sampled", 3*time.Millisecond)
+	d.ObserveIn(strings.TrimSuffix(parent, "1")+"0", "unsampled", 3*time.Millisecond)
+	d.ObserveIn("", "none", 3*time.Millisecond)
+	d.ObserveIn("rubbish-01", "rubbish", 3*time.Millisecond)
+	(*telemetry.Durations)(nil).ObserveIn(parent, "sampled", time.Second)
+	ask := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody)
+	ask.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
+	answer := httptest.NewRecorder()
+	m.Handler().ServeHTTP(answer, ask)
+	examples := 0
+	for line := range strings.Lines(answer.Body.String()) {
+		if !strings.Contains(line, " # {") {
+			continue
+		}
+		examples++
+		if !strings.Contains(line, `step="sampled"`) || !strings.Contains(line, `# {trace_id="`+traceID+`"} 0.003`) {
+			t.Errorf("exemplar %s", line)
+		}
+	}
+	if examples != 1 {
+		t.Errorf("%d exemplars, want 1", examples)
+	}
+	for _, step := range []string{"sampled", "unsampled", "none", "rubbish"} {
+		if !strings.Contains(answer.Body.String(), `quadrille_step_seconds_count{service="order",step="`+step+`"} 1`) {
+			t.Errorf("the metrics lack step %s", step)
+		}
+	}
+}
+
+// Breakers of several parts of a service are one metric, read at the scrape.
+func TestBreakers(t *testing.T) {
+	m := telemetry.NewMetrics("order")
+	state := telemetry.Closed
+	m.Breakers(func() map[string]telemetry.Breaker { return map[string]telemetry.Breaker{"a": state} })
+	m.Breakers(func() map[string]telemetry.Breaker {
+		return map[string]telemetry.Breaker{"b": telemetry.HalfOpen, "c": telemetry.Closed}
+	})
+	state = telemetry.Open
+	answer := httptest.NewRecorder()
+	m.Handler().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody))
+	for _, want := range []string{`{breaker="a",service="order"} 2`, `{breaker="b",service="order"} 1`, `{breaker="c",service="order"} 0`} {
+		if !strings.Contains(answer.Body.String(), "quadrille_breaker_state"+want) {
+			t.Errorf("the metrics lack %s", want)
+		}
+	}
+}
+
+// The objective is about 5 s, so that must be the bound of a bucket.
+func TestSagas(t *testing.T) {
+	m := telemetry.NewMetrics("order")
+	started, took := m.SagasStarted(), m.SagaSeconds("confirmed", "failed")
+	started.Add(2)
+	(*telemetry.Begun)(nil).Add(1)
+	took.ObserveIn(parent, "confirmed", 4900*time.Millisecond)
+	took.ObserveIn("", "cancelled", 5100*time.Millisecond)
+	answer := httptest.NewRecorder()
+	m.Handler().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody))
+	for _, want := range []string{
+		`quadrille_sagas_started_total{service="order"} 2`,
+		`quadrille_saga_seconds_bucket{outcome="confirmed",service="order",le="5"} 1`,
+		`quadrille_saga_seconds_bucket{outcome="cancelled",service="order",le="5"} 0`,
+		`quadrille_saga_seconds_count{outcome="cancelled",service="order"} 1`,
+		`quadrille_saga_seconds_count{outcome="failed",service="order"} 0`, // before the first
+	} {
+		if !strings.Contains(answer.Body.String(), want) {
+			t.Errorf("the metrics lack %s", want)
+		}
+	}
+}

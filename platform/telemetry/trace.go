@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"net/http"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -15,7 +16,11 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-const scope = "quadrille.internal/platform"
+const (
+	scope = "quadrille.internal/platform"
+	// maxLinks is more than a batch has events.
+	maxLinks = 512
+)
 
 // TraceConfig of a process.
 type TraceConfig struct {
@@ -33,7 +38,10 @@ type TraceConfig struct {
 // is left and ends it.
 func StartTracing(ctx context.Context, c TraceConfig) (stop func(context.Context) error, err error) {
 	otel.SetTextMapPropagator(propagation.TraceContext{})
+	limits := sdktrace.NewSpanLimits()
+	limits.LinkCountLimit = maxLinks
 	opts := []sdktrace.TracerProviderOption{
+		sdktrace.WithRawSpanLimits(limits),
 		sdktrace.WithResource(resource.NewSchemaless(attribute.String("service.name", c.Service))),
 		sdktrace.WithSampler(sdktrace.NeverSample()),
 	}
@@ -42,7 +50,7 @@ func StartTracing(ctx context.Context, c TraceConfig) (stop func(context.Context
 		if err != nil {
 			return nil, fmt.Errorf("start trace exporter: %w", err)
 		}
-		opts = append(opts, sdktrace.WithBatcher(exporter),
+		opts = append(opts, sdktrace.WithBatcher(redactingExporter{exporter}),
 			sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(c.Ratio))))
 	}
 	p := sdktrace.NewTracerProvider(opts...)
@@ -53,18 +61,22 @@ func StartTracing(ctx context.Context, c TraceConfig) (stop func(context.Context
 // StartSpan starts a span below the W3C trace context traceParent, which may be
 // empty, and returns it with its own trace context.
 func StartSpan(ctx context.Context, traceParent, name string, kind trace.SpanKind, attrs ...attribute.KeyValue) (trace.Span, string) {
-	if traceParent != "" {
-		ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": traceParent})
-	}
-	ctx, span := otel.Tracer(scope).Start(ctx, name, trace.WithSpanKind(kind), trace.WithAttributes(attrs...))
+	ctx, span := otel.Tracer(scope).Start(Within(ctx, traceParent), name, trace.WithSpanKind(kind), trace.WithAttributes(attrs...))
 	return span, TraceParent(ctx)
+}
+
+// Route names the span of an HTTP request after the route that it took.
+func Route(r *http.Request, route string) {
+	if span := trace.SpanFromContext(r.Context()); span.IsRecording() {
+		span.SetName(r.Method + " " + route)
+		span.SetAttributes(attribute.String("http.route", route))
+	}
 }
 
 // Continue returns ctx within the trace of traceParent, or within a new one where
 // that is empty or malformed.
 func Continue(ctx context.Context, traceParent string) context.Context {
-	ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": traceParent})
-	ctx, span := otel.Tracer(scope).Start(ctx, "")
+	ctx, span := otel.Tracer(scope).Start(Within(ctx, traceParent), "")
 	span.End()
 	return ctx
 }

@@ -45,6 +45,7 @@ type Remote struct {
 	waiting chan struct{}
 	busy    chan struct{} // held by the one that fetches
 	tried   time.Time     // last, under busy
+	err     error         // of that, under busy
 	fetches atomic.Int64
 	failed  atomic.Int64
 }
@@ -73,7 +74,8 @@ func (r *Remote) Fetches() int64 { return r.fetches.Load() }
 func (r *Remote) Failed() int64 { return r.failed.Load() }
 
 // Key returns a key. One that is not known is looked for at identity, at most once in the
-// cool-down; in between it is taken for one that identity does not have.
+// cool-down; in between it is taken for one that identity does not have. Where identity did not
+// answer that is an error: the key may be a new one.
 func (r *Remote) Key(ctx context.Context, id string) (ed25519.PublicKey, error) {
 	rest := startCoolDown
 	if set := r.set.Load(); set != nil {
@@ -93,7 +95,10 @@ func (r *Remote) Key(ctx context.Context, id string) (ed25519.PublicKey, error) 
 	if set == nil {
 		return nil, errors.Join(errors.New("no keys were fetched yet"), err)
 	}
-	return (*set)[id], nil // with a fetch that failed, the key stays unknown until the next
+	if key := (*set)[id]; key != nil {
+		return key, nil
+	}
+	return nil, err // nil where identity has no such key
 }
 
 // refresh fetches the keys, unless that was tried less than rest ago. Who has no keys at all
@@ -108,7 +113,7 @@ func (r *Remote) refresh(ctx context.Context, rest time.Duration) error {
 	}
 	if early := rest - r.now().Sub(r.tried); early > 0 {
 		if r.set.Load() != nil || r.tried.After(began) {
-			return nil
+			return r.err
 		}
 		select {
 		case <-time.After(early):
@@ -122,9 +127,10 @@ func (r *Remote) refresh(ctx context.Context, rest time.Duration) error {
 	defer cancel()
 	r.fetches.Add(1)
 	set, err := r.fetch(ctx)
-	if err != nil {
+	if r.err = nil; err != nil {
 		r.failed.Add(1)
-		return fmt.Errorf("fetch %s: %w", r.url, err)
+		r.err = fmt.Errorf("fetch %s: %w", r.url, err)
+		return r.err
 	}
 	r.set.Store(&set)
 	return nil

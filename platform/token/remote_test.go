@@ -23,19 +23,24 @@ func remote(t testing.TB, identity *tokentest.Identity) *token.Remote {
 	return r
 }
 
+// clocked returns keys of identity that go by now, and a verifier that has them.
+func clocked(t *testing.T, identity *tokentest.Identity) (keys *token.Remote, v *token.Verifier, now *time.Time) {
+	t.Helper()
+	keys, now = remote(t, identity), new(time.Now())
+	keys.SetClock(func() time.Time { return *now })
+	return keys, token.NewVerifier(identity.URL, keys), now
+}
+
 // A flood of tokens that name unknown keys asks identity for its keys once in the
 // cool-down, and does not keep a key from being found after it.
 func TestUnknownKeysDoNotHammerIdentity(t *testing.T) {
 	identity := tokentest.New(t)
-	keys := remote(t, identity)
-	v := token.NewVerifier(identity.URL, keys)
-	now := time.Now()
-	keys.SetClock(func() time.Time { return now })
+	_, v, now := clocked(t, identity)
 	good := identity.Token(carl)
 	if _, err := v.Verify(t.Context(), good); err != nil {
 		t.Fatal(err)
 	}
-	now = now.Add(token.CoolDown)
+	*now = now.Add(token.CoolDown)
 	var flood sync.WaitGroup
 	for n := range 20 {
 		flood.Go(func() {
@@ -57,7 +62,7 @@ func TestUnknownKeysDoNotHammerIdentity(t *testing.T) {
 	if _, err := v.Verify(t.Context(), fresh); fault.Of(err).Code != "token_invalid" {
 		t.Errorf("within the cool-down: %v", err)
 	}
-	now = now.Add(token.CoolDown)
+	*now = now.Add(token.CoolDown)
 	if _, err := v.Verify(t.Context(), fresh); err != nil {
 		t.Errorf("after the cool-down: %v", err)
 	}
@@ -66,16 +71,13 @@ func TestUnknownKeysDoNotHammerIdentity(t *testing.T) {
 // The kept keys go on while identity is away; without any the answer says to try again.
 func TestIdentityAway(t *testing.T) {
 	identity := tokentest.New(t)
-	keys := remote(t, identity)
-	v := token.NewVerifier(identity.URL, keys)
-	now := time.Now()
-	keys.SetClock(func() time.Time { return now })
+	keys, v, now := clocked(t, identity)
 	identity.SetDown(true)
 	if _, err := v.Verify(t.Context(), identity.Token(carl)); fault.Of(err).Code != "token_keys" || fault.Of(err).Kind != fault.Unavailable {
 		t.Errorf("without keys: %v", err)
 	}
 	identity.SetDown(false)
-	now = now.Add(time.Second)
+	*now = now.Add(time.Second)
 	if _, err := v.Verify(t.Context(), identity.Token(carl)); err != nil {
 		t.Errorf("once identity answers: %v", err)
 	}
@@ -85,6 +87,33 @@ func TestIdentityAway(t *testing.T) {
 	}
 	if _, err := v.Verify(t.Context(), identity.Token(carl)); err != nil {
 		t.Errorf("with the kept keys: %v", err)
+	}
+}
+
+// A key that identity began to use while it could not be asked is not one that it does not have:
+// its tokens are right, and nobody is told to sign in again.
+func TestANewKeyWhileIdentityIsAway(t *testing.T) {
+	identity := tokentest.New(t)
+	_, v, now := clocked(t, identity)
+	if _, err := v.Verify(t.Context(), identity.Token(carl)); err != nil {
+		t.Fatal(err)
+	}
+	identity.SetKeys(tokentest.NewKey(t, "fresh"))
+	identity.SetDown(true)
+	*now = now.Add(token.CoolDown)
+	fresh := identity.Token(carl)
+	for _, when := range []string{"when it is asked for", "within the cool-down"} {
+		if _, err := v.Verify(t.Context(), fresh); fault.Of(err).Code != "token_keys" || fault.Of(err).Kind != fault.Unavailable {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	if got := identity.Fetched(); got != 2 {
+		t.Errorf("the keys were asked for %d times, want 2", got)
+	}
+	identity.SetDown(false)
+	*now = now.Add(token.CoolDown)
+	if _, err := v.Verify(t.Context(), fresh); err != nil {
+		t.Errorf("once identity answers: %v", err)
 	}
 }
 
@@ -103,7 +132,8 @@ func TestTheFirstKeysAreWaitedFor(t *testing.T) {
 	}
 }
 
-// Forged tokens that wait for a slow identity do not take the places of all requests.
+// Forged tokens that wait for a slow identity do not take the places of all requests: the one
+// too many is answered while the others wait.
 func TestFewRequestsWaitForKeys(t *testing.T) {
 	asked, release := make(chan struct{}, 1), make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
@@ -118,8 +148,8 @@ func TestFewRequestsWaitForKeys(t *testing.T) {
 		go func() { _, err := keys.Key(t.Context(), "unknown"); answers <- err }()
 	}
 	<-asked
-	if err := <-answers; err == nil { // the one too many, at once
-		t.Error("no error")
+	if err := <-answers; err == nil || keys.Failed() > 0 {
+		t.Errorf("the first answer is %v, after %d fetches failed: want that too many wait, and none", err, keys.Failed())
 	}
 	close(release)
 	for range token.MaxWaiting {

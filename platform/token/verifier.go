@@ -80,7 +80,7 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (caller.Caller, error
 		return caller.Caller{}, invalid(err)
 	}
 	expiresAt, _ := t.Expiration()
-	v.kept.put(sum, verified{caller: c, keyID: id, expiresAt: expiresAt})
+	v.kept.put(sum, verified{caller: c, keyID: id, key: key, expiresAt: expiresAt})
 	return c, nil
 }
 
@@ -89,10 +89,15 @@ func (v *Verifier) again(ctx context.Context, known verified) (caller.Caller, er
 	if !v.now().Before(known.expiresAt.Add(Skew)) {
 		return caller.Caller{}, expired()
 	}
-	if _, err := v.key(ctx, known.keyID); err != nil { // it may have been revoked
+	key, err := v.key(ctx, known.keyID)
+	switch {
+	case err != nil: // it may have been revoked
 		return caller.Caller{}, err
+	case !key.Equal(known.key):
+		return caller.Caller{}, invalid(errors.New("its key is another one now"))
+	default:
+		return known.caller, nil
 	}
-	return known.caller, nil
 }
 
 func (v *Verifier) key(ctx context.Context, id string) (ed25519.PublicKey, error) {
@@ -184,6 +189,7 @@ func expired() error {
 type verified struct {
 	caller    caller.Caller
 	keyID     string
+	key       ed25519.PublicKey
 	expiresAt time.Time
 }
 

@@ -145,8 +145,16 @@ func TestAVerifiedTokenEnds(t *testing.T) {
 	if _, err := v.Verify(t.Context(), raw); fault.Of(err).Code != "token_invalid" {
 		t.Errorf("a remembered token of a revoked key: %v", err)
 	}
-	if _, err := v.Verify(t.Context(), identity.Token(carl)); err != nil {
+	stays := identity.Token(carl)
+	if _, err := v.Verify(t.Context(), stays); err != nil {
 		t.Errorf("a token of the key that stays: %v", err)
+	}
+	identity.SetKeys(tokentest.NewKey(t, second.ID)) // another one takes its name
+	if err := keys.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.Verify(t.Context(), stays); fault.Of(err).Code != "token_invalid" {
+		t.Errorf("a remembered token whose key's name is another's now: %v", err)
 	}
 }
 

@@ -97,10 +97,16 @@ func (i *Identity) Fetched() int {
 // Token returns an access token of c.
 func (i *Identity) Token(c caller.Caller) string {
 	i.t.Helper()
+	return i.TokenAt(c, time.Now())
+}
+
+// TokenAt returns an access token of c that is given at a time.
+func (i *Identity) TokenAt(c caller.Caller, at time.Time) string {
+	i.t.Helper()
 	i.mu.Lock()
 	key := i.keys[0]
 	i.mu.Unlock()
-	return i.SignedBy(key, c, time.Now())
+	return i.SignedBy(key, c, at)
 }
 
 // SignedBy returns a token of c that a key signs at a time.

@@ -91,8 +91,8 @@ func TestStopServer_WaitsForCallsUnderWay(t *testing.T) {
 	<-done
 }
 
-// A handler that does not return must hold up neither the end of the service nor whoever
-// waits for its answer. Which of grpc's two stops
+// A handler that does not return must hold up neither the end of the service nor those who
+// wait for its answer. Which of grpc's two stops
 // wins is a matter of luck, hence several runs.
 func TestStopServer_CutsACallThatDoesNotEnd(t *testing.T) {
 	for i := range 5 {

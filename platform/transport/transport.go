@@ -55,6 +55,8 @@ type Engine interface {
 // Transport is one service's way to the others.
 type Transport interface {
 	outbox.Publisher
+	// System names what carries events, in spans.
+	System() string
 	// Parallel is how many calls of Publish for one topic are worth making at a time.
 	Parallel() int
 	// Heard reports whether anyone may hear the events of a topic. Those that nobody can

@@ -21,7 +21,7 @@ func (p *process) listen() *httpcall.Listener {
 			p.t.Errorf("read the body of %s: %v", r.URL, err)
 		}
 		w.WriteHeader(http.StatusTeapot)
-		fmt.Fprint(w, r.Method, " ", r.URL, " ")
+		fmt.Fprint(w, r.Method, " ", r.URL, " ") //nolint:gosec // no browser reads it
 		if err := http.NewResponseController(w).Flush(); err != nil {
 			p.t.Errorf("flush the answer to %s: %v", r.URL, err)
 		}

@@ -33,7 +33,7 @@ var Hears = map[string][]string{payment.TypeFailed: {"inventory", "order"}}
 
 // Harness is a transport under test.
 type Harness struct {
-	// Network returns the network of a new process. What earlier processes left is to be
+	// Network returns the network of a new process. What earlier processes left must be
 	// found there: a test restarts by it.
 	Network func(t *testing.T) transport.Network
 	// Settings returns those of a service's transport, or is nil where there are none.

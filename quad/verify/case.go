@@ -12,6 +12,7 @@ import (
 	inventory "quadrille.internal/services/inventory/audit"
 	order "quadrille.internal/services/order/audit"
 	payment "quadrille.internal/services/payment/audit"
+	price "quadrille.internal/services/price/audit"
 	b2b "quadrille.internal/workflows/b2b/audit"
 )
 
@@ -23,6 +24,7 @@ type file struct {
 	reservation *inventory.Reservation
 	payment     *payment.Payment
 	charges     []charge
+	voucher     *price.Use
 	company     *b2b.Order // of a company's order, of which the books above know little
 	erp         []provider.ERPOrder
 }
@@ -64,6 +66,7 @@ var customerRules = []rule{
 	{"one charge if confirmed, none kept if not", hasOrder, "orders", chargeDiffers},
 	{"no charge without an order", hasCharge, "charged orders", chargeAstray},
 	{"payment and provider agree", hasPayment, "payments", paymentDiffers},
+	{voucherRule, hasVoucher, "orders with a voucher", voucherDiffers},
 	{"no order is forgotten", hasOrder, "orders", forgotten},
 }
 

@@ -67,3 +67,36 @@ func TestResidueOfErasedCustomers(t *testing.T) {
 	parked("inventory", there)
 	check("inventory "+there+" erased, and yet in a parked event", "order "+there, "order "+here)
 }
+
+// The one place of personal data may come back from a backup that is older than the request:
+// then only the others know who is erased.
+func TestCustomerIsRestoredFromBeforeAnErasure(t *testing.T) {
+	dbs := map[string]*pgxpool.Pool{}
+	for _, service := range []string{"order", "customer"} {
+		dbs[service] = pgtest.Open(t, os.DirFS("../../services/"+service))
+	}
+	src := &Sources{Databases: dbs, Services: books.All()}
+	exec := func(service, sql string, args ...any) {
+		t.Helper()
+		if _, err := dbs[service].Exec(t.Context(), sql, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range []string{"restored", "asked", "alive"} {
+		exec("customer", `insert into customers (id, profile, created_at, changed_at) values ($1, '', now(), now())`, id)
+		exec("customer", `insert into data_keys (customer_id, sealed) values ($1, '')`, id)
+	}
+	erased := `insert into erasures (digest, traceparent, asked_at, look_at, erased_at) values (sha256($1::bytea), '', now(), now(), now())`
+	exec("order", erased, []byte("restored"))
+	// order has erased this one, and others have not answered yet: the address may be needed.
+	exec("order", erased, []byte("asked"))
+	exec("customer", `insert into erasure_requests (digest, customer_id, traceparent, requested_at, deadline, told_at)
+		values (sha256($1::bytea), 'asked', '', now(), now(), now())`, []byte("asked"))
+	got, err := src.erased(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Offenders) != 1 || got.Offenders[0].ID != "customer restored" || !strings.Contains(got.Offenders[0].Problem, "backup") {
+		t.Errorf("found %+v, want the one who was restored", got.Offenders)
+	}
+}

@@ -88,9 +88,9 @@ func lock(ctx context.Context, tx *outbox.Tx, customerID string) error {
 	return nil
 }
 
-// request asks all holders to erase a customer. Asked again, it changes nothing while the
-// first request is open.
-func (e *erasures) request(ctx context.Context, customerID string) (*wire.Erasure, error) {
+// request asks all holders to erase a customer. Asked again while the first request is open,
+// it changes nothing, unless holders must be told at once.
+func (e *erasures) request(ctx context.Context, customerID string, tell bool) (*wire.Erasure, error) {
 	digest := erasure.Digest(customerID)
 	var r *wire.Erasure
 	err := e.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
@@ -106,11 +106,16 @@ func (e *erasures) request(ctx context.Context, customerID string) (*wire.Erasur
 		if err != nil {
 			return fmt.Errorf("request an erasure: %w", err)
 		}
-		if opened.RowsAffected() > 0 {
+		switch {
+		case opened.RowsAffected() > 0:
 			if _, err := tx.Exec(ctx, `delete from erasure_answers where digest = $1`, digest[:]); err != nil {
 				return fmt.Errorf("request an erasure: %w", err)
 			}
 			if err := tx.Emit(trace, &customer.ErasureRequested{OfCustomer: events.OfCustomer{CustomerID: customerID}, Deadline: deadline}); err != nil {
+				return err
+			}
+		case tell:
+			if _, err := emitAgain(ctx, tx, `digest = $2`, digest[:]); err != nil {
 				return err
 			}
 		}
@@ -213,6 +218,8 @@ func (e *erasures) hear(ctx context.Context, tx *outbox.Tx, customerID string, a
 		}
 	}
 	if len(r.WaitsFor) == 0 {
+		// One of them may be parked as well, or was given up there.
+		tx.Last(`select erase_parked($1, $2)`, customerID, erasure.Pseudonym())
 		tx.Last(`update erasure_requests set customer_id = null, ended_at = $2 where digest = $1`, digest[:], tx.Now)
 	}
 	return nil
@@ -244,33 +251,38 @@ func (e *erasures) watch(ctx context.Context) error {
 // tellAgain repeats requests that are open for long.
 func (e *erasures) tellAgain(ctx context.Context) (told int, err error) {
 	err = e.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
-		rows, err := tx.Query(ctx, `
-			update erasure_requests r set told_at = $1
-			from (select digest from erasure_requests where ended_at is null and told_at < $2 limit $3 for update skip locked) due
-			where r.digest = due.digest returning r.customer_id, r.deadline, r.traceparent`, tx.Now, tx.Now.Add(-tellAgainAfter), watchBatch)
-		if err != nil {
-			return fmt.Errorf("ask holders again: %w", err)
-		}
-		var again customer.ErasureRequested
-		var trace string
-		told = 0
-		var all []customer.ErasureRequested
-		var traces []string
-		if _, err := pgx.ForEachRow(rows, []any{&again.CustomerID, &again.Deadline, &trace}, func() error {
-			all, traces = append(all, again), append(traces, trace)
-			return nil
-		}); err != nil {
-			return fmt.Errorf("ask holders again: %w", err)
-		}
-		for i := range all {
-			if err := tx.Emit(traces[i], &all[i]); err != nil {
-				return err
-			}
-		}
-		told = len(all)
-		return nil
+		told, err = emitAgain(ctx, tx, `told_at < $2 limit $3 for update skip locked`, tx.Now.Add(-tellAgainAfter), watchBatch)
+		return err
 	})
 	return told, err
+}
+
+// emitAgain repeats those open requests that which selects, whose arguments begin with $2.
+func emitAgain(ctx context.Context, tx *outbox.Tx, which string, args ...any) (told int, err error) {
+	rows, err := tx.Query(ctx, `
+		update erasure_requests r set told_at = $1
+		from (select digest from erasure_requests where ended_at is null and `+which+`) due
+		where r.digest = due.digest returning r.customer_id, r.deadline, r.traceparent`, append([]any{tx.Now}, args...)...)
+	if err != nil {
+		return 0, fmt.Errorf("ask holders again: %w", err)
+	}
+	type request struct {
+		customer.ErasureRequested
+		trace string
+	}
+	due, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r request, err error) {
+		err = row.Scan(&r.CustomerID, &r.Deadline, &r.trace)
+		return r, err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("ask holders again: %w", err)
+	}
+	for _, r := range due {
+		if err := tx.Emit(r.trace, &r.ErasureRequested); err != nil {
+			return 0, err
+		}
+	}
+	return len(due), nil
 }
 
 // alarm counts what is open, and logs once what is late. The log has no id: it would be

@@ -121,6 +121,21 @@ func TestACustomerIsErasedStepByStep(t *testing.T) {
 	f.story()
 }
 
+// An answer that came twice may be parked once: it is no place where the id stays.
+func TestAParkedAnswerIsErasedToo(t *testing.T) {
+	f := newFixture(t)
+	f.erase(ann)
+	broken := answer(t, order.TypeCustomerErased, ann)
+	broken.Payload = bytes.Replace(broken.Payload, []byte(`"pseudonymised":2`), []byte(`"pseudonymised":"2"`), 1)
+	if parked := f.in.DeliverAny(broken); len(parked) != 1 {
+		t.Fatalf("%d events are parked, want the answer", len(parked))
+	}
+	for eventType := range holders {
+		f.in.DeliverAny(answer(t, eventType, ann))
+	}
+	f.checkGone(ann, "outbox")
+}
+
 // Answers may come in any order, and at once.
 func TestAnswersComeAtOnce(t *testing.T) {
 	f := newFixture(t)
@@ -204,6 +219,25 @@ func TestAskedAfterTheEndItStartsAgain(t *testing.T) {
 	}
 	if told := servicetest.EmittedAbout(t, f.kit.Pool, ann); len(told) != 2 {
 		t.Errorf("told %d times, want 2", len(told))
+	}
+}
+
+// An operator who asks while services have not answered has them asked at once, and no one
+// else can have them asked again and again.
+func TestOperatorsHaveHoldersAskedAtOnce(t *testing.T) {
+	f := newFixture(t)
+	asked := f.erase(ann)
+	f.erase(ann)
+	a := f.operators.Do("DELETE", of(ann, ""), "")
+	if again := decoded[wire.Erasure](t, a.Body); a.Status != 202 || !reflect.DeepEqual(again, asked) {
+		t.Errorf("an operator asks: %d %s, want %+v", a.Status, a.Body, asked)
+	}
+	if told := servicetest.EmittedAbout(t, f.kit.Pool, ann); len(told) != 2 || !reflect.DeepEqual(told[0], told[1]) {
+		t.Errorf("told %+v, want the same twice", told)
+	}
+	f.in.Deliver(answer(t, checkout.TypeCustomerErased, ann))
+	if got := f.list(); len(got) != 1 || len(got[0].WaitsFor) != len(holders)-1 {
+		t.Errorf("after an answer: %+v", got)
 	}
 }
 

@@ -9,9 +9,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"quadrille.internal/events"
 	customerv1 "quadrille.internal/events/proto/customer/v1"
 	"quadrille.internal/platform/pgtx"
+	"quadrille.internal/platform/protorules"
 )
 
 const callTimeout = 5 * time.Second
@@ -22,13 +22,15 @@ type calls struct {
 	store *store
 }
 
-func (c *calls) register(r grpc.ServiceRegistrar) { customerv1.RegisterCustomersServer(r, c) }
+func (c *calls) register(r grpc.ServiceRegistrar) {
+	customerv1.RegisterCustomersServer(protorules.Checked(r), c)
+}
 
 // Address returns an address of a customer.
 func (c *calls) Address(ctx context.Context, req *customerv1.AddressRequest) (*customerv1.AddressResponse, error) {
 	id, err := uuid.Parse(req.GetAddressId())
-	if err != nil || !events.ValidName(req.GetCustomerId()) {
-		return nil, status.Error(codes.InvalidArgument, "customer_id and address_id, a UUID, are required")
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, "address_id is a UUID")
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

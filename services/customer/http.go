@@ -43,7 +43,7 @@ func (s *server) routes(r chi.Router) {
 // operatorRoutes are on the admin port, where customers are everybody's.
 func (s *server) operatorRoutes(r chi.Router) {
 	r.Get("/v1/customers/{id}", s.api.Handle(s.get))
-	r.Delete("/v1/customers/{id}", s.api.Handle(s.erase))
+	r.Delete("/v1/customers/{id}", s.api.Handle(s.eraseNow))
 	r.Put("/v1/customers/{id}/groups", s.api.Handle(s.putGroups))
 	r.Get("/v1/erasures", s.api.Handle(s.listErasures))
 }
@@ -91,12 +91,18 @@ func (s *server) get(w http.ResponseWriter, r *http.Request) error {
 }
 
 // erase asks for the erasure of all that is known of the customer.
-func (s *server) erase(w http.ResponseWriter, r *http.Request) error {
+func (s *server) erase(w http.ResponseWriter, r *http.Request) error { return s.request(w, r, false) }
+
+// eraseNow is erase, and tells services again that have not answered. Only operators may do
+// that: a customer could have all services told as often as he likes.
+func (s *server) eraseNow(w http.ResponseWriter, r *http.Request) error { return s.request(w, r, true) }
+
+func (s *server) request(w http.ResponseWriter, r *http.Request, tell bool) error {
 	id, err := customerOf(r)
 	if err != nil {
 		return err
 	}
-	requested, err := s.erasures.request(r.Context(), id)
+	requested, err := s.erasures.request(r.Context(), id, tell)
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func Allocations() []events.Allocation {
 var Cancelled = events.Reason{Code: events.ReasonCustomerRequest, Message: "Cancelled at your request."}
 
 // Customer is who the samples about a customer are about, and Erased what a holder of
-// the id did when it was to erase that customer.
+// the id did when it had to erase that customer.
 var (
 	Customer = events.OfCustomer{CustomerID: "0197741f-4a00-7000-8000-00000000cafe"}
 	Erased   = events.Erased{OfCustomer: Customer, Deleted: 2, Pseudonymised: 3, Kept: 1}

@@ -38,6 +38,20 @@ var Books = audit.Books{
 	}},
 }
 
+// Restored returns the customers of whom there is data though others have erased them, as the
+// SHA-256 of their ids say, and though nobody has asked here: the database, or a part of it,
+// is from a backup of before the request.
+func Restored(ctx context.Context, db audit.DB, erased [][]byte) ([]string, error) {
+	rows, err := db.Query(ctx, `
+		select id from (select id from customers union select customer_id from data_keys) kept
+		cross join lateral (select sha256(convert_to(id, 'UTF8')) as digest) known
+		where digest = any($1) and not exists (select from erasure_requests r where r.digest = known.digest) order by 1`, erased)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
 // Erased returns the customers whose erasure all services have answered, by SHA-256 of the id.
 func Erased(ctx context.Context, db audit.DB) ([][]byte, error) {
 	rows, err := db.Query(ctx, `select digest from erasure_requests where ended_at is not null`)
