@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -29,16 +30,15 @@ type Account struct {
 	CreatedAt time.Time
 }
 
-// roles are what an access token says beside the id. Operators give them.
+// roles are what somebody may do. Operators give them.
 type roles struct {
-	Groups  []string `json:"groups"`
 	Scopes  []string `json:"scopes"`
 	Company string   `json:"company,omitempty"`
 }
 
 // caller returns who the bearer of a token with these roles is.
 func (r roles) caller(id, session uuid.UUID) caller.Caller {
-	c := caller.Caller{ID: id.String(), Groups: r.Groups, Scopes: r.Scopes, Company: r.Company}
+	c := caller.Caller{ID: id.String(), Scopes: r.Scopes, Company: r.Company}
 	if session != uuid.Nil {
 		c.Session = session.String()
 	}
@@ -47,18 +47,16 @@ func (r roles) caller(id, session uuid.UUID) caller.Caller {
 
 // check refuses roles that are malformed, and sorts them.
 func (r *roles) check() error {
-	for field, list := range map[string]*[]string{"groups": &r.Groups, "scopes": &r.Scopes} {
-		if len(*list) > maxRoles {
-			return fault.Field(field, "out_of_range", "%s are %d at most.", field, maxRoles)
-		}
-		for _, name := range *list {
-			if !events.ValidName(strings.Replace(name, ":", ".", 1)) {
-				return fault.Field(field, "malformed", "A name in %s is 1 to 64 of A-Z a-z 0-9 . _ -, with one colon at most.", field)
-			}
-		}
-		slices.Sort(*list)
-		*list = append([]string{}, slices.Compact(*list)...)
+	if len(r.Scopes) > maxRoles {
+		return fault.Field("scopes", "out_of_range", "Scopes are %d at most.", maxRoles)
 	}
+	for _, name := range r.Scopes {
+		if !events.ValidName(strings.Replace(name, ":", ".", 1)) {
+			return fault.Field("scopes", "malformed", "A scope is 1 to 64 of A-Z a-z 0-9 . _ -, with one colon at most.")
+		}
+	}
+	slices.Sort(r.Scopes)
+	r.Scopes = append([]string{}, slices.Compact(r.Scopes)...)
 	if r.Company != "" {
 		return events.CheckName("company", r.Company)
 	}
@@ -66,15 +64,18 @@ func (r *roles) check() error {
 }
 
 // normalAddress returns an e-mail address in the form by which accounts are told apart.
-// Providers tell local parts apart by capitals in theory only.
+// Providers tell local parts apart by capitals in theory only. An address is refused in which a
+// letter of another script has an ASCII one as its small letter: it would be another person's.
 func normalAddress(text string) (string, error) {
-	if len(text) <= maxAddress {
+	if len(text) <= maxAddress && !strings.ContainsFunc(text, becomesASCII) {
 		if a, err := mail.ParseAddress(text); err == nil && a.Name == "" && a.Address == text {
 			return strings.ToLower(text), nil
 		}
 	}
 	return "", fault.Field("email", "malformed", "An e-mail address has the form name@example.com and up to %d characters.", maxAddress)
 }
+
+func becomesASCII(c rune) bool { return c > unicode.MaxASCII && unicode.ToLower(c) <= unicode.MaxASCII }
 
 // checkPassword refuses passwords that are too easy to guess, or too long to hash.
 func checkPassword(field, password string) error {

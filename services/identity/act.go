@@ -25,7 +25,7 @@ func (s *server) actAs(w http.ResponseWriter, r *http.Request) error {
 	if err := req.check(); err != nil {
 		return err
 	}
-	answer, err := s.accessToken(r.Context(), caller.Caller{ID: req.Subject, Groups: req.Groups, Scopes: req.Scopes, Company: req.Company})
+	answer, err := s.accessToken(r.Context(), caller.Caller{ID: req.Subject, Scopes: req.Scopes, Company: req.Company})
 	if err != nil {
 		return err
 	}

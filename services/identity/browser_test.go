@@ -23,7 +23,7 @@ const browserTime = time.Minute
 // browser is a Chromium with one page of the shop and one authenticator.
 type browser struct {
 	t   *testing.T
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // chromedp has the page in it
 	// shop is where the page is.
 	shop          string
 	authenticator webauthn.AuthenticatorID

@@ -24,6 +24,7 @@ func TestAnAccountIsErased(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.plantWaysIn(uuid.MustParse(account))
+	servicetest.Exec(t, s.kit.Pool, `insert into mails (id, kind, address, account_id) values ($1, 'new_address', '', $2)`, uuid.New(), account)
 	ask := func(id string) {
 		t.Helper()
 		in.Deliver(servicetest.Message(t, customer.ErasureRequested{OfCustomer: events.OfCustomer{CustomerID: id}, Deadline: time.Now()}, time.Now()))

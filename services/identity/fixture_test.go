@@ -14,7 +14,6 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/google/uuid"
 
-	"quadrille.internal/events"
 	"quadrille.internal/events/identity"
 	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/config"
@@ -22,6 +21,7 @@ import (
 	"quadrille.internal/platform/seal"
 	"quadrille.internal/platform/service"
 	"quadrille.internal/platform/servicetest"
+	"quadrille.internal/platform/telemetry"
 	"quadrille.internal/platform/token"
 )
 
@@ -55,6 +55,7 @@ func serverOf(t *testing.T, kit *service.Kit, more map[string]string) *server {
 		v, ok := settings[name]
 		return v, ok
 	})
+	kit.Metrics = telemetry.NewMetrics("identity") // a replica of its own
 	kit.API = rest.API{Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	s := newServer(kit)
 	if err := kit.Config.Err(); err != nil {
@@ -86,10 +87,10 @@ func newShopOn(t *testing.T, kit *service.Kit, more map[string]string) *shop {
 	}
 }
 
-// register makes an account.
-func (s *shop) register(address, password string) servicetest.Answer {
+// register has a mail sent to who wants an account.
+func (s *shop) register(address string) servicetest.Answer {
 	s.t.Helper()
-	return s.Do(http.MethodPost, "/v1/accounts", credentialsOf(address, password))
+	return s.Do(http.MethodPost, "/v1/accounts", body(map[string]string{"email": address}))
 }
 
 func (s *shop) login(address, password string) servicetest.Answer {
@@ -100,8 +101,8 @@ func (s *shop) login(address, password string) servicetest.Answer {
 // signIn makes an account and a session.
 func (s *shop) signIn(address string) tokens {
 	s.t.Helper()
-	if a := s.register(address, pass); a.Status != http.StatusAccepted {
-		s.t.Fatalf("register: %d %s", a.Status, a.Body)
+	if a := s.operators.Do(http.MethodPost, "/v1/accounts/provision", credentialsOf(address, pass)); a.Status/100 != 2 {
+		s.t.Fatalf("make an account: %d %s", a.Status, a.Body)
 	}
 	return s.signInAgain(address, pass)
 }
@@ -150,7 +151,7 @@ func (s *shop) age(session uuid.UUID, by time.Duration) {
 func (s *shop) revoked(account uuid.UUID) (reasons []string) {
 	s.t.Helper()
 	for _, e := range servicetest.EmittedAbout(s.t, s.kit.Pool, account.String()) {
-		reasons = append(reasons, e.(events.Event).(*identity.SessionRevoked).Reason)
+		reasons = append(reasons, e.(*identity.SessionRevoked).Reason)
 	}
 	return reasons
 }

@@ -32,12 +32,14 @@ type server struct {
 	limits *limiter
 	keys   *keyring
 	forget *erasure.Holder
+	reseal *resealer
 	log    *slog.Logger
 }
 
 // openRoutes are for who is not signed in yet, or no more.
 func (s *server) openRoutes(r chi.Router) {
 	r.Post("/v1/accounts", s.api.Handle(s.register))
+	r.Post("/v1/accounts/confirm", s.api.Handle(s.confirm))
 	r.Post("/v1/sessions", s.api.Handle(s.login))
 	r.Post("/v1/tokens", s.api.Handle(s.grant))
 	r.Post("/v1/tokens/revoke", s.api.Handle(s.revokeToken))
@@ -49,6 +51,8 @@ func (s *server) openRoutes(r chi.Router) {
 func (s *server) routes(r chi.Router) {
 	r.Get("/v1/accounts/me", s.api.Handle(s.me))
 	r.Put("/v1/accounts/me/password", s.api.Handle(s.changePassword))
+	r.Post("/v1/accounts/me/address/begin", s.api.Handle(s.beginNewAddress))
+	r.Post("/v1/accounts/me/address/finish", s.api.Handle(s.finishNewAddress))
 	r.Get("/v1/sessions", s.api.Handle(s.list))
 	r.Delete("/v1/sessions", s.api.Handle(s.logoutEverywhere))
 	r.Delete("/v1/sessions/{id}", s.api.Handle(s.logout))
@@ -70,29 +74,6 @@ type tokens struct {
 	Scope        string     `json:"scope"`
 	AccountID    *uuid.UUID `json:"account_id,omitempty"`
 	SessionID    *uuid.UUID `json:"session_id,omitempty"`
-}
-
-// register answers the same, after the same work, whether or not the address has an account.
-func (s *server) register(w http.ResponseWriter, r *http.Request) error {
-	var req credentials
-	if _, err := rest.Decode(w, r, &req); err != nil {
-		return err
-	}
-	address, err := normalAddress(req.Email)
-	if err != nil {
-		return err
-	}
-	if err := checkPassword("password", req.Password); err != nil {
-		return err
-	}
-	ctx := r.Context()
-	if err := s.limits.take(ctx, w, perNewcome, addressOf(r, s.forwarded)); err != nil {
-		return err
-	}
-	if _, _, err := s.addAccount(ctx, address, req.Password, roles{Groups: []string{}, Scopes: []string{}}); err != nil {
-		return err
-	}
-	return rest.Write(w, http.StatusAccepted, struct{}{})
 }
 
 // addAccount reports whether the account is new.
@@ -136,6 +117,9 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 	}
 	account, err := s.checkLogin(ctx, address, req.Password)
 	if err != nil {
+		if fault.Of(err).Kind != fault.Unauthorized {
+			s.limits.undo(ctx, address, from)
+		}
 		return err
 	}
 	if err := s.limits.giveBack(ctx, address, from); err != nil {
@@ -170,13 +154,28 @@ func (s *server) checkLogin(ctx context.Context, address, password string) (*Acc
 	case !stale:
 		return account, nil
 	}
+	switch replaced, err := s.rehash(ctx, account, password); {
+	case err != nil: // the next sign-in does it
+		s.log.WarnContext(ctx, "a password's hash has the cost of before", "account_id", account.ID, "err", err)
+		return account, nil
+	case !replaced: // another device was faster, or changed the password
+		return s.checkLogin(ctx, address, password)
+	default:
+		return account, nil
+	}
+}
+
+// rehash replaces the hash of a password by one of the cost of now. It reports false where the
+// account has another hash by now.
+func (s *server) rehash(ctx context.Context, account *Account, password string) (replaced bool, err error) {
 	renewed, err := s.hasher.hash(ctx, password)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	err = renewHash(ctx, s.pool, account.ID, account.Password, renewed)
-	account.Password = renewed
-	return account, err
+	if replaced, err = renewHash(ctx, s.pool, account.ID, account.Password, renewed); replaced {
+		account.Password = renewed
+	}
+	return replaced, err
 }
 
 func wrongCredentials() error {
@@ -225,12 +224,17 @@ func (s *server) answerAccount(w http.ResponseWriter, r *http.Request, id uuid.U
 	if a == nil {
 		return noAccount()
 	}
+	groups, err := groupsOf(r.Context(), s.pool, id.String())
+	if err != nil {
+		return err
+	}
 	return rest.Write(w, http.StatusOK, struct {
-		ID uuid.UUID `json:"id"`
+		ID     uuid.UUID `json:"id"`
+		Groups []string  `json:"groups"`
 		roles
 		HasPassword bool      `json:"has_password"`
 		CreatedAt   time.Time `json:"created_at"`
-	}{a.ID, a.Roles, a.Password != "", a.CreatedAt})
+	}{a.ID, append([]string{}, groups...), a.Roles, a.Password != "", a.CreatedAt})
 }
 
 func noAccount() error {
@@ -286,6 +290,7 @@ func (s *server) changePassword(w http.ResponseWriter, r *http.Request) error {
 	}
 	right, _, err := s.hasher.check(ctx, account.Password, req.Current)
 	if err != nil {
+		s.limits.undo(ctx, id.String(), "")
 		return err
 	}
 	if !right {
@@ -320,8 +325,7 @@ func replacePassword(ctx context.Context, tx *outbox.Tx, account uuid.UUID, hash
 	if err := setPassword(ctx, tx, account, hash, tx.Now); err != nil {
 		return err
 	}
-	_, err := revoke(ctx, tx, revocation{account: account, but: but, reason: identity.ReasonPassword})
-	return err
+	return revoke(ctx, tx, revocation{account: account, but: but, reason: identity.ReasonPassword})
 }
 
 type sessionView struct {
@@ -375,8 +379,7 @@ func (s *server) logoutEverywhere(w http.ResponseWriter, r *http.Request) error 
 
 func (s *server) end(w http.ResponseWriter, r *http.Request, which revocation) error {
 	err := s.outbox.InTx(r.Context(), func(ctx context.Context, tx *outbox.Tx) error {
-		_, err := revoke(ctx, tx, which)
-		return err
+		return revoke(ctx, tx, which)
 	})
 	if err != nil {
 		return err

@@ -147,11 +147,11 @@ func (k *keyring) create(state string, now time.Time) (keyRow, error) {
 	if err != nil {
 		return keyRow{}, fmt.Errorf("new signing key: %w", err)
 	}
-	print, err := public.Thumbprint(crypto.SHA256)
+	thumbprint, err := public.Thumbprint(crypto.SHA256)
 	if err != nil {
 		return keyRow{}, fmt.Errorf("new signing key: %w", err)
 	}
-	id := base64.RawURLEncoding.EncodeToString(print)
+	id := base64.RawURLEncoding.EncodeToString(thumbprint)
 	return keyRow{ID: id, State: state, Sealed: k.box.Seal(keyPlace(id), seed), CreatedAt: now, MovedAt: now}, nil
 }
 

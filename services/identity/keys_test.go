@@ -122,7 +122,9 @@ func (s *shop) published() (*token.Remote, *token.Verifier, *atomic.Int64) {
 func TestKeysRotateUnderLoad(t *testing.T) {
 	s := newShop(t)
 	_, verifier, fetched := s.published()
+	_, newcomer, _ := s.published()
 	const people, each = 4, 25
+	var before []tokens
 	signed := make(chan struct{}, people*each)
 	rotated := make(chan struct{})
 	var kids sync.Map
@@ -130,6 +132,7 @@ func TestKeysRotateUnderLoad(t *testing.T) {
 	for i := range people {
 		session := s.signIn(strings.Repeat("x", i+1) + "@example.com")
 		first := session.AccessToken
+		before = append(before, session)
 		load.Go(func() {
 			for n := range each {
 				if n == each/2 {
@@ -156,6 +159,14 @@ func TestKeysRotateUnderLoad(t *testing.T) {
 	if m, err := s.server.keys.keep(t.Context(), false); err != nil || m.promote == "" {
 		t.Errorf("rotate: %+v, %v", m, err)
 	}
+	for _, session := range before { // its key is retiring, and a verifier that starts now knows it
+		if a := s.Do(http.MethodGet, "/v1/accounts/me", "", bearer(session)...); a.Status != http.StatusOK {
+			t.Errorf("identity answers a token from before the rotation %d %s", a.Status, a.Body)
+		}
+		if _, err := newcomer.Verify(t.Context(), session.AccessToken); err != nil {
+			t.Errorf("who fetches the keys after the rotation: %v", err)
+		}
+	}
 	close(rotated)
 	load.Wait()
 	var signers int
@@ -166,7 +177,7 @@ func TestKeysRotateUnderLoad(t *testing.T) {
 }
 
 // A revoked key signs nothing from then on, and no verifier that has refreshed its keys
-// takes its tokens. Whoever has one gets a new one by his refresh token.
+// takes its tokens. Those who have one get a new one by a refresh token.
 func TestAKeyIsRevokedInAnEmergency(t *testing.T) {
 	s := newShop(t)
 	keys, verifier, _ := s.published()

@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -13,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/rest"
 )
 
 // limit is how often something may be tried within a time.
@@ -35,7 +37,10 @@ var (
 type limiter struct {
 	pool  *pgxpool.Pool
 	vault *vault
+	log   *slog.Logger
 }
+
+const undoTimeout = time.Second
 
 // take counts a try, and refuses it where there were too many.
 func (l *limiter) take(ctx context.Context, w http.ResponseWriter, lim limit, of string) error {
@@ -63,6 +68,21 @@ func (l *limiter) take(ctx context.Context, w http.ResponseWriter, lim limit, of
 	return fault.New(fault.TooMany, "too_many_attempts", "There were too many attempts; try again later.")
 }
 
+// undo takes back a try that came to nothing, since something did not answer or was overloaded:
+// whether the password is right was not told. The request may have ended by now.
+func (l *limiter) undo(ctx context.Context, account, address string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	sec, err := l.vault.open(ctx)
+	if err == nil {
+		_, err = l.pool.Exec(ctx, `update attempts set count = greatest(count - 1, 0) where key = any (array[$1::bytea, $2])`,
+			sec.attempt(perAccount.kind, account), sec.attempt(perAddress.kind, address))
+	}
+	if err != nil {
+		l.log.WarnContext(ctx, "an attempt that came to nothing stays counted", "err", err)
+	}
+}
+
 // giveBack takes a try back that was right: all of an account's, one of an address.
 func (l *limiter) giveBack(ctx context.Context, account, address string) error {
 	sec, err := l.vault.open(ctx)
@@ -79,8 +99,7 @@ func (l *limiter) giveBack(ctx context.Context, account, address string) error {
 }
 
 // addressOf returns where a request comes from. Behind a gateway that is the last address
-// of X-Forwarded-For, which it has set. An IPv6 network counts as one address: its owner has
-// all of them.
+// of X-Forwarded-For, which it has set.
 func addressOf(r *http.Request, forwarded bool) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
@@ -94,10 +113,5 @@ func addressOf(r *http.Request, forwarded bool) string {
 	if err != nil {
 		return "unknown"
 	}
-	ip = ip.Unmap().WithZone("")
-	if ip.Is6() {
-		network, _ := ip.Prefix(64) // every IPv6 address has one
-		return network.String()
-	}
-	return ip.String()
+	return rest.NetworkOf(ip)
 }

@@ -58,6 +58,30 @@ func TestRightPasswordsDoNotCount(t *testing.T) {
 	}
 }
 
+// A try that was not made, since too many passwords are being hashed, is not held against
+// anybody: during a storm of sign-ins people are told to try again, and do.
+func TestTriesThatWereNotMadeDoNotCount(t *testing.T) {
+	s := newShop(t)
+	ann := s.signIn(address)
+	s.server.hasher.queue = make(chan struct{}) // full
+	for range perAccount.most + 1 {
+		if a := s.login(address, pass); !isProblem(a, http.StatusServiceUnavailable, "overloaded") {
+			t.Fatalf("while there is no room: %d %s", a.Status, a.Body)
+		}
+		if a := s.changePassword(ann, pass, newPass); !isProblem(a, http.StatusServiceUnavailable, "overloaded") {
+			t.Fatalf("a new password while there is no room: %d %s", a.Status, a.Body)
+		}
+	}
+	if n := s.count(`select coalesce(sum(count), 0) from attempts`); n != 0 {
+		t.Errorf("%d tries are counted", n)
+	}
+	s.server.hasher.queue = make(chan struct{}, maxHashing)
+	s.signInAgain(address, pass)
+	if a := s.changePassword(ann, pass, newPass); a.Status != http.StatusNoContent {
+		t.Errorf("a new password: %d %s", a.Status, a.Body)
+	}
+}
+
 func TestLoginIsLimitedByAddress(t *testing.T) {
 	s := newShop(t)
 	lim := limit{"test", 3, time.Minute}

@@ -71,7 +71,7 @@ func (l *links) accountOf(ctx context.Context, tx *outbox.Tx, provider string, w
 	if account, err = uuid.NewV7(); err != nil {
 		return uuid.Nil, err
 	}
-	a := Account{ID: account, Roles: roles{Groups: []string{}, Scopes: []string{}}, CreatedAt: tx.Now}
+	a := Account{ID: account, Roles: roles{Scopes: []string{}}, CreatedAt: tx.Now}
 	fresh, err := addAccount(ctx, tx, a, login)
 	if err != nil {
 		return uuid.Nil, err

@@ -1,98 +1,29 @@
 package identity
 
 import (
-	"bufio"
 	"encoding/json"
-	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"quadrille.internal/platform/config"
+	"quadrille.internal/platform/servicetest"
 )
 
-// mailbox is the mail provider's stand-in, a process of its own.
+// mailbox is the mail provider's stand-in.
 type mailbox struct {
-	t         *testing.T
-	url, smtp string
-	dir, key  string
-}
-
-var mailDir string
-
-// buildMailbox builds it once for all tests.
-var buildMailbox = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "mail")
-	if err != nil {
-		return "", err
-	}
-	mailDir = dir
-	binary := filepath.Join(dir, "mail")
-	build := exec.Command("go", "build", "-o", binary, ".")
-	build.Dir = "../../local/mail"
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the mail provider's stand-in: %w\n%s", err, out)
-	}
-	return binary, nil
-})
-
-func removeMailbox(code int) {
-	if mailDir != "" {
-		_ = os.RemoveAll(mailDir)
-	}
-	os.Exit(code)
+	servicetest.StandIn
+	t    *testing.T
+	smtp string
 }
 
 // startMailbox starts one whose waits are long: who waits for it, waits too long.
 func startMailbox(t *testing.T) *mailbox {
 	t.Helper()
-	binary, err := buildMailbox()
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := &mailbox{t: t, dir: t.TempDir(), key: "sk_test"}
-	if err := os.WriteFile(filepath.Join(m.dir, "key"), []byte(m.key), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(binary, "-addr", "127.0.0.1:0", "-smtp", "127.0.0.1:0", "-slow", "1m",
-		"-state", filepath.Join(m.dir, "state"), "-key-file", filepath.Join(m.dir, "key"))
-	logs, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	drained := make(chan struct{})
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		<-drained
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("mail: %v", err)
-		}
-		http.DefaultClient.CloseIdleConnections()
-	})
-	lines := bufio.NewReader(logs)
-	for m.url == "" {
-		text, err := lines.ReadString('\n')
-		if err != nil {
-			close(drained)
-			t.Fatalf("the mail provider's stand-in did not start: %v", err)
-		}
-		var line struct{ Msg, Addr string }
-		if json.Unmarshal([]byte(text), &line) == nil && line.Msg == "listening" {
-			m.url = "http://" + line.Addr
-		}
-	}
-	go func() { defer close(drained); _, _ = io.Copy(io.Discard, lines) }()
+	m := &mailbox{StandIn: servicetest.StartStandIn(t, "../../local/mail", "-smtp", "127.0.0.1:0", "-slow", "1m"), t: t}
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	var at struct{ Addr string }
 	m.call(http.MethodGet, "/admin/smtp", "", &at)
 	m.smtp = "smtp://" + at.Addr
@@ -101,11 +32,11 @@ func startMailbox(t *testing.T) *mailbox {
 
 func (m *mailbox) call(method, path, body string, v any) {
 	m.t.Helper()
-	req, err := http.NewRequestWithContext(m.t.Context(), method, m.url+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(m.t.Context(), method, m.URL+path, strings.NewReader(body))
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+m.key)
+	req.Header.Set("Authorization", "Bearer "+m.Key)
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		m.t.Fatal(err)
@@ -143,7 +74,7 @@ func (m *mailbox) sender() *sender { return m.hasty(sendTimeout) }
 // hasty waits for the provider no longer than that.
 func (m *mailbox) hasty(timeout time.Duration) *sender {
 	m.t.Helper()
-	s, err := newSender(m.smtp, config.Secret(m.key), "shop@shop.example", timeout)
+	s, err := newSender(m.smtp, config.Secret(m.Key), "shop@shop.example", timeout)
 	if err != nil {
 		m.t.Fatal(err)
 	}

@@ -44,6 +44,9 @@ func (s *server) accessToken(ctx context.Context, c caller.Caller) (*tokens, err
 	if err != nil {
 		return nil, err
 	}
+	if c.Groups, err = groupsOf(ctx, s.pool, c.ID); err != nil {
+		return nil, err
+	}
 	signed, err := token.Sign(key, s.issuer, c, time.Now())
 	if err != nil {
 		return nil, err
@@ -97,8 +100,7 @@ func (s *server) refresh(ctx context.Context, text string) (*tokens, error) {
 		case unknown:
 			return nil
 		case reused:
-			_, err := revoke(ctx, tx, revocation{account: session.Account, only: session.ID, reason: identity.ReasonReuse})
-			return err
+			return revoke(ctx, tx, revocation{account: session.Account, only: session.ID, reason: identity.ReasonReuse})
 		case exchanged:
 			if err := saveSession(ctx, tx, session); err != nil {
 				return err
@@ -141,7 +143,7 @@ func (s *server) clientToken(r *http.Request, form url.Values) (*tokens, error) 
 	if sum := sha256.Sum256([]byte(secret)); subtle.ConstantTimeCompare(sum[:], c.SecretHash) != 1 {
 		return nil, invalidClient()
 	}
-	scopes, err := narrowed(c.Roles.Scopes, form.Get("scope"))
+	scopes, err := narrowed(r.Context(), c.Roles.Scopes, form.Get("scope"))
 	if err != nil {
 		return nil, err
 	}
@@ -150,13 +152,13 @@ func (s *server) clientToken(r *http.Request, form url.Values) (*tokens, error) 
 }
 
 // narrowed returns the scopes that are asked for, or all where none are.
-func narrowed(has []string, asked string) ([]string, error) {
+func narrowed(ctx context.Context, has []string, asked string) ([]string, error) {
 	if asked == "" {
 		return has, nil
 	}
 	list := strings.Fields(asked)
 	for _, scope := range list {
-		if !caller.Has(caller.With(context.Background(), caller.Caller{Scopes: has}), scope) {
+		if !caller.Has(caller.With(ctx, caller.Caller{Scopes: has}), scope) {
 			return nil, fault.Field("scope", "invalid_scope", "The client has not this scope.")
 		}
 	}
@@ -187,8 +189,7 @@ func (s *server) revokeToken(w http.ResponseWriter, r *http.Request) error {
 			if _, led := session.exchange(presented, sec, tx.Now); led == unknown {
 				return nil
 			}
-			_, err = revoke(ctx, tx, revocation{account: session.Account, only: session.ID, reason: identity.ReasonLogout})
-			return err
+			return revoke(ctx, tx, revocation{account: session.Account, only: session.ID, reason: identity.ReasonLogout})
 		})
 		if err != nil {
 			return err

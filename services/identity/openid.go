@@ -191,7 +191,7 @@ func (p *relyingParty) discover(ctx context.Context) (*discovered, error) {
 	}
 	fetching := *p.http
 	fetching.Transport = seldom{p.http.Transport, p.keys}
-	keys := oidc.NewRemoteKeySet(oidc.ClientContext(context.Background(), &fetching), more.Keys)
+	keys := oidc.NewRemoteKeySet(oidc.ClientContext(context.Background(), &fetching), more.Keys) //nolint:contextcheck // it fetches later, for others
 	p.found = &discovered{
 		oauth: oauth2.Config{
 			ClientID: p.cfg.ClientID, ClientSecret: p.cfg.ClientSecret, Endpoint: provider.Endpoint(),

@@ -139,6 +139,9 @@ func (s *server) finishLink(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	err = s.outbox.InTx(r.Context(), func(ctx context.Context, tx *outbox.Tx) error {
+		if err := checkSession(ctx, tx, account); err != nil {
+			return err
+		}
 		return s.links.add(ctx, tx, account, party.cfg.Name, who)
 	})
 	if err != nil {
@@ -170,19 +173,4 @@ func (s *server) listLinks(w http.ResponseWriter, r *http.Request) error {
 		answer.Links[i] = linkView{l.ID, l.Provider, l.CreatedAt}
 	}
 	return rest.Write(w, http.StatusOK, answer)
-}
-
-func (s *server) removeLink(w http.ResponseWriter, r *http.Request) error {
-	id, err := rest.PathID(r, "A link's id is a UUID.")
-	if err != nil {
-		return err
-	}
-	account, err := s.justSignedIn(r.Context())
-	if err != nil {
-		return err
-	}
-	return s.remove(w, r, removal{
-		id: id, account: account, sql: `delete from openid_links where id = $1 and account_id = $2`,
-		missing: fault.New(fault.NotFound, "link_not_found", "The account has no such link."),
-	})
 }

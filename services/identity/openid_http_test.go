@@ -103,7 +103,7 @@ func TestSignInByAProvider(t *testing.T) {
 	}
 }
 
-// An account is never found by its address: whoever lets a provider say that he has it would
+// An account is never found by its address: who lets a provider say that he has it would
 // get it.
 func TestAnAddressDoesNotTakeAnAccountOver(t *testing.T) {
 	f := newFederated(t)
@@ -126,6 +126,21 @@ func TestAnAddressDoesNotTakeAnAccountOver(t *testing.T) {
 	}
 	if a := f.enterAs("ann"); a.Status != http.StatusCreated || *decode[tokens](t, a).AccountID != owner {
 		t.Errorf("once it is linked: %d %s", a.Status, a.Body)
+	}
+}
+
+// Who began to link a provider and was signed out since then does not get to the end.
+func TestWhoWasSignedOutLinksNothing(t *testing.T) {
+	f := newFederated(t)
+	thief := f.signIn(address)
+	begun := f.begin("/v1/accounts/me/openid/begin", bearer(thief)...)
+	back := f.provider.signIn(begun.URL, "ann")
+	f.Do(http.MethodDelete, "/v1/sessions", "", bearer(f.signInAgain(address, pass))...)
+	if a := f.finish("/v1/accounts/me/openid/finish", begun, back, bearer(thief)...); !isProblem(a, http.StatusUnauthorized, "session_ended") {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	if n := f.count(`select count(*) from openid_links`); n != 0 {
+		t.Errorf("%d providers are linked", n)
 	}
 }
 
@@ -224,8 +239,8 @@ func TestCeremoniesAreHashedForOnePurposeAndDeleted(t *testing.T) {
 // The plans of what is looked up for each sign-in do not grow with the tables.
 func TestPlansOfWaysIn(t *testing.T) {
 	fill := []string{
-		`insert into accounts (id, login, groups, scopes, created_at)
-		select gen_random_uuid(), decode(md5(n::text), 'hex'), '{}', '{}', now() from generate_series(1, 2000) n`,
+		`insert into accounts (id, login, scopes, created_at)
+		select gen_random_uuid(), decode(md5(n::text), 'hex'), '{}', now() from generate_series(1, 2000) n`,
 		`insert into ceremonies (secret_hash, purpose, data, expires_at)
 		select decode(md5(n::text), 'hex'), 'x', '{}', now() + make_interval(secs => n) from generate_series(1, 2000) n`,
 		`insert into passkeys (id, account_id, name, credential_id, credential)
@@ -235,9 +250,12 @@ func TestPlansOfWaysIn(t *testing.T) {
 		`insert into mails (id, address, due_at) select gen_random_uuid(), 'x', now() + make_interval(mins => n) from generate_series(1, 2000) n`,
 		`insert into reset_tokens (token_hash, account_id, login, expires_at)
 		select login, id, login, now() + interval '1 hour' from accounts`,
+		`insert into mailed_tokens (token_hash, account_id, login, expires_at)
+		select login, id, login, now() + interval '1 hour' from accounts`,
 	}
 	indexes := []string{
 		"ceremonies_pkey", "ceremonies_by_expiry", "passkeys_by_account", "openid_links_by_account", "mails_by_due", "reset_tokens_pkey", "reset_tokens_by_expiry",
+		"mailed_tokens_pkey", "mailed_tokens_by_expiry",
 	}
 	servicetest.CheckPlans(t, Service(), slices.Clone(fill), indexes, workOfWaysIn)
 }
@@ -262,10 +280,16 @@ func workOfWaysIn(t *testing.T, kit *service.Kit) {
 				return err
 			})
 		},
-		"send":          func() error { _, err := s.resets.sendBatch(ctx); return err },
-		"delete tokens": func() error { _, err := s.resets.prune(ctx); return err },
+		"send":          func() error { _, err := s.mails.sendBatch(ctx); return err },
+		"delete tokens": func() error { _, err := s.mails.prune(ctx); return err },
+		"check a registration": func() error {
+			if err := s.mails.serves(ctx, "x"); codeOf(err) != "token_void" {
+				return err
+			}
+			return nil
+		},
 		"check": func() error {
-			if err := s.resets.check(ctx, "x"); codeOf(err) != "token_void" {
+			if err := s.mails.check(ctx, "x"); codeOf(err) != "token_void" {
 				return err
 			}
 			return nil

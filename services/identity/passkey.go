@@ -84,7 +84,7 @@ type passkeys struct {
 	log   *slog.Logger
 }
 
-const selectPasskeys = `select id, account_id, name, credential, created_at, used_at from passkeys `
+const selectPasskeys = `select id, account_id, name, credential, created_at, used_at from passkeys ` //nolint:gosec // SQL, no credentials
 
 // list returns an account's, oldest first.
 func (p *passkeys) list(ctx context.Context, db querier, account uuid.UUID) ([]passkey, error) {
@@ -167,6 +167,9 @@ func (p *passkeys) add(ctx context.Context, account uuid.UUID, name, secret stri
 		if owner == nil {
 			return noAccount()
 		}
+		if err := checkSession(ctx, tx, account); err != nil {
+			return err
+		}
 		list, err := p.list(ctx, tx, account)
 		if err != nil {
 			return err
@@ -187,7 +190,7 @@ func (p *passkeys) add(ctx context.Context, account uuid.UUID, name, secret stri
 	return k, nil
 }
 
-// beginSignIn returns what a device must be asked, whoever's it is.
+// beginSignIn returns what a device must be asked, no matter whose it is.
 func (p *passkeys) beginSignIn(ctx context.Context) (*protocol.CredentialAssertion, begun, error) {
 	options, session, err := p.rules.BeginDiscoverableLogin()
 	if err != nil {

@@ -117,18 +117,3 @@ func (s *server) listPasskeys(w http.ResponseWriter, r *http.Request) error {
 	}
 	return rest.Write(w, http.StatusOK, answer)
 }
-
-func (s *server) removePasskey(w http.ResponseWriter, r *http.Request) error {
-	id, err := rest.PathID(r, "A passkey's id is a UUID.")
-	if err != nil {
-		return err
-	}
-	account, err := s.justSignedIn(r.Context())
-	if err != nil {
-		return err
-	}
-	return s.remove(w, r, removal{
-		id: id, account: account, sql: `delete from passkeys where id = $1 and account_id = $2`,
-		missing: fault.New(fault.NotFound, "passkey_not_found", "The account has no such passkey."),
-	})
-}

@@ -130,6 +130,21 @@ func TestAPasskeyInARealBrowser(t *testing.T) {
 	}
 }
 
+// Who began to add a passkey and was signed out since then does not get to the end.
+func TestWhoWasSignedOutAddsNoPasskey(t *testing.T) {
+	d := newDevice(t)
+	thief := d.signIn(address)
+	c := d.begin("/v1/accounts/me/passkey/begin", bearer(thief)...)
+	made := d.made(c)
+	d.Do(http.MethodDelete, "/v1/sessions", "", bearer(d.signInAgain(address, pass))...)
+	if a := d.finishAddition(c, made, thief); !isProblem(a, http.StatusUnauthorized, "session_ended") {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	if n := d.count(`select count(*) from passkeys`); n != 0 {
+		t.Errorf("%d passkeys were added", n)
+	}
+}
+
 func TestAPasskeysCeremonies(t *testing.T) {
 	d := newDevice(t)
 	ann, bob := d.signIn(address), d.signIn("bob@example.com")
@@ -229,17 +244,41 @@ func TestAPasskeyThatWasCopied(t *testing.T) {
 			t.Fatalf("sign-in %d: %d %s", n, a.Status, a.Body)
 		}
 	}
+	d.holds(copied)
+	if a := d.signInByPasskey(); !isProblem(a, http.StatusUnauthorized, "passkey_refused") {
+		t.Errorf("the copy: %d %s", a.Status, a.Body)
+	}
+}
+
+// holds has the authenticator hold this key alone.
+func (d device) holds(key *webauthn.Credential) {
+	d.t.Helper()
 	call(d.browser, webauthn.ClearCredentials, webauthn.ClearCredentialsParams{AuthenticatorID: d.authenticator})
 	// Not webauthn.AddCredential, which sends fields that this authenticator refuses.
 	call(d.browser, cdp.Command[map[string]any, cdp.Empty]{Method: "WebAuthn.addCredential"}, map[string]any{
 		"authenticatorId": d.authenticator,
 		"credential": map[string]any{
-			"credentialId": copied.CredentialID, "isResidentCredential": true, "rpId": copied.RpID,
-			"privateKey": copied.PrivateKey, "userHandle": copied.UserHandle, "signCount": copied.SignCount,
+			"credentialId": key.CredentialID, "isResidentCredential": true, "rpId": key.RpID,
+			"privateKey": key.PrivateKey, "userHandle": key.UserHandle, "signCount": key.SignCount,
 		},
 	})
+}
+
+// A device says whose its key is, and must name the account that has registered it.
+func TestAPasskeyThatNamesAnotherAccount(t *testing.T) {
+	d := newDevice(t)
+	d.add(d.signIn(address))
+	key := d.credentials()[0]
+	key.SignCount++ // a counter that stands still would be refused, too
+	d.holds(key)
+	if a := d.signInByPasskey(); a.Status != http.StatusCreated {
+		t.Fatalf("with its own account: %d %s", a.Status, a.Body)
+	}
+	bob := *d.signIn("bob@example.com").AccountID
+	key.UserHandle, key.SignCount = bob[:], key.SignCount+10
+	d.holds(key)
 	if a := d.signInByPasskey(); !isProblem(a, http.StatusUnauthorized, "passkey_refused") {
-		t.Errorf("the copy: %d %s", a.Status, a.Body)
+		t.Errorf("with bob's: %d %s", a.Status, a.Body)
 	}
 }
 
@@ -257,6 +296,25 @@ func TestAPasskeyForAnotherOrigin(t *testing.T) {
 	c = d.begin("/v1/accounts/me/passkey/begin", bearer(ann)...)
 	c.Options = json.RawMessage(strings.Replace(string(c.Options), `"id":"shop.localhost"`, `"id":"localhost"`, 1))
 	if a := d.finishAddition(c, d.made(c), ann); !isProblem(a, http.StatusUnauthorized, "passkey_refused") {
+		t.Errorf("added: %d %s", a.Status, a.Body)
+	}
+}
+
+// An authenticator knows hosts and no ports: for a page on another port of the shop's host it
+// answers, and only what the browser says of the page tells that it is not ours.
+func TestAPasskeyForAnotherPort(t *testing.T) {
+	const elsewhere = "http://localhost:1"
+	d := newDevice(t)
+	ours := d.server.passkeys.rules.Config
+	ann := d.signIn(address)
+	d.add(ann)
+	ours.RPOrigins = []string{elsewhere}
+	if a := d.signInByPasskey(); !isProblem(a, http.StatusUnauthorized, "passkey_refused") {
+		t.Errorf("signed in: %d %s", a.Status, a.Body)
+	}
+	bob := d.signIn("bob@example.com")
+	c := d.begin("/v1/accounts/me/passkey/begin", bearer(bob)...)
+	if a := d.finishAddition(c, d.made(c), bob); !isProblem(a, http.StatusUnauthorized, "passkey_refused") {
 		t.Errorf("added: %d %s", a.Status, a.Body)
 	}
 }

@@ -10,17 +10,18 @@ import (
 )
 
 var history = []string{
-	`insert into accounts (id, login, groups, scopes, created_at)
-		select gen_random_uuid(), sha256(i::text::bytea), '{}', '{}', now() from generate_series(1, 20000) i`,
+	`insert into accounts (id, login, scopes, created_at)
+		select gen_random_uuid(), sha256(i::text::bytea), '{}', now() from generate_series(1, 20000) i`,
 	`insert into sessions (id, account_id, token_hash, generation, exchanges, created_at, used_at, expires_at)
 		select gen_random_uuid(), id, '', 0, '{}', now(), now(), now() + interval '30 d' from accounts`,
-	`insert into clients (id, name, secret_hash, groups, scopes, created_at)
-		select gen_random_uuid(), 'c', '', '{}', '{}', now() from generate_series(1, 20000) i`,
+	`insert into clients (id, name, secret_hash, scopes, created_at)
+		select gen_random_uuid(), 'c', '', '{}', now() from generate_series(1, 20000) i`,
+	`insert into customer_groups (customer_id, groups, version) select id::text, '{trade}', 1 from accounts`,
 	`insert into attempts (key, count, since) select sha256(i::text::bytea), 1, now() from generate_series(1, 20000) i`,
 }
 
 func TestPlans(t *testing.T) {
-	indexes := []string{"accounts_pkey", "accounts_login_key", "sessions_pkey", "sessions_by_account", "sessions_by_expiry", "clients_pkey", "attempts_pkey", "attempts_by_time"}
+	indexes := []string{"accounts_pkey", "accounts_login_key", "sessions_pkey", "sessions_by_account", "sessions_by_expiry", "clients_pkey", "attempts_pkey", "attempts_by_time", "customer_groups_pkey"}
 	servicetest.CheckPlans(t, Service(), history, indexes, func(t *testing.T, kit *service.Kit) {
 		s := newShopOn(t, kit, nil)
 		got := s.refreshed(s.signIn(address).RefreshToken)

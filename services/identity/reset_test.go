@@ -28,8 +28,8 @@ type mailing struct {
 func newMailing(t *testing.T) mailing {
 	t.Helper()
 	box := startMailbox(t)
-	m := mailing{newShopWith(t, map[string]string{"QUADRILLE_MAIL_URL": box.smtp, "QUADRILLE_MAIL_KEY": box.key}), box}
-	servicetest.Run(t, m.server.resets.sweep.Run)
+	m := mailing{newShopWith(t, map[string]string{"QUADRILLE_MAIL_URL": box.smtp, "QUADRILLE_MAIL_KEY": box.Key}), box}
+	servicetest.Run(t, m.server.mails.sweep.Run)
 	return m
 }
 
@@ -52,7 +52,7 @@ func body(v any) string {
 func (m mailing) hurry() {
 	m.t.Helper()
 	servicetest.Exec(m.t, m.kit.Pool, `update mails set due_at = now()`)
-	m.server.resets.sweep.Wake()
+	m.server.mails.sweep.Wake()
 }
 
 func (s *shop) count(sql string, args ...any) (n int) {
@@ -136,7 +136,7 @@ func TestATokenServesOnceThoughUsedAtOnce(t *testing.T) {
 	token := m.mailed(address)
 	second := make(chan error, 1)
 	err := m.server.outbox.InTx(t.Context(), func(ctx context.Context, tx *outbox.Tx) error {
-		if err := m.server.resets.use(ctx, tx, token, "a hash"); err != nil {
+		if err := m.server.mails.use(ctx, tx, token, "a hash"); err != nil {
 			return err
 		}
 		go func() { second <- m.server.outboxUse(t, token) }()
@@ -202,9 +202,9 @@ func TestATokenIsNowhereButInTheMail(t *testing.T) {
 	if n := m.count(`select count(*) from mails`); n != 1 {
 		t.Fatalf("%d mails, want one", n)
 	}
-	for _, clear := range []string{address, hexOf([]byte(address))} {
-		if n := m.count(`select count(*) from mails m where m::text like '%' || $1 || '%'`, clear); n != 0 {
-			t.Errorf("the table has the address in the clear: %s", clear)
+	for _, text := range []string{address, hexOf([]byte(address))} {
+		if n := m.count(`select count(*) from mails m where m::text like '%' || $1 || '%'`, text); n != 0 {
+			t.Errorf("the table has the address in the clear: %s", text)
 		}
 	}
 }
@@ -285,7 +285,7 @@ func TestAMailIsGivenUp(t *testing.T) {
 	m.box.mode(`{"mode":"flaky"}`)
 	m.ask(address)
 	m.putOff()
-	servicetest.Exec(t, m.kit.Pool, `update mails set created_at = created_at - $1::interval`, resetLife+time.Minute)
+	servicetest.Exec(t, m.kit.Pool, `update mails set created_at = created_at - $1::interval`, linkLife+time.Minute)
 	m.box.mode(`{"mode":"ok"}`)
 	m.hurry()
 	m.settled()
@@ -341,7 +341,7 @@ func TestTokensThatExpiredAreDeleted(t *testing.T) {
 	m.mailed(address)
 	servicetest.Exec(t, m.kit.Pool, `update reset_tokens set expires_at = now()`)
 	m.mailed(address)
-	if _, err := m.server.resets.prune(t.Context()); err != nil {
+	if _, err := m.server.mails.prune(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if n := m.count(`select count(*) from reset_tokens`); n != 1 {
@@ -359,5 +359,5 @@ func TestMailWaits(t *testing.T) {
 
 // outboxUse uses a token as the route does, without the check before it.
 func (s *server) outboxUse(t *testing.T, token string) error {
-	return s.outbox.InTx(t.Context(), func(ctx context.Context, tx *outbox.Tx) error { return s.resets.use(ctx, tx, token, "a hash") })
+	return s.outbox.InTx(t.Context(), func(ctx context.Context, tx *outbox.Tx) error { return s.mails.use(ctx, tx, token, "a hash") })
 }

@@ -27,8 +27,9 @@ func Service() service.Spec {
 		Port:       18140,
 		Sealed:     true,
 		Paths:      []string{"/v1/accounts", "/v1/sessions", "/v1/tokens", "/.well-known"},
+		PeerPaths:  []string{"/.well-known"},
 		Emits:      []string{identity.TypeSessionRevoked, identity.TypeCustomerErased},
-		Hears:      []string{customer.TypeErasureRequested},
+		Hears:      []string{customer.TypeErasureRequested, customer.TypeGroupsChanged},
 		Partners:   []service.Partner{mailPartner},
 		Build:      func(kit *service.Kit) service.App { return newServer(kit).app() },
 	}
@@ -63,19 +64,21 @@ func newServer(kit *service.Kit) *server {
 	s := &server{
 		settings: set, pool: kit.Pool, outbox: kit.Outbox, api: kit.API, vault: safe,
 		hasher: newHasher(standard, set.memory),
-		limits: &limiter{pool: kit.Pool, vault: safe},
+		limits: &limiter{pool: kit.Pool, vault: safe, log: kit.Log},
 		keys:   &keyring{pool: kit.Pool, box: box, log: kit.Log, rotateEvery: set.rotateEvery, now: time.Now},
 		log:    kit.Log,
 		forget: erasure.New(kit, erase, func(e events.Erased) events.Event { return identity.CustomerErased{Erased: e} }),
 	}
 	s.waysIn = newWaysIn(kit, safe, box)
+	s.reseal = &resealer{pool: kit.Pool, box: box}
+	kit.Metrics.Gauge("identity_sealed_by_older_key", "What the master key before still seals; at 0 it can be dropped.", s.reseal.older.Load)
 	kit.Metrics.Counter("password_hashes_total", "Passwords that were hashed or checked.", s.hasher.runs.Load)
 	return s
 }
 
 func (s *server) app() service.App {
 	return service.App{
-		Handle: s.forget.Handle(nil),
+		Handle: s.forget.Handle(handle),
 		Routes: s.routes, OpenRoutes: s.openRoutes, OperatorRoutes: s.operatorRoutes,
 		Verifier: token.NewVerifier(s.issuer, s.keys),
 		Work: []service.Work{
@@ -83,9 +86,10 @@ func (s *server) app() service.App {
 				_, err := s.keys.keep(ctx, false)
 				return false, err
 			})},
-			{Name: "mail", Run: s.resets.sweep.Run},
+			{Name: "sealing of secrets", Run: s.sweep("sealing of secrets", time.Minute, s.reseal.run)},
+			{Name: "mail", Run: s.mails.sweep.Run},
 			{Name: "expired ceremonies", Run: s.sweep("expired ceremonies", time.Minute, s.kept.prune)},
-			{Name: "expired reset tokens", Run: s.sweep("expired reset tokens", time.Minute, s.resets.prune)},
+			{Name: "expired mailed tokens", Run: s.sweep("expired mailed tokens", time.Minute, s.mails.prune)},
 			s.forget.Work(),
 			{Name: "expired sessions", Run: s.sweep("expired sessions", time.Minute, s.forgetExpired)},
 		},

@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A model of what a session answers: whoever presents what, when, the chain never forks, and
+// A model of what a session answers: no matter who presents what, when, the chain never forks, and
 // only a token that was exchanged more than ten seconds ago ends it.
 func TestRefreshTokensAgreeWithTheirModel(t *testing.T) {
 	sec := newSecrets([]byte(master))

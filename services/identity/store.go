@@ -40,20 +40,20 @@ func one[T any](ctx context.Context, db querier, what string, scan pgx.RowToFunc
 // addAccount reports whether the account is new: false is that the login is taken.
 func addAccount(ctx context.Context, db querier, a Account, login []byte) (bool, error) {
 	tag, err := db.Exec(ctx, `
-		insert into accounts (id, login, password, password_set_at, groups, scopes, company, created_at)
-		values ($1, $2, nullif($3, ''), case when $3 <> '' then $4::timestamptz end, $5, $6, nullif($7, ''), $4)
+		insert into accounts (id, login, password, password_set_at, scopes, company, created_at)
+		values ($1, $2, nullif($3, ''), case when $3 <> '' then $4::timestamptz end, $5, nullif($6, ''), $4)
 		on conflict (login) do nothing`,
-		a.ID, login, a.Password, a.CreatedAt, a.Roles.Groups, a.Roles.Scopes, a.Roles.Company)
+		a.ID, login, a.Password, a.CreatedAt, a.Roles.Scopes, a.Roles.Company)
 	if err != nil {
 		return false, fmt.Errorf("add account: %w", err)
 	}
 	return tag.RowsAffected() == 1, nil
 }
 
-const accountColumns = `id, coalesce(password, ''), groups, scopes, coalesce(company, ''), created_at`
+const accountColumns = `id, coalesce(password, ''), scopes, coalesce(company, ''), created_at`
 
 func scanAccount(row pgx.CollectableRow) (a Account, err error) {
-	err = row.Scan(&a.ID, &a.Password, &a.Roles.Groups, &a.Roles.Scopes, &a.Roles.Company, &a.CreatedAt)
+	err = row.Scan(&a.ID, &a.Password, &a.Roles.Scopes, &a.Roles.Company, &a.CreatedAt)
 	return a, err
 }
 
@@ -81,17 +81,19 @@ func setPassword(ctx context.Context, tx querier, id uuid.UUID, hash string, now
 	return nil
 }
 
-// renewHash replaces a hash by one of the same password, unless the password was changed.
-func renewHash(ctx context.Context, db querier, id uuid.UUID, old, renewed string) error {
-	if _, err := db.Exec(ctx, `update accounts set password = $3 where id = $1 and password = $2`, id, old, renewed); err != nil {
-		return fmt.Errorf("renew password hash: %w", err)
+// renewHash replaces a hash by one of the same password. It reports false where the account has
+// another one by now.
+func renewHash(ctx context.Context, db querier, id uuid.UUID, old, renewed string) (bool, error) {
+	tag, err := db.Exec(ctx, `update accounts set password = $3 where id = $1 and password = $2`, id, old, renewed)
+	if err != nil {
+		return false, fmt.Errorf("renew password hash: %w", err)
 	}
-	return nil
+	return tag.RowsAffected() == 1, nil
 }
 
 // setRoles reports whether there is such an account.
 func setRoles(ctx context.Context, db querier, id uuid.UUID, r roles) (bool, error) {
-	tag, err := db.Exec(ctx, `update accounts set groups = $2, scopes = $3, company = nullif($4, '') where id = $1`, id, r.Groups, r.Scopes, r.Company)
+	tag, err := db.Exec(ctx, `update accounts set scopes = $2, company = nullif($3, '') where id = $1`, id, r.Scopes, r.Company)
 	if err != nil {
 		return false, fmt.Errorf("set roles: %w", err)
 	}
@@ -152,25 +154,25 @@ type revocation struct {
 	reason    string
 }
 
-// revoke ends sessions, says so, and returns how many there were.
-func revoke(ctx context.Context, tx *outbox.Tx, r revocation) (int, error) {
+// revoke ends sessions, and says so.
+func revoke(ctx context.Context, tx *outbox.Tx, r revocation) error {
 	rows, err := tx.Query(ctx, `
 		update sessions set revoked_at = $4, revoked_for = $5
 		where account_id = $1 and revoked_at is null and expires_at > $4 and ($2::uuid = '00000000-0000-0000-0000-000000000000' or id = $2) and id <> $3
 		returning id`, r.account, r.only, r.but, tx.Now, r.reason)
 	if err != nil {
-		return 0, fmt.Errorf("revoke sessions: %w", err)
+		return fmt.Errorf("revoke sessions: %w", err)
 	}
 	ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 	if err != nil {
-		return 0, fmt.Errorf("revoke sessions: %w", err)
+		return fmt.Errorf("revoke sessions: %w", err)
 	}
 	for _, id := range ids {
 		if err := tx.Emit(telemetry.TraceParent(ctx), &identity.SessionRevoked{AccountID: r.account, SessionID: id, Reason: r.reason}); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	return len(ids), nil
+	return nil
 }
 
 // Client is a program that calls as itself.
@@ -184,9 +186,9 @@ type Client struct {
 
 func addClient(ctx context.Context, db querier, c Client) error {
 	_, err := db.Exec(ctx, `
-		insert into clients (id, name, secret_hash, groups, scopes, company, created_at)
-		values ($1, $2, $3, $4, $5, nullif($6, ''), $7)`,
-		c.ID, c.Name, c.SecretHash, c.Roles.Groups, c.Roles.Scopes, c.Roles.Company, c.CreatedAt)
+		insert into clients (id, name, secret_hash, scopes, company, created_at)
+		values ($1, $2, $3, $4, nullif($5, ''), $6)`,
+		c.ID, c.Name, c.SecretHash, c.Roles.Scopes, c.Roles.Company, c.CreatedAt)
 	if err != nil {
 		return fmt.Errorf("add client: %w", err)
 	}
@@ -196,9 +198,9 @@ func addClient(ctx context.Context, db querier, c Client) error {
 // findClient returns a client, or nil.
 func findClient(ctx context.Context, db querier, id uuid.UUID) (*Client, error) {
 	return one(ctx, db, "client", func(row pgx.CollectableRow) (c Client, err error) {
-		err = row.Scan(&c.ID, &c.Name, &c.SecretHash, &c.Roles.Groups, &c.Roles.Scopes, &c.Roles.Company, &c.CreatedAt)
+		err = row.Scan(&c.ID, &c.Name, &c.SecretHash, &c.Roles.Scopes, &c.Roles.Company, &c.CreatedAt)
 		return c, err
-	}, `select id, name, secret_hash, groups, scopes, coalesce(company, ''), created_at from clients where id = $1`, id)
+	}, `select id, name, secret_hash, scopes, coalesce(company, ''), created_at from clients where id = $1`, id)
 }
 
 // deleteClient reports whether there was such a client.

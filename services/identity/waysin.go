@@ -24,19 +24,19 @@ const recently = 5 * time.Minute
 // What a stranger may begin: each makes a row.
 var (
 	perStart   = limit{"sign-in begun from", 100, 15 * time.Minute}
-	perMailbox = limit{"new password for", 5, time.Hour}
-	perAsking  = limit{"new password from", 50, time.Hour}
+	perMailbox = limit{"mail to", 5, time.Hour}
+	perAsking  = limit{"mail asked for from", 50, time.Hour}
 )
 
 const shopSetting = "QUADRILLE_SHOP_URL"
 
-// waysIn are the ways to sign in beside the password, and the one to get another password.
+// waysIn are the ways to sign in beside the password, and the mails that prove a mailbox.
 type waysIn struct {
 	parties  []*relyingParty
 	kept     *ceremonies
 	links    *links
 	passkeys *passkeys
-	resets   *resets
+	mails    *mails
 }
 
 func newWaysIn(kit *service.Kit, safe *vault, box *seal.Box) waysIn {
@@ -56,7 +56,7 @@ func newWaysIn(kit *service.Kit, safe *vault, box *seal.Box) waysIn {
 		kept:     kept,
 		links:    &links{vault: safe},
 		passkeys: &passkeys{pool: kit.Pool, rules: rules, kept: kept, log: kit.Log},
-		resets:   newResets(&resets{pool: kit.Pool, vault: safe, box: box, sender: readSender(r), log: kit.Log}, page),
+		mails:    newMails(&mails{pool: kit.Pool, vault: safe, box: box, sender: readSender(r), shop: page, log: kit.Log}),
 	}
 }
 
@@ -74,11 +74,11 @@ func (s *server) waysInRoutes(r chi.Router) {
 	r.Post("/v1/accounts/me/openid/begin", s.api.Handle(s.beginLink))
 	r.Post("/v1/accounts/me/openid/finish", s.api.Handle(s.finishLink))
 	r.Get("/v1/accounts/me/links", s.api.Handle(s.listLinks))
-	r.Delete("/v1/accounts/me/links/{id}", s.api.Handle(s.removeLink))
+	r.Delete("/v1/accounts/me/links/{id}", s.api.Handle(s.remove(linkRemoval)))
 	r.Post("/v1/accounts/me/passkey/begin", s.api.Handle(s.beginAddition))
 	r.Post("/v1/accounts/me/passkey/finish", s.api.Handle(s.finishAddition))
 	r.Get("/v1/accounts/me/passkeys", s.api.Handle(s.listPasskeys))
-	r.Delete("/v1/accounts/me/passkeys/{id}", s.api.Handle(s.removePasskey))
+	r.Delete("/v1/accounts/me/passkeys/{id}", s.api.Handle(s.remove(passkeyRemoval)))
 }
 
 // justSignedIn returns the account of a caller who has signed in a moment ago. Who has
@@ -101,6 +101,21 @@ func (s *server) justSignedIn(ctx context.Context) (uuid.UUID, error) {
 	return id, nil
 }
 
+// checkSession refuses a caller whose session has ended. His access token is valid for minutes
+// more: in these he must not finish what would let him in for good. The session lasts at least
+// until the transaction has ended.
+func checkSession(ctx context.Context, tx querier, account uuid.UUID) error {
+	lasting, err := one(ctx, tx, "session", pgx.RowTo[uuid.UUID], `
+		select id from sessions where id = $1 and account_id = $2 and revoked_at is null and expires_at > now() for share`, sessionOf(ctx), account)
+	if err != nil {
+		return err
+	}
+	if lasting == nil {
+		return fault.New(fault.Unauthorized, "session_ended", "This session has ended; sign in again.")
+	}
+	return nil
+}
+
 // enter begins a session of somebody who has shown who he is.
 func (s *server) enter(w http.ResponseWriter, r *http.Request, id uuid.UUID) error {
 	account, err := findAccount(r.Context(), s.pool, id)
@@ -119,35 +134,55 @@ func (s *server) enter(w http.ResponseWriter, r *http.Request, id uuid.UUID) err
 
 // removal deletes a way in by its id and account.
 type removal struct {
-	id, account uuid.UUID
-	sql         string
-	missing     error
+	hint, sql string
+	missing   error
 }
 
-// remove deletes a way in, unless it is the last one.
-func (s *server) remove(w http.ResponseWriter, r *http.Request, what removal) error {
-	err := s.outbox.InTx(r.Context(), func(ctx context.Context, tx *outbox.Tx) error {
-		account, err := lockAccount(ctx, tx, what.account)
+var (
+	linkRemoval = removal{
+		"A link's id is a UUID.", `delete from openid_links where id = $1 and account_id = $2`,
+		fault.New(fault.NotFound, "link_not_found", "The account has no such link."),
+	}
+	passkeyRemoval = removal{
+		"A passkey's id is a UUID.", `delete from passkeys where id = $1 and account_id = $2`,
+		fault.New(fault.NotFound, "passkey_not_found", "The account has no such passkey."),
+	}
+)
+
+// remove deletes a way in of the caller, unless it is the last one.
+func (s *server) remove(what removal) rest.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		id, err := rest.PathID(r, what.hint)
 		if err != nil {
 			return err
 		}
-		if account == nil {
-			return noAccount()
-		}
-		tag, err := tx.Exec(ctx, what.sql, what.id, what.account)
+		owner, err := s.justSignedIn(r.Context())
 		if err != nil {
-			return fmt.Errorf("remove a way to sign in: %w", err)
+			return err
 		}
-		if tag.RowsAffected() == 0 {
-			return what.missing
+		err = s.outbox.InTx(r.Context(), func(ctx context.Context, tx *outbox.Tx) error {
+			account, err := lockAccount(ctx, tx, owner)
+			if err != nil {
+				return err
+			}
+			if account == nil {
+				return noAccount()
+			}
+			tag, err := tx.Exec(ctx, what.sql, id, owner)
+			if err != nil {
+				return fmt.Errorf("remove a way to sign in: %w", err)
+			}
+			if tag.RowsAffected() == 0 {
+				return what.missing
+			}
+			return s.checkWayLeft(ctx, tx, account)
+		})
+		if err != nil {
+			return err
 		}
-		return s.checkWayLeft(ctx, tx, account)
-	})
-	if err != nil {
-		return err
+		w.WriteHeader(http.StatusNoContent)
+		return nil
 	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
 }
 
 func (s *server) checkWayLeft(ctx context.Context, tx *outbox.Tx, account *Account) error {
@@ -188,9 +223,10 @@ func (s *server) beginReset(w http.ResponseWriter, r *http.Request) error {
 	if err := s.limits.take(ctx, w, perMailbox, address); err != nil {
 		return err
 	}
-	if err := s.resets.ask(ctx, address); err != nil {
+	if err := s.mails.ask(ctx, s.pool, asked{kind: mailReset, address: address}); err != nil {
 		return err
 	}
+	s.mails.sweep.Wake()
 	return rest.Write(w, http.StatusAccepted, struct{}{})
 }
 
@@ -210,14 +246,14 @@ func (s *server) finishReset(w http.ResponseWriter, r *http.Request) error {
 	if err := s.limits.take(ctx, w, perStart, addressOf(r, s.forwarded)); err != nil {
 		return err
 	}
-	if err := s.resets.check(ctx, req.Token); err != nil {
+	if err := s.mails.check(ctx, req.Token); err != nil {
 		return err
 	}
 	hash, err := s.hasher.hash(ctx, req.New)
 	if err != nil {
 		return err
 	}
-	err = s.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error { return s.resets.use(ctx, tx, req.Token, hash) })
+	err = s.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error { return s.mails.use(ctx, tx, req.Token, hash) })
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ var Books = audit.Books{
 	Customers: []audit.Column{
 		{Table: "accounts", Name: "id"}, {Table: "sessions", Name: "account_id"}, {Table: "passkeys", Name: "account_id"},
 		{Table: "openid_links", Name: "account_id"}, {Table: "ceremonies", Name: "account_id"}, {Table: "reset_tokens", Name: "account_id"},
+		{Table: "mails", Name: "account_id"}, {Table: "mailed_tokens", Name: "account_id"}, {Table: "customer_groups", Name: "customer_id"},
 	},
 	Rules: []audit.Rule{
 		{

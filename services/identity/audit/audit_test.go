@@ -21,7 +21,7 @@ func TestRulesFindFaults(t *testing.T) {
 	pool := pgtest.Open(t, spec.Migrations)
 	const key = `insert into signing_keys (id, state, sealed, created_at, moved_at) values ($1, $2, '', now(), now())`
 	account := uuid.New()
-	servicetest.Exec(t, pool, `insert into accounts (id, password, groups, scopes, created_at) values ($1, 'x', '{}', '{}', now())`, account)
+	servicetest.Exec(t, pool, `insert into accounts (id, password, scopes, created_at) values ($1, 'x', '{}', now())`, account)
 	const session = `insert into sessions (id, account_id, token_hash, generation, exchanges, created_at, used_at, expires_at, revoked_at, revoked_for)
 		values (gen_random_uuid(), $1, '', 0, '{}', now(), now(), now() + interval '1 h', now() + $2::interval, 'logout')`
 	servicetest.Exec(t, pool, key, "a", "current")
