@@ -40,12 +40,14 @@ type gateway struct {
 	shared   *shared
 	proxy    http.Handler
 	streams  chan struct{}   // event streams under way
+	held     atomic.Int64    // bytes of answers that are being sent
 	ending   context.Context //nolint:containedctx // it ends with the port, not with a request
 	end      context.CancelFunc
 
-	byAddress, bySubject *limit
+	byAddress, bySubject               *limit
+	streamsOfAddress, streamsOfSubject *rest.Places
 
-	counts struct{ requests, malformed, byAddress, bySubject, tokens, away, streams atomic.Int64 }
+	counts struct{ requests, malformed, byAddress, bySubject, tokens, away, streams, streamsRefused atomic.Int64 }
 }
 
 func newGateway(kit *service.Kit, set settings) *gateway {
@@ -54,9 +56,10 @@ func newGateway(kit *service.Kit, set settings) *gateway {
 		routes: newRoutes(set.routesFile, kit.Log), targets: newTargets(set, kit.Log), shared: newShared(set, kit.Log),
 		streams: make(chan struct{}, set.streams),
 	}
-	g.ending, g.end = context.WithCancel(context.Background())
+	g.ending, g.end = context.WithCancel(context.Background()) //nolint:gosec // the port calls end
 	g.byAddress = newLimit("address", set.byAddress, set.replicas, g.shared)
 	g.bySubject = newLimit("caller", set.bySubject, set.replicas, g.shared)
+	g.streamsOfAddress, g.streamsOfSubject = rest.NewPlaces(set.streamsOfAddress), rest.NewPlaces(set.streamsOfCaller)
 	g.proxy = g.newProxy(kit.HTTP)
 	return g
 }
@@ -78,11 +81,15 @@ func (g *gateway) expose(m *telemetry.Metrics) {
 	count("limited_callers", "Requests refused since their caller asks too often.", &g.counts.bySubject)
 	count("tokens_refused", "Requests refused for their access token.", &g.counts.tokens)
 	count("away", "Requests that a service did not answer, or was not asked.", &g.counts.away)
+	count("streams_refused", "Event streams refused since their address or caller has too many.", &g.counts.streamsRefused)
 	m.Gauge("gateway_streams", "Event streams under way.", g.counts.streams.Load)
-	m.Gauge("gateway_breakers_open", "Services that are left alone now.", g.targets.open)
-	if g.shared != nil {
-		m.Counter("gateway_shared_count_failed_total", "Times that the shared count did not answer.", g.shared.failed.Load)
-	}
+	m.Breakers(g.targets.breakers)
+	m.Counter("gateway_shared_count_failed_total", "Times that the shared count did not answer.", func() int64 {
+		if g.shared == nil {
+			return 0
+		}
+		return g.shared.failed.Load()
+	})
 }
 
 // readOrigins reads whose pages may call.
@@ -100,11 +107,13 @@ func readOrigins(r *config.Reader, name string) []string {
 func (g *gateway) handler() http.Handler {
 	h := rest.LimitBodies(maxBodies)(http.HandlerFunc(g.serve))
 	if len(g.set.origins) > 0 {
+		// No cookies or passwords that a browser adds by itself: callers prove themselves by headers, which
+		// the page sets.
 		h = cors.Handler(cors.Options{
-			AllowedOrigins: g.set.origins, AllowCredentials: true, MaxAge: 600,
+			AllowedOrigins: g.set.origins, MaxAge: 600,
 			AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
-			AllowedHeaders: []string{"Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-Id", requestIDHeader},
-			ExposedHeaders: []string{"ETag", "Location", "Retry-After", requestIDHeader},
+			AllowedHeaders: []string{"Authorization", "Cart-Token", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-Id", requestIDHeader},
+			ExposedHeaders: []string{"ETag", "Location", "Retry-After", "WWW-Authenticate", requestIDHeader},
 		})(h)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -121,6 +130,8 @@ type passage struct {
 	in      *http.Request
 	id      string
 	address netip.Addr
+	// subject is who proved himself, or "".
+	subject string
 	// authorization is the one header that is passed on, or "".
 	authorization string
 	route         Route
@@ -128,6 +139,7 @@ type passage struct {
 	visit         visit
 	timer         *time.Timer
 	stream        *stream
+	held          int64 // bytes of the answer that were received before they are sent
 	cancel        context.CancelCauseFunc
 }
 
@@ -191,7 +203,8 @@ func (g *gateway) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer p.visit.leave()
-	defer g.endStream(p)
+	defer p.endStream()
+	defer func() { g.held.Add(-p.held) }()
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	p.cancel = cancel
@@ -199,6 +212,8 @@ func (g *gateway) serve(w http.ResponseWriter, r *http.Request) {
 	defer p.timer.Stop()
 	r = r.WithContext(ctx)
 	r.Header.Del("Upgrade") // nothing here speaks another protocol
+	r.Header.Del("Expect")  // met: the body is here
+	r.Trailer, r.TransferEncoding = nil, nil
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	p.stream = &stream{ResponseWriter: w, control: http.NewResponseController(w)}
 	g.proxy.ServeHTTP(p.stream, r)
@@ -207,7 +222,7 @@ func (g *gateway) serve(w http.ResponseWriter, r *http.Request) {
 // admit says why a request is not passed on.
 func (g *gateway) admit(w http.ResponseWriter, r *http.Request, p *passage) *fault.Fault {
 	p.address = g.set.proxies.of(r)
-	if wait, ok := g.byAddress.allow(r.Context(), networkOf(p.address)); !ok {
+	if wait, ok := g.byAddress.allow(r.Context(), rest.NetworkOf(p.address)); !ok {
 		g.counts.byAddress.Add(1)
 		return tooMany(w, wait)
 	}
@@ -221,6 +236,7 @@ func (g *gateway) admit(w http.ResponseWriter, r *http.Request, p *passage) *fau
 	if p.route, found = g.routes.now.Load().find(pathOf(r)); !found {
 		return fault.New(fault.NotFound, "no_such_route", "There is nothing at %s.", r.URL.Path)
 	}
+	telemetry.Route(r, p.route.Prefix)
 	p.target = g.targets.get(p.route.target())
 	c, err := g.authenticate(r, p)
 	if err != nil {
@@ -234,6 +250,7 @@ func (g *gateway) admit(w http.ResponseWriter, r *http.Request, p *passage) *fau
 	if c.Anonymous() {
 		return nil
 	}
+	p.subject = c.ID
 	if wait, ok := g.bySubject.allow(r.Context(), c.ID); !ok {
 		g.counts.bySubject.Add(1)
 		return tooMany(w, wait)

@@ -1,7 +1,10 @@
 package gateway
 
 import (
+	"bufio"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -29,7 +32,7 @@ var identityHeaders = []string{
 // Whatever a client calls itself, and however it spells that, services do not get it; alone,
 // twice, and beside a token.
 func TestForgedIdentityHeadersDoNotPass(t *testing.T) {
-	s := open(t, nil)
+	s := open(t, unlimited)
 	s.service("order", http.HandlerFunc(echo))
 	bearer := "Authorization: Bearer " + s.token("carl")
 	for _, name := range identityHeaders {
@@ -93,7 +96,7 @@ func TestOneAuthorization(t *testing.T) {
 	}
 }
 
-// A token that is not right gets no further, and whoever signed it.
+// A token that is not right gets no further, no matter who signed it.
 func TestTokensAreVerified(t *testing.T) {
 	s := open(t, nil)
 	asked := make(chan struct{}, 100)
@@ -110,7 +113,8 @@ func TestTokensAreVerified(t *testing.T) {
 		"key confusion":   "eyJhbGciOiJIUzI1NiIsImtpZCI6ImtleS0xIiwidHlwIjoiYXQrand0In0." + parts[1] + ".AAAA",
 		"another key":     s.identity.SignedBy(stranger, carl, now),
 		"another issuer":  wrongIssuer,
-		"expired":         s.identity.SignedBy(tokentest.NewKey(t, "key-1"), carl, now.Add(-time.Hour)),
+		"expired":         s.identity.TokenAt(carl, now.Add(-time.Hour)),
+		"not yet issued":  s.identity.TokenAt(carl, now.Add(time.Hour)),
 		"altered":         parts[0] + "." + parts[1] + "." + strings.Repeat("A", len(parts[2])),
 		"no token at all": "x",
 		"empty":           "",
@@ -191,7 +195,7 @@ func TestCORS(t *testing.T) {
 		}
 		req.Header.Set("Origin", origin)
 		req.Header.Set("Access-Control-Request-Method", http.MethodPost)
-		req.Header.Set("Access-Control-Request-Headers", "authorization,idempotency-key")
+		req.Header.Set("Access-Control-Request-Headers", "authorization,cart-token,content-type,idempotency-key,if-match,last-event-id")
 		res, err := s.client.Do(req)
 		if err != nil {
 			t.Fatal(err)
@@ -200,10 +204,53 @@ func TestCORS(t *testing.T) {
 		if got := res.Header.Get("Access-Control-Allow-Origin"); got != want {
 			t.Errorf("%s is allowed as %q", origin, got)
 		}
+		if got, has := res.Header["Access-Control-Allow-Credentials"]; has {
+			t.Errorf("%s may send cookies: %q", origin, got)
+		}
 	}
-	for _, bad := range []string{"*", "shop.example", "https://shop.example/x"} {
+	for _, bad := range []string{"*", "https://*", "https://*.shop.example", "shop.example", "https://shop.example/x"} {
 		if checkOrigin(bad) == nil {
 			t.Errorf("%s is taken for an origin", bad)
+		}
+	}
+}
+
+// What a client says after its body is no header, and no service behind may take it for one.
+func TestTrailersDoNotPass(t *testing.T) {
+	s := open(t, nil)
+	s.service("order", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %v %v %v", body, r.Trailer, r.TransferEncoding, r.Header["Trailer"])
+	}))
+	status, answer := s.raw("POST /v1/orders HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: X-User\r\n\r\n2\r\n{}\r\n0\r\nX-User: forged-42\r\n\r\n")
+	if status != http.StatusOK || answer != "{} map[] [] []" {
+		t.Errorf("%d, the service gets %q", status, answer)
+	}
+}
+
+// "Expect: 100-continue" is between a client and the gateway. Where the service meets it once more,
+// the answer loses its headers.
+func TestExpectIsTheGatewaysToMeet(t *testing.T) {
+	s := open(t, map[string]string{"QUADRILLE_ALLOWED_ORIGINS": "https://shop.example"})
+	s.service("order", http.HandlerFunc(echo))
+	c, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.WriteString(c, "POST /v1/orders HTTP/1.1\r\nHost: x\r\nOrigin: https://shop.example\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n{}"); err != nil {
+		t.Fatal(err)
+	}
+	answers := bufio.NewReader(c)
+	for _, want := range []int{http.StatusContinue, http.StatusOK} {
+		res, err := http.ReadResponse(answers, nil)
+		if err != nil || res.StatusCode != want {
+			t.Fatalf("%v, %v, want %d", res, err, want)
+		}
+		_ = res.Body.Close()
+		if allowed := res.Header.Get("Access-Control-Allow-Origin"); want == http.StatusOK && allowed != "https://shop.example" {
+			t.Errorf("the page's origin is allowed as %q", allowed)
 		}
 	}
 }

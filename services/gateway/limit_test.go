@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"quadrille.internal/platform/rest"
 	"quadrille.internal/platform/servicetest"
 )
 
@@ -32,7 +33,7 @@ func countAllowed(t *testing.T, l *limit, key string, n int) (allowed int) {
 func TestManyAddresses(t *testing.T) {
 	l := testLimit(1, 5, 1, nil)
 	for n := range 10_000 {
-		key := networkOf(netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}))
+		key := rest.NetworkOf(netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}))
 		if got := countAllowed(t, l, key, 5); got != 5 {
 			t.Fatalf("%s is allowed %d of 5", key, got)
 		}
@@ -60,7 +61,7 @@ func TestNetworks(t *testing.T) {
 	for address, want := range map[string]string{
 		"127.0.0.1:80": "127.0.0.1", "[::ffff:10.0.0.1]:80": "10.0.0.1", "[2001:db8::1]:80": "2001:db8::/64", "[2001:db8::ffff:1]:80": "2001:db8::/64",
 	} {
-		if got := networkOf(parseAddress(address)); got != want {
+		if got := rest.NetworkOf(parseAddress(address)); got != want {
 			t.Errorf("%s is %s, want %s", address, got, want)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode/utf8"
 
 	"quadrille.internal/platform/fault"
 )
@@ -14,7 +15,7 @@ import (
 func checkTarget(r *http.Request) *fault.Fault {
 	if !plainPath(pathOf(r)) {
 		return fault.New(fault.Invalid, "path_malformed",
-			"A path begins with /, and has no empty, . or .. parts, no ;, no \\ and no encoded /, \\ or dots.")
+			"A path is UTF-8, begins with /, and has no empty, . or .. parts, no ;, no \\ and no encoded letters, digits, dots, / or \\.")
 	}
 	if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
 		return fault.New(fault.Invalid, "query_malformed", "The query is not name=value with & between, encoded as URLs are.")
@@ -33,7 +34,7 @@ func plainPath(path string) bool {
 	if !strings.HasPrefix(path, "/") || strings.Contains(path, "//") {
 		return false
 	}
-	for i := 0; i < len(path); i++ {
+	for i := range len(path) {
 		switch c := path[i]; {
 		case c <= ' ', c == 0x7f, c == ';', c == '\\', c == '#':
 			return false
@@ -48,11 +49,13 @@ func plainPath(path string) bool {
 			return false
 		}
 	}
-	return true
+	decoded, err := url.PathUnescape(path)
+	return err == nil && utf8.ValidString(decoded) // some readers take a dot in too many bytes for one
 }
 
 // plainByte reports whether two hexadecimal digits stand for a byte that does nothing in a
-// path: no control, dot, slash, backslash, semicolon or percent, which would encode again.
+// path: no control, dot, slash, backslash, semicolon or percent, which would encode again. A
+// letter or digit needs no encoding: with it a path would not be below the prefix of its route.
 func plainByte(digits string) bool {
 	high, ok1 := unhex(digits[0])
 	low, ok2 := unhex(digits[1])
@@ -60,7 +63,8 @@ func plainByte(digits string) bool {
 		return false
 	}
 	b := high<<4 | low
-	return b >= ' ' && b != 0x7f && !strings.ContainsRune(`./\;%`, rune(b))
+	alphanumeric := '0' <= b && b <= '9' || 'a' <= b|0x20 && b|0x20 <= 'z'
+	return b >= ' ' && b != 0x7f && !alphanumeric && !strings.ContainsRune(`./\;%`, rune(b))
 }
 
 func unhex(c byte) (byte, bool) {

@@ -10,21 +10,16 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"quadrille.internal/platform/fault"
 	"quadrille.internal/platform/httpcall"
+	"quadrille.internal/platform/telemetry"
 )
 
-// streamWriteTimeout is what a reader of an event stream may take for one write.
-const streamWriteTimeout = 30 * time.Second
-
-var (
-	errSlow    = errors.New("the service did not answer in time")
-	errStreams = errors.New("too many event streams are under way")
-)
+var errSlow = errors.New("the service did not answer in time")
 
 // roads sends a request to a service of ours or to what is outside.
 type roads struct{ inside, outside http.RoundTripper }
@@ -68,6 +63,9 @@ func rewrite(pr *httputil.ProxyRequest) {
 	out.Header.Set(requestIDHeader, p.id)
 	out.Header.Set(addressHeader, p.address.String())
 	out.Header.Set("X-Forwarded-Host", pr.In.Host)
+	if trace := telemetry.TraceParent(out.Context()); trace != "" {
+		out.Header.Set("Traceparent", trace)
+	}
 }
 
 func safe(method string) bool {
@@ -77,13 +75,12 @@ func safe(method string) bool {
 // answered looks at an answer whose body is still to come.
 func (g *gateway) answered(res *http.Response) error {
 	p := passageOf(res.Request.Context())
-	if !p.timer.Stop() {
-		return errSlow
-	}
+	take := g.receive
 	if media, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")); media == "text/event-stream" && res.StatusCode == http.StatusOK {
-		if err := g.beginStream(p); err != nil {
-			return err
-		}
+		take = g.beginStream
+	}
+	if err := take(p, res); err != nil {
+		return err
 	}
 	p.visit.done(nil)
 	for name := range res.Header {
@@ -97,49 +94,6 @@ func (g *gateway) answered(res *http.Response) error {
 	return nil
 }
 
-// beginStream takes an answer that has no end out of the limits of those that have: it takes
-// no place at its service, and lasts as long as its reader takes what comes.
-func (g *gateway) beginStream(p *passage) error {
-	select {
-	case g.streams <- struct{}{}:
-	default:
-		return errStreams
-	}
-	g.counts.streams.Add(1)
-	p.stream.endless = true
-	p.stream.unhook = context.AfterFunc(g.ending, func() { p.cancel(nil) })
-	p.visit.leave()
-	return p.stream.control.SetReadDeadline(time.Time{}) // or the server takes the reader for gone
-}
-
-func (g *gateway) endStream(p *passage) {
-	if p.stream != nil && p.stream.endless {
-		p.stream.unhook()
-		<-g.streams
-		g.counts.streams.Add(-1)
-	}
-}
-
-// stream is the answer of a passage. Each write of an endless one has its own time.
-type stream struct {
-	http.ResponseWriter
-	control *http.ResponseController
-	endless bool
-	unhook  func() bool
-}
-
-func (s *stream) Write(b []byte) (int, error) {
-	if s.endless {
-		if err := s.control.SetWriteDeadline(time.Now().Add(streamWriteTimeout)); err != nil {
-			return 0, err
-		}
-	}
-	return s.ResponseWriter.Write(b)
-}
-
-// Unwrap is for http.ResponseController.
-func (s *stream) Unwrap() http.ResponseWriter { return s.ResponseWriter }
-
 // failed answers for a service that did not.
 func (g *gateway) failed(w http.ResponseWriter, r *http.Request, err error) {
 	p := passageOf(r.Context())
@@ -148,9 +102,13 @@ func (g *gateway) failed(w http.ResponseWriter, r *http.Request, err error) {
 		g.refuse(w, p, fault.New(fault.Unavailable, "unavailable", "The caller went away."))
 		return
 	}
-	if errors.Is(err, errStreams) {
+	if f, ok := errors.AsType[*fault.Fault](err); ok { // the service answered, and the gateway does not pass it on
 		p.visit.done(nil)
-		g.refuse(w, p, fault.New(fault.Unavailable, "streams_full", "As many event streams as may be are open; try again shortly."))
+		if f.Kind == fault.TooMany {
+			g.counts.streamsRefused.Add(1)
+			w.Header().Set("Retry-After", strconv.Itoa(seconds(streamWriteTimeout)))
+		}
+		g.refuse(w, p, f)
 		return
 	}
 	if cause := context.Cause(r.Context()); errors.Is(cause, errSlow) {

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"quadrille.internal/platform/fault"
@@ -139,6 +140,11 @@ func (r *routes) watch(ctx context.Context) error {
 func (r *routes) load() error {
 	r.changing.Lock()
 	defer r.changing.Unlock()
+	return r.reload()
+}
+
+// reload wants the lock.
+func (r *routes) reload() error {
 	text, err := os.ReadFile(r.file)
 	if errors.Is(err, fs.ErrNotExist) {
 		text, err = []byte("[]"), nil
@@ -169,6 +175,17 @@ func (r *routes) load() error {
 func (r *routes) change(route Route) error {
 	r.changing.Lock()
 	defer r.changing.Unlock()
+	if r.file != "" {
+		// Another gateway may have changed a route since this one looked, or be about to.
+		free, err := lockFile(r.file + ".lock")
+		if err != nil {
+			return fmt.Errorf("keep the routes: %w", err)
+		}
+		defer free()
+		if err := r.reload(); err != nil {
+			return err
+		}
+	}
 	changed := slices.DeleteFunc(slices.Clone(r.now.Load().changed), func(c Route) bool { return c.Prefix == route.Prefix })
 	if route.target() != "" {
 		changed = append(changed, route)
@@ -186,6 +203,18 @@ func (r *routes) change(route Route) error {
 	r.now.Store(newTable(changed))
 	r.log.Info("routes changed", "routes", changed)
 	return nil
+}
+
+// lockFile waits until no other process, and nobody in this one, has the lock of a file.
+func lockFile(path string) (free func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil { //nolint:gosec // a file descriptor fits
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
+	}
+	return func() { _ = f.Close() }, nil // which frees it
 }
 
 // replaceFile has readers see the old text or the new one.

@@ -41,6 +41,8 @@ type settings struct {
 	redisPassword          config.Secret
 	routesFile             string
 	maxBody, streams       int
+	streamsOfAddress       int
+	streamsOfCaller        int
 	timeout, breakFor      time.Duration
 	breakAfter, underWayOf int
 }
@@ -75,7 +77,10 @@ func readSettings(r *config.Reader) settings {
 			String("QUADRILLE_ROUTES_FILE", ""),
 		maxBody: r.About("bytes of a request's body").Int("QUADRILLE_MAX_BODY", 512<<10, 1<<10, 64<<20),
 		streams: r.About("event streams at once").Int("QUADRILLE_STREAMS", 8_000, 1, 200_000),
-		timeout: r.About("how long a service may take until its answer begins").Duration("QUADRILLE_SERVICE_TIMEOUT", 10*time.Second),
+		streamsOfAddress: r.About("event streams of one address at once; each may watch 100 SKUs, and a replica of cart 10,000").
+			Int("QUADRILLE_STREAMS_OF_ADDRESS", 30, 1, 200_000),
+		streamsOfCaller: r.About("event streams of one caller at once").Int("QUADRILLE_STREAMS_OF_CALLER", 10, 1, 200_000),
+		timeout:         r.About("how long a service may take until its answer begins").Duration("QUADRILLE_SERVICE_TIMEOUT", 10*time.Second),
 		underWayOf: r.About("requests under way at one service, event streams aside").
 			Int("QUADRILLE_UNDER_WAY", 256, 1, 100_000),
 		breakAfter: r.About("requests in a row that a service does not answer, after which it is left alone").

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"github.com/sony/gobreaker/v2"
+
+	"quadrille.internal/platform/telemetry"
 )
 
 // target is a process that answers, and what keeps one that does not from hurting others:
@@ -48,16 +50,26 @@ func (t *targets) get(name string) *target {
 	return made
 }
 
-// open are the targets that are left alone now.
-func (t *targets) open() (n int64) {
+// breakers are those of the targets, by name. Names are those of routes, which operators set.
+func (t *targets) breakers() map[string]telemetry.Breaker {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, target := range t.all {
-		if target.circuit.State() == gobreaker.StateOpen {
-			n++
-		}
+	all := make(map[string]telemetry.Breaker, len(t.all))
+	for name, target := range t.all {
+		all[name] = stateOf(target.circuit.State())
 	}
-	return n
+	return all
+}
+
+func stateOf(s gobreaker.State) telemetry.Breaker {
+	switch s {
+	case gobreaker.StateOpen:
+		return telemetry.Open
+	case gobreaker.StateHalfOpen:
+		return telemetry.HalfOpen
+	case gobreaker.StateClosed:
+	}
+	return telemetry.Closed
 }
 
 // A visit is a request under way at a target.
