@@ -64,15 +64,21 @@ func readSource(ctx context.Context, db aggregate.Querier, ids []string) (s sour
 	return s, nil
 }
 
-// loadOffers reads what is known of the SKUs of products.
+// offersOf reads what is known of the SKUs of products.
+const offersOf = `
+	select s.sku, (v.value ->> 'in_stock')::boolean, p.value -> 'prices'
+	from product_skus s left join stock_view v on v.key = s.sku left join price_view p on p.key = s.sku
+	where s.product_id = any($1)`
+
 func loadOffers(ctx context.Context, db aggregate.Querier, ids []string) (map[string]offer, error) {
-	rows, err := db.Query(ctx, `
-		select s.sku, (v.value ->> 'in_stock')::boolean, p.value -> 'prices'
-		from product_skus s left join stock_view v on v.key = s.sku left join price_view p on p.key = s.sku
-		where s.product_id = any($1)`, ids)
+	rows, err := db.Query(ctx, offersOf, ids)
 	if err != nil {
 		return nil, fmt.Errorf("read offers: %w", err)
 	}
+	return readOffers(rows)
+}
+
+func readOffers(rows pgx.Rows) (map[string]offer, error) {
 	type row struct {
 		SKU     string
 		InStock *bool
@@ -105,7 +111,9 @@ func (s *source) document(id, currency string) search.Document {
 		return d
 	}
 	d.Deleted, d.Revision, d.Title, d.PublishedAt = false, p.Version, p.Title, *p.PublishedAt
-	d.Text = []string{p.Description}
+	// The words of a document are limited: SKUs come first, and the description, which may be
+	// the longest, last.
+	d.Text = p.SKUs()
 	facet := func(name, value string) {
 		if f := name + "=" + value; !slices.Contains(d.Facets, f) {
 			d.Facets = append(d.Facets, f)
@@ -122,12 +130,13 @@ func (s *source) document(id, currency string) search.Document {
 		d.Text = append(d.Text, a.Value)
 	}
 	for _, v := range p.Variants {
-		d.Text = append(d.Text, v.SKU, v.Title)
+		d.Text = append(d.Text, v.Title)
 		for _, a := range v.Attributes {
 			facet(a.Name, a.Value)
 			d.Text = append(d.Text, a.Value)
 		}
 	}
+	d.Text = append(d.Text, p.Description)
 	o := cheapest(p.SKUs(), s.offers, currency)
 	d.InStock = o.inStock != nil && *o.inStock
 	if cost := o.in(currency); cost != nil {

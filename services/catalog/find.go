@@ -3,12 +3,15 @@ package catalog
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
 
 	"quadrille.internal/events"
 	"quadrille.internal/events/catalog"
@@ -115,31 +118,50 @@ func (s *server) hits(ctx context.Context, ids []string) ([]hitView, error) {
 	if len(ids) == 0 {
 		return views, nil
 	}
-	found, err := products.Load(ctx, s.pool, ids)
-	if err != nil {
-		return nil, err
+	var shown []hit
+	var offers map[string]offer
+	var b pgx.Batch
+	b.Queue(`
+		select id, version, title, categories, variants, media from products
+		where id = any($1) and state = 'published' order by array_position($1, id)`, ids).
+		Query(func(rows pgx.Rows) (err error) {
+			shown, err = pgx.CollectRows(rows, pgx.RowToStructByPos[hit])
+			return err
+		})
+	b.Queue(offersOf, ids).Query(func(rows pgx.Rows) (err error) {
+		offers, err = readOffers(rows)
+		return err
+	})
+	if err := s.pool.SendBatch(ctx, &b).Close(); err != nil {
+		return nil, fmt.Errorf("read what was found: %w", err)
 	}
-	offers, err := loadOffers(ctx, s.pool, ids)
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range ids {
-		if p := found[id]; p != nil && p.State == Published {
-			views = append(views, hitOf(p, cheapest(p.SKUs(), offers, s.currency)))
-		}
+	for _, h := range shown {
+		views = append(views, h.view(offers, s.currency))
 	}
 	return views, nil
 }
 
-func hitOf(p *Product, all offer) hitView {
-	v := hitView{ID: p.ID, Version: p.Version, Title: p.Title, Categories: p.Categories, SKUs: p.SKUs()}
+// hit is what is read of a product that was found.
+type hit struct {
+	ID         string
+	Version    int64
+	Title      string
+	Categories []string
+	Variants   []catalog.Variant
+	Media      []catalog.Media
+}
+
+func (h hit) view(offers map[string]offer, currency string) hitView {
+	skus := (&Content{Variants: h.Variants}).SKUs()
+	v := hitView{ID: h.ID, Version: h.Version, Title: h.Title, Categories: h.Categories, SKUs: skus}
+	all := cheapest(skus, offers, currency)
 	v.InStock = all.inStock != nil && *all.inStock
 	for _, cost := range all.prices {
 		shown := priceViewOf(cost)
 		v.Price = &shown
 	}
-	if i := slices.IndexFunc(p.Media, func(m catalog.Media) bool { return m.Kind == "image" }); i >= 0 {
-		v.Image = &p.Media[i]
+	if i := slices.IndexFunc(h.Media, func(m catalog.Media) bool { return m.Kind == "image" }); i >= 0 {
+		v.Image = &h.Media[i]
 	}
 	return v
 }

@@ -220,7 +220,8 @@ func TestCursorsByHand(t *testing.T) {
 	f.index(t)
 	for _, sort := range []string{"relevance", "newest", "title", "price", "-price"} {
 		for _, as := range []string{"relevance", "newest", "title", "price", "-price", "x"} {
-			for _, key := range []string{"", "1", "-9223372036854775808", "9223372036854775808", "2026-06-15T09:30:00Z", "0000-01-01T00:00:00Z", "-0001-01-01T00:00:00Z", "'", "\x00", "\xff", "\\"} {
+			for _, key := range []string{"", "1", "-9223372036854775808", "9223372036854775808", "2026-06-15T09:30:00Z", "0000-01-01T00:00:00Z", "-0001-01-01T00:00:00Z",
+				"2026-06-15T09:30:00,5Z", "2026-06-15T09:30:00+23:59", "2026-06-15T09:30:00." + strings.Repeat("1", 500) + "Z", "'", "\x00", "\xff", "\\"} {
 				text, err := json.Marshal(map[string]any{"e": "postgres", "s": as, "k": key, "i": "lamp", "w": 1})
 				if err != nil {
 					t.Fatal(err)

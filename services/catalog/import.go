@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"quadrille.internal/events"
@@ -84,6 +85,10 @@ func (in *importing) read(ctx context.Context, body io.Reader) error {
 			}
 		}
 	}
+	// What came before a line that breaks off is written, as the answer says.
+	if err := in.flush(ctx); err != nil {
+		return err
+	}
 	switch err := lines.Err(); {
 	case errors.Is(err, bufio.ErrTooLong):
 		return fault.New(fault.TooLarge, "line_too_large", "Line %d is larger than %d bytes. Those before it are written.", in.view.Lines+1, rest.MaxBody)
@@ -92,7 +97,7 @@ func (in *importing) read(ctx context.Context, body io.Reader) error {
 	case err != nil:
 		return fault.New(fault.Invalid, "body_unreadable", "The body could not be read to its end.")
 	}
-	return in.flush(ctx)
+	return nil
 }
 
 // extend gives the next batch its time. A server's own limits are for one short request.
@@ -130,7 +135,7 @@ func readEntry(text []byte) (e entry, err error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&line); err != nil {
-		return e, fault.New(fault.Invalid, "body_malformed", "The line is not the JSON of a product.")
+		return e, fault.New(fault.Invalid, "body_malformed", "The line is not the JSON of a product: %s.", strings.TrimPrefix(err.Error(), "json: "))
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return e, fault.New(fault.Invalid, "body_malformed", "The line holds more than one JSON value.")

@@ -38,6 +38,9 @@ func TestImport(t *testing.T) {
 	problems := make(map[int]string)
 	for _, p := range got.Problems {
 		problems[p.Line] = p.Code
+		if p.Line == 10 && !strings.Contains(p.Message, `unknown field "price"`) {
+			t.Errorf("line 10 is refused without a reason: %q", p.Message)
+		}
 	}
 	want := map[int]string{4: "body_malformed", 5: "malformed", 6: "out_of_range", 8: "sku_taken", 9: "category_not_found", 10: "body_malformed", 11: "state_not_possible"}
 	if got.Lines != 12 || got.Created != 3 || got.Changed != 1 || got.Unchanged != 0 || got.Refused != 7 || !reflect.DeepEqual(problems, want) {
@@ -73,6 +76,10 @@ func TestImportRefuses(t *testing.T) {
 		if a := f.client.Do(http.MethodPost, "/v1/products/import", c.body, "Content-Type", c.contentType); a.Problem().Code != c.code {
 			t.Errorf("%s: %d %s", c.code, a.Status, a.Body)
 		}
+	}
+	// What the answer says of the lines before is so.
+	if a := f.public.Do(http.MethodGet, "/v1/products/a", ""); a.Status != http.StatusOK {
+		t.Errorf("the line before one that is too large: %d %s", a.Status, a.Body)
 	}
 	if view := f.importLines(t, strings.Repeat("{}\n", 250)); view.Refused != 250 || len(view.Problems) != maxTold {
 		t.Errorf("of many that are refused, %d are listed", len(view.Problems))

@@ -106,9 +106,9 @@ func (s *server) faults(ctx context.Context, behind string, limit int) (ids []st
 	if len(ids) == 0 {
 		return ids, faults, nil
 	}
-	var live string
-	if err := s.pool.QueryRow(ctx, `select coalesce(max(name), '') from search_indexes where engine = $1 and status = 'live'`, s.engine.Name()).Scan(&live); err != nil {
-		return nil, nil, fmt.Errorf("read indexes: %w", err)
+	live, err := s.liveIndex(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
 	if live == "" {
 		return nil, nil, errNotReady
@@ -117,6 +117,35 @@ func (s *server) faults(ctx context.Context, behind string, limit int) (ids []st
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the search index: %w", err)
 	}
+	settled, err := s.settledDocuments(ctx, ids)
+	if err != nil {
+		return nil, nil, err
+	}
+	var later []search.Document
+	for _, d := range settled {
+		has, there := stored[d.ID]
+		switch problem := differs(d, has, there); {
+		case problem == "":
+		case there && has.Version < d.Version:
+			later = append(later, d)
+		case !there || has.Version == d.Version:
+			faults = append(faults, faultView{d.ID, problem})
+		}
+	}
+	stale, err := s.stale(ctx, live, later)
+	return ids, append(faults, stale...), err
+}
+
+func (s *server) liveIndex(ctx context.Context) (name string, err error) {
+	err = s.pool.QueryRow(ctx, `select coalesce(max(name), '') from search_indexes where engine = $1 and status = 'live'`, s.engine.Name()).Scan(&name)
+	if err != nil {
+		return "", fmt.Errorf("read indexes: %w", err)
+	}
+	return name, nil
+}
+
+// settledDocuments are what the index should have of those products for which no change waits.
+func (s *server) settledDocuments(ctx context.Context, ids []string) (settled []search.Document, err error) {
 	err = pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		now, err := readSource(ctx, tx, ids)
 		if err != nil {
@@ -127,16 +156,39 @@ func (s *server) faults(ctx context.Context, behind string, limit int) (ids []st
 			return fmt.Errorf("read changes that wait: %w", err)
 		}
 		for _, d := range now.documents(ids, s.currency) {
-			has, there := stored[d.ID]
-			_, waits := waiting[d.ID]
-			// What was written since the index was read has another version there.
-			if problem := differs(d, has, there); problem != "" && !waits && (!there || has.Version == d.Version) {
-				faults = append(faults, faultView{d.ID, problem})
+			if _, waits := waiting[d.ID]; !waits {
+				settled = append(settled, d)
 			}
 		}
 		return nil
 	})
-	return ids, faults, err
+	return settled, err
+}
+
+// stale looks once more at documents of which the index had an older version. One that was
+// written since it was read is there now, as no change waits for it.
+func (s *server) stale(ctx context.Context, live string, settled []search.Document) (faults []faultView, err error) {
+	if len(settled) == 0 {
+		return nil, nil
+	}
+	ids := make([]string, len(settled))
+	for i, d := range settled {
+		ids[i] = d.ID
+	}
+	stored, err := s.engine.Read(ctx, live, ids)
+	if err != nil {
+		return nil, fmt.Errorf("read the search index: %w", err)
+	}
+	if now, err := s.liveIndex(ctx); err != nil || now != live { // another took its place, and changes no longer come to it
+		return nil, err
+	}
+	for _, d := range settled {
+		has := stored[d.ID]
+		if problem := differs(d, has, true); problem != "" && has.Version < d.Version {
+			faults = append(faults, faultView{d.ID, problem})
+		}
+	}
+	return faults, nil
 }
 
 // differs says what an index has wrong of a product, or "".

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -96,7 +97,7 @@ func TestALateWriterChangesNothing(t *testing.T) {
 	}
 	f.put(t, "/v1/products/lamp", strings.Replace(lamp, `"published"`, `"retired"`, 1))
 	f.index(t)
-	if _, err := f.engine.Write(t.Context(), late.indexes[0], late.docs, late.checkpoint); err != nil {
+	if _, err := f.engine.Write(t.Context(), late.indexes[0].Name, late.docs, late.checkpoint); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.indexer.settle(t.Context(), late, nil); err != nil {
@@ -201,6 +202,31 @@ func TestReindexWhileProductsChange(t *testing.T) {
 	f.checkIndex(t)
 }
 
+// What changes while an index is built comes to it too, though it is filled with that product
+// already.
+func TestChangesComeToAnIndexThatIsBuilt(t *testing.T) {
+	f := newFixture(t)
+	f.put(t, "/v1/products/lamp", lamp)
+	f.index(t)
+	if a := f.client.Do(http.MethodPost, "/v1/search/index", ""); a.Status != http.StatusAccepted {
+		t.Fatalf("reindex: %d %s", a.Status, a.Body)
+	}
+	for range 2 { // created, and filled
+		if _, err := f.builder.step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.put(t, "/v1/products/lamp", strings.Replace(lamp, `"Lamp"`, `"Lantern"`, 1))
+	if _, err := f.indexer.batch(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.build(t)
+	if got := f.found(t, "q=lantern"); got != "lamp" {
+		t.Errorf("found is %q", got)
+	}
+	f.checkIndex(t)
+}
+
 // An index that has less than it confirmed is from an older time: another is built, and the
 // old one is searched meanwhile.
 func TestAnOldIndexIsReplaced(t *testing.T) {
@@ -234,6 +260,105 @@ func TestAnOldIndexIsReplaced(t *testing.T) {
 	f.checkIndex(t)
 }
 
+// A change may come to an index from an older time before anybody looks at it. It does not
+// hide what the index has lost.
+func TestAnOldIndexIsReplacedThoughChangesComeFirst(t *testing.T) {
+	f, engine := newFaulty(t)
+	f.put(t, "/v1/products/lamp", lamp)
+	f.index(t)
+	// The server has lost the product, and comes back with the checkpoint of before.
+	servicetest.Exec(t, f.kit.Pool, `delete from search_documents_a`)
+	lost := int64(0)
+	engine.has = &lost
+	f.put(t, "/v1/products/cup", strings.NewReplacer("LAMP-1", "CUP-1", "Lamp", "Cup").Replace(lamp))
+	if _, err := f.indexer.batch(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.build(t)
+	if got := f.found(t, "q=lamp"); got != "lamp" {
+		t.Errorf("found is %q, want what the old index has lost", got)
+	}
+	f.checkIndex(t)
+}
+
+// One replica makes, or clears, an index at a time: one that is slow must not empty what
+// another has filled meanwhile.
+func TestASlowReplicaEmptiesNoIndex(t *testing.T) {
+	f := newFixture(t)
+	f.put(t, "/v1/products/lamp", lamp)
+	// beside has a replica begin a step, and another go on before the first has done it, where
+	// an operator asks for another index as soon as there is room, if he does.
+	beside := func(asked bool) {
+		t.Helper()
+		slow := *f.builder
+		engine := &slowEngine{Engine: f.engine, begun: make(chan struct{}), end: make(chan struct{})}
+		slow.engine = engine
+		var working sync.WaitGroup
+		working.Go(func() {
+			if _, err := slow.step(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+		<-engine.begun
+		for range 4 {
+			if _, err := f.builder.step(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if !asked {
+				continue
+			}
+			if a := f.client.Do(http.MethodPost, "/v1/search/index", ""); a.Status != http.StatusAccepted && a.Problem().Code != "reindex_under_way" {
+				t.Errorf("reindex: %d %s", a.Status, a.Body)
+			}
+		}
+		close(engine.end)
+		working.Wait()
+		f.index(t)
+		if got := f.found(t, "q=lamp"); got != "lamp" {
+			t.Errorf("found is %q", got)
+		}
+		f.checkIndex(t)
+	}
+	begin := func() {
+		t.Helper()
+		if err := f.builder.begin(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begin()
+	beside(false) // one makes the first index
+	begin()
+	f.build(t)
+	f.builder.searchesEnd = 0
+	beside(true) // one clears the first, which is no longer live
+}
+
+// What the engine has no time for while an index is filled is written before searches use it.
+func TestAnIndexIsFilledBeforeItIsLive(t *testing.T) {
+	f, engine := newFaulty(t)
+	f.put(t, "/v1/products/lamp", lamp)
+	f.index(t)
+	if a := f.client.Do(http.MethodPost, "/v1/search/index", ""); a.Status != http.StatusAccepted {
+		t.Fatalf("reindex: %d %s", a.Status, a.Body)
+	}
+	engine.items["lamp"] = fmt.Errorf("%w: 429", search.ErrUnavailable)
+	for range 5 {
+		if _, err := f.builder.step(t.Context()); err != nil && !errors.Is(err, search.ErrUnavailable) {
+			t.Fatal(err)
+		}
+	}
+	if got := f.found(t, "q=lamp"); got != "lamp" {
+		t.Errorf("while the engine refuses, found is %q", got)
+	}
+	delete(engine.items, "lamp")
+	f.build(t)
+	var live string
+	if err := f.kit.Pool.QueryRow(t.Context(), `select name from search_indexes where status = 'live'`).Scan(&live); err != nil || live != "b" {
+		t.Errorf("live is %q, %v, want the new index", live, err)
+	}
+	f.checkIndex(t)
+}
+
 // An index that another engine's replicas have not written to is not trusted again.
 func TestAnIndexOfAnotherEngineMissesChanges(t *testing.T) {
 	f := newFixture(t)
@@ -263,6 +388,11 @@ func TestChangesAreComparedWithTheIndex(t *testing.T) {
 		if !strings.Contains(a.Body, want) {
 			t.Errorf("compared: %s, want %q", a.Body, want)
 		}
+	}
+	// An old document that came late, in its old version.
+	servicetest.Exec(t, f.kit.Pool, `update search_documents_a set version = version - 1, revision = 0 where product_id = 'b'`)
+	if a := f.client.Do(http.MethodGet, "/v1/search/faults", ""); !strings.Contains(a.Body, "version 0") {
+		t.Errorf("compared: %s, want a fault of an old version", a.Body)
 	}
 	// What waits for the index is no fault.
 	f.put(t, "/v1/products/a", strings.Replace(lamp, `"sku": "LAMP-1"`, `"sku": "a2"`, 1))
@@ -350,6 +480,23 @@ func TestAnOldIndexIsKeptUntilSearchesEnd(t *testing.T) {
 	f.build(t)
 	if n := kept(); n != 0 {
 		t.Errorf("once searches have ended, the old index has %d documents", n)
+	}
+}
+
+// A description of many words, as of a script whose words are pairs of letters, leaves room
+// for all else that a product is searched by.
+func TestALongDescriptionHidesNothing(t *testing.T) {
+	f := newFixture(t)
+	var text strings.Builder
+	for i := range 9_000 {
+		text.WriteRune(rune(0x4e00 + i))
+	}
+	f.put(t, "/v1/products/lamp", strings.NewReplacer("Gives light.", text.String(), `"attributes": []}]`, `"attributes": [{"name": "shade", "value": "Linen"}]}]`).Replace(lamp))
+	f.index(t)
+	for _, query := range []string{"q=lamp-1", "q=red", "q=linen", "q=" + url.QueryEscape("一丁")} {
+		if got := f.found(t, query); got != "lamp" {
+			t.Errorf("%s finds %q", query, got)
+		}
 	}
 }
 

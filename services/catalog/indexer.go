@@ -47,8 +47,16 @@ func (x *indexer) sweep() *sweep.Sweep {
 type work struct {
 	changes    []change
 	docs       []search.Document
-	indexes    []string
+	indexes    []target
 	checkpoint int64
+}
+
+// target is an index to write to.
+type target struct {
+	Name string
+	// Confirmed is the highest checkpoint that it has confirmed.
+	Confirmed int64
+	Stale     bool
 }
 
 type change struct {
@@ -65,9 +73,9 @@ func (x *indexer) batch(ctx context.Context) (more bool, err error) {
 	}
 	failed := make(map[string]error)
 	for _, index := range w.indexes {
-		refused, err := x.engine.Write(ctx, index, w.docs, w.checkpoint)
+		refused, err := x.write(ctx, index, w)
 		if err != nil {
-			return false, errors.Join(fmt.Errorf("write to the search index: %w", err), x.release(ctx, w))
+			return false, errors.Join(err, x.release(ctx, w))
 		}
 		for id, err := range refused {
 			failed[id] = err
@@ -77,6 +85,20 @@ func (x *indexer) batch(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	return len(w.changes) == indexBatch, nil
+}
+
+// write writes a batch to one index. Before the index has another checkpoint, it is looked at
+// whether it still has the last: a higher one would hide what it has lost.
+func (x *indexer) write(ctx context.Context, index target, w work) (refused map[string]error, err error) {
+	if !index.Stale {
+		if _, err := lost(ctx, x.pool, x.engine, x.log, index.Name, index.Confirmed); err != nil {
+			return nil, err
+		}
+	}
+	if refused, err = x.engine.Write(ctx, index.Name, w.docs, w.checkpoint); err != nil {
+		return nil, fmt.Errorf("write to the search index: %w", err)
+	}
+	return refused, nil
 }
 
 // claim takes the oldest changes and makes their documents. A product's version is raised,
@@ -134,17 +156,21 @@ func takeChanges(ctx context.Context, tx pgx.Tx) ([]change, error) {
 }
 
 // targets are the indexes to write to. Those of other engines miss what is taken here.
-func (x *indexer) targets(ctx context.Context, tx pgx.Tx) (names []string, checkpoint int64, err error) {
+func (x *indexer) targets(ctx context.Context, tx pgx.Tx) (indexes []target, checkpoint int64, err error) {
 	if _, err := tx.Exec(ctx, `update search_indexes set stale = true where engine = any($1) and not stale`, search.Others(x.engine.Name())); err != nil {
 		return nil, 0, fmt.Errorf("mark indexes of other engines: %w", err)
 	}
-	err = tx.QueryRow(ctx, `
-		select array(select name from search_indexes where engine = $1 and status in ('building', 'live') order by name),
-			nextval('search_checkpoints')`, x.engine.Name()).Scan(&names, &checkpoint)
+	rows, err := tx.Query(ctx, `select name, checkpoint, stale from search_indexes where engine = $1 and status in ('building', 'live') order by name`, x.engine.Name())
 	if err != nil {
 		return nil, 0, fmt.Errorf("read indexes: %w", err)
 	}
-	return names, checkpoint, nil
+	if indexes, err = pgx.CollectRows(rows, pgx.RowToStructByPos[target]); err != nil {
+		return nil, 0, fmt.Errorf("read indexes: %w", err)
+	}
+	if err := tx.QueryRow(ctx, `select nextval('search_checkpoints')`).Scan(&checkpoint); err != nil {
+		return nil, 0, fmt.Errorf("take a checkpoint: %w", err)
+	}
+	return indexes, checkpoint, nil
 }
 
 // release gives changes back at once, for who can write them.
@@ -154,6 +180,14 @@ func (x *indexer) release(ctx context.Context, w work) error {
 		return fmt.Errorf("give changes back: %w", err)
 	}
 	return nil
+}
+
+func (w *work) names() []string {
+	names := make([]string, len(w.indexes))
+	for i, index := range w.indexes {
+		names[i] = index.Name
+	}
+	return names
 }
 
 func (w *work) ids(failed map[string]error) (ids []int64) {
@@ -173,7 +207,7 @@ func (x *indexer) settle(ctx context.Context, w work, failed map[string]error) e
 		if _, err := tx.Exec(ctx, `delete from search_changes where id = any($1)`, written); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `update search_indexes set checkpoint = $2 where name = any($1) and checkpoint < $2`, w.indexes, w.checkpoint); err != nil {
+		if _, err := tx.Exec(ctx, `update search_indexes set checkpoint = $2 where name = any($1) and checkpoint < $2`, w.names(), w.checkpoint); err != nil {
 			return err
 		}
 		if len(failed) == 0 {

@@ -130,6 +130,27 @@ func (f *fixture) changes(t *testing.T) (n int) {
 	return n
 }
 
+// slowEngine is an engine that empties an index only once it is told to.
+type slowEngine struct {
+	search.Engine
+	begun, end chan struct{}
+}
+
+func (s *slowEngine) wait() {
+	close(s.begun)
+	<-s.end
+}
+
+func (s *slowEngine) Create(ctx context.Context, index string) error {
+	s.wait()
+	return s.Engine.Create(ctx, index)
+}
+
+func (s *slowEngine) Drop(ctx context.Context, index string) error {
+	s.wait()
+	return s.Engine.Drop(ctx, index)
+}
+
 // faulty is an engine that refuses, for a while.
 type faulty struct {
 	search.Engine
@@ -153,6 +174,9 @@ func (f *faulty) Write(ctx context.Context, index string, docs []search.Document
 	}
 	if more, err := f.Engine.Write(ctx, index, taken, n); err != nil || len(more) > 0 {
 		return more, err
+	}
+	if f.has != nil {
+		*f.has = max(*f.has, n)
 	}
 	return failed, nil
 }

@@ -65,7 +65,7 @@ func (b *builder) step(ctx context.Context) (more bool, err error) {
 		case "building":
 			building = &all[i]
 		default:
-			if err := b.drop(ctx, x); err != nil {
+			if err := b.drop(ctx, &all[i]); err != nil {
 				return false, err
 			}
 		}
@@ -74,7 +74,7 @@ func (b *builder) step(ctx context.Context) (more bool, err error) {
 		if x == nil || x.Stale {
 			continue
 		}
-		if err := b.check(ctx, x); err != nil {
+		if x.Stale, err = lost(ctx, b.pool, b.engine, b.log, x.Name, x.Checkpoint); err != nil {
 			return false, err
 		}
 	}
@@ -84,7 +84,7 @@ func (b *builder) step(ctx context.Context) (more bool, err error) {
 	case building != nil:
 		return b.fill(ctx, building)
 	case created != nil:
-		return true, b.create(ctx, created)
+		return b.create(ctx, created)
 	case live == nil || live.Stale:
 		err := b.begin(ctx)
 		if errors.Is(err, errBuilding) {
@@ -110,13 +110,33 @@ func (b *builder) indexes(ctx context.Context) ([]index, error) {
 	return all, nil
 }
 
+// claim takes an index for one step of its life; others who would do the same leave it. A step
+// ends, or is given up, before its lease does.
+func (b *builder) claim(ctx context.Context, x *index) (mine bool, err error) {
+	tag, err := b.pool.Exec(ctx, `update search_indexes set claimed_until = now() + $2
+		where name = $1 and status = $3 and filled_to = $4 and claimed_until < now()`, x.Name, buildLease, x.Status, x.FilledTo)
+	if err != nil {
+		return false, fmt.Errorf("claim index %s: %w", x.Name, err)
+	}
+	return tag.RowsAffected() > 0, nil
+}
+
+// release gives an index back whose step failed, and returns why.
+func (b *builder) release(ctx context.Context, x *index, why error) error {
+	_, err := b.pool.Exec(ctx, `update search_indexes set claimed_until = '-infinity' where name = $1 and status = $2`, x.Name, x.Status)
+	return errors.Join(why, err)
+}
+
 // drop deletes an index once no search is left in it.
-func (b *builder) drop(ctx context.Context, x index) error {
+func (b *builder) drop(ctx context.Context, x *index) error {
 	if !x.Ended {
 		return nil
 	}
-	if err := b.engine.Drop(ctx, x.Name); err != nil {
+	if mine, err := b.claim(ctx, x); err != nil || !mine {
 		return err
+	}
+	if err := b.engine.Drop(ctx, x.Name); err != nil {
+		return b.release(ctx, x, err)
 	}
 	if _, err := b.pool.Exec(ctx, `delete from search_indexes where name = $1 and status = 'retiring'`, x.Name); err != nil {
 		return fmt.Errorf("forget index %s: %w", x.Name, err)
@@ -124,22 +144,21 @@ func (b *builder) drop(ctx context.Context, x index) error {
 	return nil
 }
 
-// check compares an index with what it has confirmed. One that a server lost, or has brought
-// back from an older time, is searched until another is built.
-func (b *builder) check(ctx context.Context, x *index) error {
-	has, err := b.engine.Checkpoint(ctx, x.Name)
+// lost reports whether an index has less than it has confirmed, and notes that then: a server
+// lost it, or has brought it back from an older time. It is searched until another is built.
+func lost(ctx context.Context, pool *pgxpool.Pool, engine search.Engine, log *slog.Logger, index string, confirmed int64) (bool, error) {
+	has, err := engine.Checkpoint(ctx, index)
 	if err != nil {
-		return fmt.Errorf("check the search index: %w", err)
+		return false, fmt.Errorf("check the search index: %w", err)
 	}
-	if has >= x.Checkpoint {
-		return nil
+	if has >= confirmed {
+		return false, nil
 	}
-	b.log.WarnContext(ctx, "the search index has lost what it had confirmed, another is built", "index", x.Name, "confirmed", x.Checkpoint, "has", has)
-	x.Stale = true
-	if _, err := b.pool.Exec(ctx, `update search_indexes set stale = true where name = $1`, x.Name); err != nil {
-		return fmt.Errorf("mark index %s: %w", x.Name, err)
+	log.WarnContext(ctx, "the search index has lost what it had confirmed, another is built", "index", index, "confirmed", confirmed, "has", has)
+	if _, err := pool.Exec(ctx, `update search_indexes set stale = true where name = $1`, index); err != nil {
+		return false, fmt.Errorf("mark index %s: %w", index, err)
 	}
-	return nil
+	return true, nil
 }
 
 // abandon gives up an index that was being built and lost something.
@@ -182,22 +201,23 @@ func (b *builder) begin(ctx context.Context) error {
 }
 
 // create makes the index itself. From the commit on all changes go to it too.
-func (b *builder) create(ctx context.Context, x *index) error {
+func (b *builder) create(ctx context.Context, x *index) (more bool, err error) {
+	if mine, err := b.claim(ctx, x); err != nil || !mine {
+		return false, err
+	}
 	if err := b.engine.Create(ctx, x.Name); err != nil {
-		return fmt.Errorf("create index %s: %w", x.Name, err)
+		return false, b.release(ctx, x, fmt.Errorf("create index %s: %w", x.Name, err))
 	}
-	if _, err := b.pool.Exec(ctx, `update search_indexes set status = 'building' where name = $1 and status = 'new'`, x.Name); err != nil {
-		return fmt.Errorf("note index %s: %w", x.Name, err)
+	if _, err := b.pool.Exec(ctx, `update search_indexes set status = 'building', claimed_until = '-infinity' where name = $1 and status = 'new'`, x.Name); err != nil {
+		return false, fmt.Errorf("note index %s: %w", x.Name, err)
 	}
-	return nil
+	return true, nil
 }
 
 // fill writes the next products into the index that is being built, and makes it live behind
 // the last. Replicas take turns.
 func (b *builder) fill(ctx context.Context, x *index) (more bool, err error) {
-	tag, err := b.pool.Exec(ctx, `update search_indexes set claimed_until = now() + $2
-		where name = $1 and status = 'building' and filled_to = $3 and claimed_until < now()`, x.Name, buildLease, x.FilledTo)
-	if err != nil || tag.RowsAffected() == 0 {
+	if mine, err := b.claim(ctx, x); err != nil || !mine {
 		return false, err
 	}
 	ids, docs, err := b.next(ctx, x.FilledTo)
@@ -205,8 +225,7 @@ func (b *builder) fill(ctx context.Context, x *index) (more bool, err error) {
 		err = b.write(ctx, x.Name, docs)
 	}
 	if err != nil {
-		_, release := b.pool.Exec(ctx, `update search_indexes set claimed_until = '-infinity' where name = $1`, x.Name)
-		return false, errors.Join(err, release)
+		return false, b.release(ctx, x, err)
 	}
 	if len(ids) == 0 {
 		return true, b.swap(ctx, x.Name)
@@ -245,6 +264,12 @@ func (b *builder) write(ctx context.Context, name string, docs []search.Document
 	if len(failed) == 0 {
 		return nil
 	}
+	// What passes is waited for: searches use the index as soon as it is filled.
+	for id, err := range failed {
+		if errors.Is(err, search.ErrUnavailable) {
+			return fmt.Errorf("fill index %s with %s: %w", name, id, err)
+		}
+	}
 	// Among the changes they are tried again, and hold up no others.
 	if _, err := b.pool.Exec(ctx, `insert into search_changes (product_id) select unnest($1::text[])`, sortedKeys(failed)); err != nil {
 		return fmt.Errorf("note what index %s refused: %w", name, err)
@@ -261,7 +286,7 @@ func (b *builder) swap(ctx context.Context, name string) error {
 		if _, err := tx.Exec(ctx, `update search_indexes set status = 'retiring', retired_at = now() where engine = $1 and status = 'live'`, b.engine.Name()); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `update search_indexes set status = 'live' where name = $1 and status = 'building'`, name)
+		_, err := tx.Exec(ctx, `update search_indexes set status = 'live', claimed_until = '-infinity' where name = $1 and status = 'building'`, name)
 		return err
 	})
 	if err != nil {

@@ -30,7 +30,7 @@ func loadTree(ctx context.Context, db aggregate.Querier) (Tree, error) {
 	return tree, nil
 }
 
-// putCategory sets a category. Whoever else changes the tree waits: two that are moved at the
+// putCategory sets a category. Others who change the tree wait: two that are moved at the
 // same time could otherwise end up below each other.
 func putCategory(ctx context.Context, o *outbox.Outbox, id, name string, parent *string, p precondition) (c *Category, err error) {
 	err = o.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
@@ -68,7 +68,7 @@ type shelf struct {
 	categories map[string]bool
 }
 
-// entry is a product that is to be written.
+// entry is a product that must be written.
 type entry struct {
 	id string
 	Content

@@ -46,6 +46,23 @@ var Books = audit.Books{
 				order by p.id`,
 		},
 		{
+			// The shop's currency is a setting, which the books do not have.
+			Name: "the search index knows what products cost", Unit: "products", Count: `select count(*) from products where state = 'published'`,
+			Faults: live + `,
+				costs as materialized (
+					select k.product_id, c ->> 'currency' as currency, min((c ->> 'amount')::bigint) as amount
+					from product_skus k join price_view v on v.key = k.sku cross join jsonb_array_elements(v.value -> 'prices') c
+					group by 1, 2)
+				select p.id, format('the lowest prices are %s, but found as %s', coalesce((
+					select string_agg(format('%s %s', amount, currency), ', ' order by currency) from costs where product_id = p.id), 'none'),
+					coalesce(d.price::text, 'none'))
+				from settled p join live d on d.product_id = p.id
+				where p.state = 'published' and not d.deleted and case
+					when d.price is not null then not exists (select from costs c where c.product_id = p.id and c.amount = d.price)
+					else (select count(distinct currency) from costs) = 1 and exists (select from costs c where c.product_id = p.id) end
+				order by p.id`,
+		},
+		{
 			Name: "every SKU belongs to its product", Unit: "SKUs", Count: `select count(*) from product_skus`,
 			Faults: `
 				with named as (select p.id, v ->> 'sku' as sku from products p, jsonb_array_elements(p.variants) v)

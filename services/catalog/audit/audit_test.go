@@ -30,9 +30,10 @@ func open(t *testing.T) *pgxpool.Pool {
 			('draft', 'draft', 'Draft', '', '[]', '[]', '[{"sku": "D"}]', '[]', null, 1)`,
 		`insert into product_skus values ('L', 'lamp'), ('C', 'cup'), ('D', 'draft')`,
 		`insert into stock_view values ('L', 1, false, '{"in_stock": true}')`,
+		`insert into price_view values ('L', 1, false, '{"prices": [{"currency": "GBP", "amount": 450}]}')`,
 		`insert into search_indexes (name, engine, status) values ('a', 'postgres', 'retiring'), ('b', 'postgres', 'live')`,
-		`insert into search_documents_b (product_id, version, deleted, revision, words, facets, title, weight, in_stock, published_at)
-		values ('lamp', 5, false, 2, '', '{}', 'lamp', 1, true, now()), ('cup', 6, true, 3, '', '{}', '', 0, false, null)`,
+		`insert into search_documents_b (product_id, version, deleted, revision, words, facets, title, weight, price, in_stock, published_at)
+		values ('lamp', 5, false, 2, '', '{}', 'lamp', 1, 450, true, now()), ('cup', 6, true, 3, '', '{}', '', 0, null, false, null)`,
 		`delete from search_changes`,
 	} {
 		servicetest.Exec(t, pool, sql)
@@ -53,8 +54,12 @@ func TestFaultsAreFound(t *testing.T) {
 		`update search_documents_b set revision = 1 where product_id = 'lamp'`:     "lamp: has version 2, and version 1 is found",
 		`update search_documents_b set deleted = false where product_id = 'cup'`:   "cup: is retired, and is found",
 		`update search_documents_b set in_stock = false where product_id = 'lamp'`: "lamp: in stock: t, but found as f",
+		`update search_documents_b set price = 300 where product_id = 'lamp'`:      "lamp: the lowest prices are 450 GBP, but found as 300",
+		`update search_documents_b set price = null`:                               "lamp: the lowest prices are 450 GBP, but found as none",
+		`delete from price_view`: "lamp: the lowest prices are none, but found as 450",
+		`update price_view set value = '{"prices": [{"currency": "GBP", "amount": 9}, {"currency": "EUR", "amount": 450}]}'`: "",
 		`delete from stock_view`:                                                                  "lamp: in stock: f, but found as t",
-		`delete from product_skus where sku = 'L'`:                                                "lamp: in stock: f, but found as t; L: variant of lamp, listed for ",
+		`delete from product_skus where sku = 'L'`:                                                "lamp: in stock: f, but found as t; lamp: the lowest prices are none, but found as 450; L: variant of lamp, listed for ",
 		`insert into product_skus values ('X', 'lamp')`:                                           "X: variant of , listed for lamp",
 		`delete from search_documents_b; insert into search_changes (product_id) values ('lamp')`: "",
 		`delete from search_documents_b; update search_indexes set stale = true`:                  "",
@@ -95,7 +100,8 @@ func TestBusy(t *testing.T) {
 func TestCopies(t *testing.T) {
 	pool := open(t)
 	servicetest.Exec(t, pool, `insert into stock_view values ('M', 2, false, '{"in_stock": false}')`)
-	servicetest.Exec(t, pool, `insert into price_view values ('L', 3, false, '{"prices": [{"currency": "GBP", "amount": 5}, {"currency": "EUR", "amount": 6}]}'), ('M', 1, true, null)`)
+	servicetest.Exec(t, pool, `update price_view set version = 3, value = '{"prices": [{"currency": "GBP", "amount": 5}, {"currency": "EUR", "amount": 6}]}'`)
+	servicetest.Exec(t, pool, `insert into price_view values ('M', 1, true, null)`)
 	auditor := pgtest.Auditor(t, pool)
 	var got []audit.Copy
 	take := func(c audit.Copy) { got = append(got, c) }

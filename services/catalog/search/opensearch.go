@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -52,7 +51,7 @@ func NewOpenSearch(c OpenSearchConfig) (*OpenSearch, error) {
 	client, err := opensearch.NewClient(opensearch.Config{
 		Transport: transport,
 		Addresses: []string{c.URL}, Username: c.User, Password: c.Password,
-		// What fails is tried again by whoever asked: a worker by its rules, a customer if he likes.
+		// What fails is tried again by the one who asked: a worker by its rules, a customer if he likes.
 		DisableRetry: true,
 	})
 	if err != nil {
@@ -87,6 +86,14 @@ func (r *refusal) passes() bool {
 	return r.status == http.StatusTooManyRequests || r.status >= http.StatusInternalServerError
 }
 
+// err is the refusal, as ErrUnavailable where it passes.
+func (r *refusal) err() error {
+	if r.passes() {
+		return fmt.Errorf("%w: %w", ErrUnavailable, r)
+	}
+	return r
+}
+
 // call sends a request and decodes the answer, unless into is nil.
 func (o *OpenSearch) call(ctx context.Context, timeout time.Duration, method, path string, body []byte, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -98,7 +105,7 @@ func (o *OpenSearch) call(ctx context.Context, timeout time.Duration, method, pa
 	if len(body) > 0 {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	res, err := o.client.Perform(req)
+	res, err := o.client.Stream(req)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
@@ -129,11 +136,7 @@ func refused(status int, answer []byte) error {
 		} `json:"error"`
 	}
 	_ = json.Unmarshal(answer, &told) // the status says enough
-	r := &refusal{status, told.Error.Type, told.Error.Reason}
-	if r.passes() {
-		return fmt.Errorf("%w: %w", ErrUnavailable, r)
-	}
-	return r
+	return (&refusal{status, told.Error.Type, told.Error.Reason}).err()
 }
 
 // missing reports whether the index is not there.
@@ -231,7 +234,7 @@ func storedOf(d *Document) stored {
 		return s
 	}
 	s.Revision, s.Facets, s.Price, s.InStock = d.Revision, d.Facets, d.Price, d.InStock
-	s.Weight, s.SortTitle, s.Published = d.Weight(), strings.Join(Words(d.Title), " "), d.PublishedAt.UnixMicro()
+	s.Weight, s.SortTitle, s.Published = d.Weight(), d.sortTitle(), d.PublishedAt.UnixMicro()
 	words := d.weighted()
 	for _, word := range sortedKeys(words) {
 		s.Words = append(s.Words, word)
@@ -304,7 +307,7 @@ func (a *bulkAnswer) failed() (map[string]error, error) {
 		if i.ID == checkpointID {
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, r)
 		}
-		failed[i.ID] = r
+		failed[i.ID] = r.err()
 	}
 	return failed, nil
 }

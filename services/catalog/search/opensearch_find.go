@@ -38,7 +38,8 @@ func (o *OpenSearch) Search(ctx context.Context, q Query) (Result, error) {
 }
 
 func (o *OpenSearch) search(ctx context.Context, q Query) (r Result, err error) {
-	sort, unknown := q.Sort, int64(0)
+	sort := q.Sort
+	var unknown int64
 	if q.After != nil {
 		sort, unknown = q.After.Sort, q.After.Words
 	} else if unknown, err = o.unknown(ctx, q.Terms); err != nil {
@@ -108,11 +109,7 @@ func (o *OpenSearch) unknown(ctx context.Context, terms []string) (bits int64, e
 	}
 	for i, r := range answer.Responses {
 		if r.Status/100 != 2 {
-			refusal := &refusal{r.Status, r.Error.Type, r.Error.Reason}
-			if refusal.passes() {
-				return 0, fmt.Errorf("%w: %w", ErrUnavailable, refusal)
-			}
-			return 0, refusal
+			return 0, (&refusal{r.Status, r.Error.Type, r.Error.Reason}).err()
 		}
 		if r.Hits.Total.Value == 0 {
 			bits |= 1 << asked[i]

@@ -1,6 +1,7 @@
 package search_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -65,16 +66,14 @@ func live(t *testing.T, server string, engine search.Engine, docs ...search.Docu
 	if err != nil {
 		t.Fatal(err)
 	}
-	failed, write := error(nil), error(nil)
 	if err := engine.Create(t.Context(), index); err != nil {
 		t.Fatal(err)
 	}
-	if refused, err := engine.Write(t.Context(), index, docs, 1); err != nil || len(refused) > 0 {
-		write = fmt.Errorf("%w, refused %v", err, refused)
+	if failed, err := engine.Write(t.Context(), index, docs, 1); err != nil || len(failed) > 0 {
+		t.Fatalf("write: %v, failed %v", err, failed)
 	}
-	failed = engine.Point(t.Context(), index)
-	if failed != nil || write != nil {
-		t.Fatal(failed, write)
+	if err := engine.Point(t.Context(), index); err != nil {
+		t.Fatal(err)
 	}
 	ask(t, http.MethodPost, server+"/_refresh")
 	return index
@@ -84,6 +83,23 @@ func count(t *testing.T, engine search.Engine) (int, error) {
 	t.Helper()
 	found, err := engine.Search(t.Context(), search.Query{Terms: []string{"lamp"}, Worded: true, Sort: search.Relevance, Limit: 100})
 	return len(found.IDs), err
+}
+
+// An answer is read up to its limit, 64 MiB: the engine does not wait for the end of one that
+// is longer.
+func TestAnswersOfOpenSearchAreLimited(t *testing.T) {
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		for range 65 {
+			_, _ = w.Write(bytes.Repeat([]byte("x"), 1<<20)) // the client goes before the end
+		}
+		<-r.Context().Done()
+	}))
+	defer front.Close()
+	engine := newOpenSearch(t, front.URL)
+	if _, err := engine.Write(t.Context(), "any", lamps(1), 1); err == nil || errors.Is(err, search.ErrUnavailable) {
+		t.Errorf("writing ends with %v, want that the answer is no JSON", err)
+	}
 }
 
 // One server for all: it takes seconds to start.
@@ -97,6 +113,7 @@ func TestOpenSearch(t *testing.T) {
 			}
 		})
 	})
+	ask(t, http.MethodDelete, server.URL+"/test-*") // or the server recovers them all when it comes back
 	for name, test := range map[string]func(*testing.T, *searchtest.Server){
 		"refused item": refusedItem, "too busy": tooBusy, "index gone": indexGone,
 	} {
@@ -163,8 +180,8 @@ func tooBusy(t *testing.T, server *searchtest.Server) {
 	}
 	busy.Store(false)
 	items.Store(true)
-	if failed, err := engine.Write(t.Context(), index, lamps(3), 3); err != nil || len(failed) != 1 || failed["p1"] == nil {
-		t.Errorf("failed are %v, %v, want p1", failed, err)
+	if failed, err := engine.Write(t.Context(), index, lamps(3), 3); err != nil || len(failed) != 1 || !errors.Is(failed["p1"], search.ErrUnavailable) {
+		t.Errorf("failed are %v, %v, want that p1 passes", failed, err)
 	}
 	items.Store(false)
 	if n, err := count(t, engine); n != 3 || err != nil {

@@ -151,7 +151,7 @@ func rowOf(d *Document, all map[string]bool) row {
 	if d.InStock {
 		vector.WriteString(lexeme(inStock))
 	}
-	r.Words, r.Title, r.Weight = vector.String(), strings.Join(Words(d.Title), " "), d.Weight()
+	r.Words, r.Title, r.Weight = vector.String(), d.sortTitle(), d.Weight()
 	r.Facets, r.Price, r.InStock, r.PublishedAt = d.Facets, d.Price, d.InStock, &d.PublishedAt
 	if r.Facets == nil {
 		r.Facets = []string{}

@@ -49,7 +49,7 @@ const (
 const (
 	// MaxCounted is how many hits are counted and ranked. Where there are more, their order is
 	// Newest instead of Relevance, and counts are what was counted.
-	MaxCounted = 2_000
+	MaxCounted = 1_000
 	// MaxValues is how many values of a facet are answered: those with most hits.
 	MaxValues = 50
 )
@@ -101,7 +101,7 @@ func ParseCursor(text, engine string) (*Cursor, error) {
 		return nil, ErrCursor
 	}
 	var c Cursor
-	if err := json.Unmarshal(b, &c); err != nil || c.Engine != engine || c.ID == "" || !c.valid() {
+	if err := json.Unmarshal(b, &c); err != nil || c.Engine != engine || c.ID == "" || !c.normalize() {
 		return nil, ErrCursor
 	}
 	return &c, nil
@@ -170,7 +170,7 @@ type Engine interface {
 	// Create makes an empty index. It may be repeated until something is written.
 	Create(ctx context.Context, index string) error
 	// Write writes documents, one at most of each product, and returns which it could not write,
-	// with the reason. A document that is older than what is there counts as written. checkpoint
+	// with the reason, which is ErrUnavailable where that passes by itself. A document that is older than what is there counts as written. checkpoint
 	// grows from call to call; Checkpoint answers it as long as nothing of it is lost.
 	Write(ctx context.Context, index string, docs []Document, checkpoint int64) (failed map[string]error, err error)
 	// Checkpoint is the highest that was written; Missing where the index does not exist.
@@ -196,8 +196,12 @@ func (d *Document) Weight() int { return max(0, maxWeight-len(Words(d.Title))) }
 
 const maxWeight = 20
 
-// valid checks what the engines use of a cursor: customers can write one by hand.
-func (c *Cursor) valid() bool {
+// keyTime is the form of a time in a cursor.
+const keyTime = "2006-01-02T15:04:05.000000Z"
+
+// normalize reports whether the engines can use a cursor, which customers can write by hand. It
+// gives a time the one form that all of them take.
+func (c *Cursor) normalize() bool {
 	if strings.ContainsRune(c.ID+c.Key, 0) || len(c.ID)+len(c.Key) > maxCursor || c.Words < 0 {
 		return false
 	}
@@ -206,7 +210,9 @@ func (c *Cursor) valid() bool {
 		return true
 	case Newest:
 		at, err := time.Parse(time.RFC3339Nano, c.Key)
-		return err == nil && at.Year() > 0
+		at = at.UTC()
+		c.Key = at.Format(keyTime)
+		return err == nil && at.Year() > 0 && at.Year() < 10_000
 	case Relevance, Cheapest, Dearest:
 		_, err := strconv.ParseInt(c.Key, 10, 64)
 		return err == nil
@@ -216,6 +222,16 @@ func (c *Cursor) valid() bool {
 }
 
 const maxCursor = 1_000
+
+// maxSortTitle is up to where, in characters, titles are sorted: a cursor must hold that much,
+// and so must an entry of PostgreSQL's index.
+const maxSortTitle = 200
+
+// sortTitle is what hits are sorted by title with.
+func (d *Document) sortTitle() string {
+	title := []rune(strings.Join(Words(d.Title), " "))
+	return string(title[:min(len(title), maxSortTitle)])
+}
 
 // weighted returns the words of a document, and whether each stands in the title.
 func (d *Document) weighted() map[string]bool {

@@ -18,11 +18,11 @@ const (
 )
 
 // Words splits a text into words, the same way for documents and queries, whatever the
-// engine: letters and digits, small, without accents. Scripts that set no spaces between
+// engine: letters, with their vowel signs, and digits, small, without accents. Scripts that set no spaces between
 // words give pairs of letters, and a single letter by itself.
 func Words(text string) []string {
 	var words []string
-	for _, run := range strings.FieldsFunc(fold(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+	for _, run := range strings.FieldsFunc(fold(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.Is(unicode.Mc, r) }) {
 		for _, part := range splitScripts([]rune(run)) {
 			if unspaced(part[0]) {
 				words = append(words, pairs(part)...)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -71,6 +72,26 @@ func everyPage(t *testing.T, s *suite) {
 	}
 }
 
+// A title may be so long that a cursor could not hold it.
+func longTitles(t *testing.T, s *suite) {
+	var docs []search.Document
+	for i := range 3 {
+		d := doc(fmt.Sprint("p", i), "")
+		for n := range 200 { // of a script whose words are pairs of letters, and all differ
+			d.Title += string(rune(0x4e00 + 7*n))
+		}
+		for _, letter := range []rune{'ﷺ', '㌀', '𐌰'} { // that are several letters, or of four bytes
+			long := doc(fmt.Sprintf("q%d%c", i, letter), strings.Repeat(string(letter), 200))
+			docs = append(docs, long)
+		}
+		docs = append(docs, d)
+	}
+	s.build(t, docs...)
+	if got := s.walk(t, "", search.Query{Sort: search.Title, Limit: 1}, nil); len(got) != len(docs) {
+		t.Errorf("the pages have %v", got)
+	}
+}
+
 // While products come, go and change, those that stay as they are come once each.
 func cursorWhileRowsMove(t *testing.T, s *suite) {
 	r := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // a test
@@ -134,7 +155,7 @@ func reindexUnderLoad(t *testing.T, s *suite) {
 	for range 2 {
 		searching.Go(func() {
 			for ctx.Err() == nil {
-				got, err := s.Search(t.Context(), search.Query{Terms: []string{"lamp"}, Worded: true, Sort: search.Newest, Limit: 1_000})
+				got, err := s.Search(t.Context(), search.Query{Terms: []string{"lamp"}, Worded: true, Sort: search.Newest, Limit: 1_000}) //nolint:contextcheck // ctx ends the loop, and cuts no search
 				if err != nil || len(got.IDs) != len(docs) || got.Total != len(docs) {
 					t.Errorf("while another index is built: %d hits, total %d, %v", len(got.IDs), got.Total, err)
 					return

@@ -51,7 +51,7 @@ func Start(t testing.TB) *Server {
 	if err != nil {
 		t.Skipf("SKIPPED, and so nothing is known of the engine opensearch: %v", err)
 	}
-	home, err := os.MkdirTemp("", "opensearch-")
+	home, err := os.MkdirTemp("", "opensearch-") //nolint:usetesting // a user without rights has to get into it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func copyFile(t testing.TB, from fs.FS, name, to string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer in.Close()
+	defer in.Close() //nolint:errcheck // it is only read
 	out, err := os.Create(to)
 	if err != nil {
 		t.Fatal(err)
@@ -230,7 +230,11 @@ func (s *Server) Run(t testing.TB) {
 	}(s.cmd, s.ended)
 	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	servicetest.Await(t, "OpenSearch answers (see "+log.Name()+")", func() bool {
-		res, err := client.Get(s.URL + "/_cluster/health?wait_for_status=yellow&timeout=500ms")
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/_cluster/health?wait_for_status=yellow&timeout=500ms", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := client.Do(req)
 		if err != nil {
 			return false
 		}
