@@ -17,12 +17,14 @@ import (
 	inventory "quadrille.internal/services/inventory/audit"
 	order "quadrille.internal/services/order/audit"
 	payment "quadrille.internal/services/payment/audit"
+	price "quadrille.internal/services/price/audit"
 	b2b "quadrille.internal/workflows/b2b/audit"
 )
 
 // examination holds the rules against all orders.
 type examination struct {
 	src       *Sources
+	rules     []rule
 	ledger    *ledger
 	erp       *erpBook
 	checked   []int // by rule
@@ -32,15 +34,18 @@ type examination struct {
 
 // orders makes the checks that concern orders.
 func (src *Sources) orders(ctx context.Context) (*examination, error) {
-	a := &examination{src: src, ledger: newLedger(src.Provider), erp: newERPBook(src.ERP), checked: make([]int, len(rules))}
-	for range rules {
+	a := &examination{src: src, rules: rules, ledger: newLedger(src.Provider), erp: newERPBook(src.ERP), checked: make([]int, len(rules))}
+	if src.Databases["price"] == nil { // nobody has the books of vouchers
+		a.rules = slices.DeleteFunc(slices.Clone(rules), func(r rule) bool { return r.name == voucherRule })
+	}
+	for range a.rules {
 		a.offenders = append(a.offenders, make(map[uuid.UUID]string))
 	}
 	if err := errors.Join(a.ledger.refresh(ctx), a.erp.readAll(ctx)); err != nil {
 		return nil, err
 	}
 	err := a.read(ctx, nil, func(f *file) {
-		for i, r := range rules {
+		for i, r := range a.rules {
 			if r.applies(f) {
 				a.checked[i]++
 			}
@@ -56,7 +61,7 @@ func (src *Sources) orders(ctx context.Context) (*examination, error) {
 // judge notes the rules that an order breaks, and forgets those it keeps.
 func (a *examination) judge(f *file) {
 	now := time.Now()
-	for i, r := range rules {
+	for i, r := range a.rules {
 		delete(a.offenders[i], f.id)
 		if !r.applies(f) {
 			continue
@@ -113,8 +118,8 @@ func (a *examination) forgetWaiting(ids []uuid.UUID) {
 }
 
 func (a *examination) checks() []Check {
-	checks := make([]Check, len(rules))
-	for i, r := range rules {
+	checks := make([]Check, len(a.rules))
+	for i, r := range a.rules {
 		checks[i] = Check{Name: r.name, Checked: a.checked[i], Unit: r.unit}
 		for id, problem := range a.offenders[i] {
 			checks[i].Offenders = append(checks[i].Offenders, Offender{id.String(), problem})
@@ -154,21 +159,28 @@ func (a *examination) read(ctx context.Context, ids []uuid.UUID, each func(*file
 		}
 	}
 	defer companies.Close()
+	uses := &audit.Rows[price.Use]{}
+	if db := a.src.Databases["price"]; db != nil {
+		if uses, err = price.Uses(ctx, db, ids); err != nil {
+			return fmt.Errorf("read the uses of vouchers: %w", err)
+		}
+	}
+	defer uses.Close()
 	charged, synced := sorted(a.ledger.byOrder, ids), sorted(a.erp.byOrder, ids)
 
 	for {
 		id, found := least(checkouts.Head(), orders.Head(), reservations.Head(), payments.Head(), companies.Head(),
-			charged.head(), synced.head())
+			uses.Head(), charged.head(), synced.head())
 		if !found {
 			break
 		}
 		each(&file{
 			id: id, checkout: checkouts.Take(id), order: orders.Take(id),
-			reservation: reservations.Take(id), payment: payments.Take(id), company: companies.Take(id),
+			reservation: reservations.Take(id), payment: payments.Take(id), company: companies.Take(id), voucher: uses.Take(id),
 			charges: a.ledger.of(charged, id), erp: a.erp.of(synced, id),
 		})
 	}
-	for _, err := range []error{checkouts.Err(), orders.Err(), reservations.Err(), payments.Err(), companies.Err()} {
+	for _, err := range []error{checkouts.Err(), orders.Err(), reservations.Err(), payments.Err(), companies.Err(), uses.Err()} {
 		if err != nil {
 			return fmt.Errorf("read the books: %w", err)
 		}

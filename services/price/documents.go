@@ -158,10 +158,16 @@ func notFound(kind, name string) error {
 // putDocument makes a document say something else, and answers with it.
 func (s *server) putDocument(ctx context.Context, kind, name string, body any) (revision int64, err error) {
 	return s.inChange(ctx, "put "+kind+" "+name, func(ctx context.Context, c *change) error {
-		if err := c.put(ctx, kind, name, body); err != nil {
+		added, err := c.put(ctx, kind, name, body)
+		if err != nil {
 			return err
 		}
 		if list, isList := body.(pricing.List); isList {
+			if added {
+				if err := c.emptyList(ctx, name); err != nil {
+					return err
+				}
+			}
 			if err := c.switchAt(ctx, name, list); err != nil {
 				return err
 			}

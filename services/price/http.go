@@ -104,18 +104,21 @@ func (s *server) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	views := []priceView{}
+	bySKU := make(map[string][]pricing.Price, len(skus))
+	for _, p := range b.Prices {
+		bySKU[p.SKU] = append(bySKU[p.SKU], p)
+	}
+	views, now := []priceView{}, s.quoter.now()
 	slices.Sort(skus)
 	for _, sku := range slices.Compact(skus) {
-		if v, sold := viewOf(sku, b.Prices, currency, who.Groups, s.quoter.now()); sold {
+		if v, sold := viewOf(sku, bySKU[sku], currency, who.Groups, now); sold {
 			views = append(views, v)
 		}
 	}
 	return rest.Write(w, http.StatusOK, map[string]any{"currency": currency, "prices": views})
 }
 
-func viewOf(sku string, all []pricing.Price, currency string, groups []string, now time.Time) (v priceView, sold bool) {
-	prices := slices.DeleteFunc(slices.Clone(all), func(p pricing.Price) bool { return p.SKU != sku })
+func viewOf(sku string, prices []pricing.Price, currency string, groups []string, now time.Time) (v priceView, sold bool) {
 	quantities := []int64{1}
 	for _, p := range prices {
 		quantities = append(quantities, p.MinQuantity)

@@ -22,6 +22,8 @@ var history = []string{
 	`insert into documents (kind, name, since, body)
 		select 'voucher', 'V' || i, 1, '{"kind": "percentage", "rate": 1, "valid_from": "2020-01-01T00:00:00Z"}' from generate_series(1, 20000) i`,
 	`insert into vouchers (code, max_uses) select 'V' || i, 100 from generate_series(1, 20000) i`,
+	`insert into documents (kind, name, since, body)
+		values ('list', 'base', 1, '{"group": "", "currency": "GBP", "valid_from": "2020-01-01T00:00:00Z"}')`,
 	`insert into prices (sku, list, min_quantity, since, until, amount) select 'S' || i % 20000, 'base', 1, i, i + 1, 1 from generate_series(1, 40000) i`,
 	`insert into prices (sku, list, min_quantity, since, amount) select 'S' || i, 'base', 1, 50000, 1 from generate_series(0, 19999) i`,
 	`insert into public_prices (key, version, deleted, value) select 'S' || i, 1, false, '{"prices": []}' from generate_series(0, 19999) i`,

@@ -143,9 +143,6 @@ func (s *priceSnapshot) register(r grpc.ServiceRegistrar) {
 
 // ListPrices returns a page of the SKUs, by SKU.
 func (s *priceSnapshot) ListPrices(ctx context.Context, req *pricev1.ListPricesRequest) (*pricev1.ListPricesResponse, error) {
-	if err := check(req); err != nil {
-		return nil, err
-	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	states, next, err := published.Page(ctx, s.pool, req.GetPageToken(), int(req.GetPageSize()))

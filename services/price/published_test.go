@@ -63,8 +63,12 @@ func TestPricesAreAnnounced(t *testing.T) {
 	f.switchNow()
 	f.told("TEA")
 	f.list("base", 560, longAgo)
+	f.told("TEA")
+	f.put("/v1/prices/lists/base/prices", `{"prices": [{"sku": "TEA", "tiers": []}]}`)
+	f.told("TEA")
+	f.list("base", 570, longAgo)
 	states := f.told("TEA")
-	if got := amounts(states); !slices.Equal(got, []int64{500, 550, -1, 560}) {
+	if got := amounts(states); !slices.Equal(got, []int64{500, 550, -1, 560, -1, 570}) {
 		t.Errorf("told %v", got)
 	}
 	for i, s := range states {
@@ -73,7 +77,7 @@ func TestPricesAreAnnounced(t *testing.T) {
 		}
 	}
 	page, err := f.app.snapshot.ListPrices(t.Context(), &pricev1.ListPricesRequest{})
-	if err != nil || len(page.GetItems()) != 1 || page.GetItems()[0].GetVersion() != 4 || page.GetItems()[0].GetPrices()[0].GetAmount() != 560 {
+	if err != nil || len(page.GetItems()) != 1 || page.GetItems()[0].GetVersion() != 6 || page.GetItems()[0].GetPrices()[0].GetAmount() != 570 {
 		t.Errorf("the snapshot is %v, %v", page, err)
 	}
 }

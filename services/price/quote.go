@@ -98,7 +98,7 @@ func (q *quoter) sign(ctx context.Context, computed *price.Quote) (string, error
 
 // settled is what an order of a quote costs.
 type settled struct {
-	// quote is what is to be ordered, and token its signed form.
+	// quote is what must be ordered, and token its signed form.
 	quote *price.Quote
 	token string
 	// dearer is what the same costs now, where the quote is not valid any more.

@@ -3,7 +3,10 @@ package price
 import (
 	"context"
 	"encoding/base64"
+	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +18,7 @@ import (
 	"quadrille.internal/events/price"
 	pricev1 "quadrille.internal/events/proto/price/v1"
 	"quadrille.internal/platform/pgtest"
+	"quadrille.internal/platform/protorules"
 	"quadrille.internal/platform/quote"
 	"quadrille.internal/platform/seal"
 	"quadrille.internal/platform/servicetest"
@@ -236,6 +240,39 @@ func TestKeysAreSharedAndSealed(t *testing.T) {
 	}
 }
 
+// Replicas that start at the same moment, when there is no key yet, all sign with the same one.
+func TestReplicasThatStartAtOnceHaveTheSameKeys(t *testing.T) {
+	f := newFixture(t)
+	var rings [8]*keyring
+	for range 5 {
+		servicetest.Exec(t, f.kit.Pool, `delete from signing_keys`)
+		var all sync.WaitGroup
+		start := make(chan struct{})
+		for i := range rings {
+			rings[i] = &keyring{pool: f.kit.Pool, box: f.app.keys.box, period: f.app.keys.period, validity: f.app.keys.validity, now: f.clock.now, log: f.kit.Log}
+			all.Go(func() {
+				<-start
+				if err := rings[i].refresh(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		close(start)
+		all.Wait()
+		signers := make(map[string]bool)
+		for _, ring := range rings {
+			key, err := ring.signer(t.Context(), f.clock.now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			signers[key.ID] = true
+		}
+		if len(signers) != 1 {
+			t.Errorf("replicas sign with %d keys", len(signers))
+		}
+	}
+}
+
 func TestCallsRefuseNonsense(t *testing.T) {
 	f := newFixture(t)
 	for name, change := range map[string]func(*pricev1.QuoteRequest){
@@ -251,11 +288,15 @@ func TestCallsRefuseNonsense(t *testing.T) {
 	} {
 		req := f.request(1, "")
 		change(req)
-		if answer, err := f.app.prices.Quote(t.Context(), req); status.Code(err) != codes.InvalidArgument {
-			t.Errorf("%s: %v, %v", name, answer, err)
+		err := protorules.Check(req)
+		if err == nil {
+			_, err = f.app.prices.Quote(t.Context(), req)
+		}
+		if status.Code(err) != codes.InvalidArgument {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := f.app.prices.Commit(t.Context(), &pricev1.CommitRequest{Token: "x", OrderId: "17", CustomerId: "carl"}); status.Code(err) != codes.InvalidArgument {
+	if err := protorules.Check(&pricev1.CommitRequest{Token: "x", OrderId: "17", CustomerId: "carl"}); status.Code(err) != codes.InvalidArgument {
 		t.Errorf("an order id that is none: %v", err)
 	}
 	f.wantOutcome(f.commit("x", uuid.New()), quoteInvalid)
@@ -305,6 +346,64 @@ func TestEveryTotalCanBeComputedAgain(t *testing.T) {
 	wrong.Total++
 	if problem, err := recomputer.Check(t.Context(), &wrong); problem == "" || err != nil {
 		t.Errorf("a wrong total is not found, %v", err)
+	}
+	f.checkBooks()
+}
+
+// Operators may say twice what a region costs. Which of the two counts does not depend on
+// what they change later.
+func TestOfTwoDocumentsForARegionTheSameCounts(t *testing.T) {
+	f := newFixture(t)
+	f.list("base", 500, longAgo)
+	documents := func(amount int) {
+		f.put("/v1/prices/shipping/a", `{"currency": "GBP", "amount": %d}`, amount)
+		f.put("/v1/prices/taxes/a", `{"rate": 200000, "exceptions": [{"rate": %d, "skus": ["TEA"]}]`+longAgo+`}`, amount)
+	}
+	documents(100)
+	f.put("/v1/prices/shipping/b", `{"currency": "GBP", "amount": 900}`)
+	f.put("/v1/prices/taxes/b", `{"rate": 200000`+longAgo+`}`)
+	before, _ := f.quote(1, "")
+	documents(200)
+	after, _ := f.quote(1, "")
+	if before.Shipping != 100 || before.Lines[0].Tax != 0 || after.Shipping != 200 {
+		t.Errorf("the first by name does not count: %+v, then %+v", before, after)
+	}
+	recomputer := audit.NewRecomputer(pgtest.Auditor(t, f.kit.Pool))
+	for _, q := range []*price.Quote{before, after} {
+		if problem, err := recomputer.Check(t.Context(), q); problem != "" || err != nil {
+			t.Errorf("%+v: %s, %v", q, problem, err)
+		}
+	}
+}
+
+// A list that is made again by the name of one that was deleted has none of its prices: what
+// a sale cost last year is not charged this year.
+func TestAListThatIsMadeAgainIsEmpty(t *testing.T) {
+	f := newFixture(t)
+	f.list("base", 500, longAgo)
+	f.list("sale", 100, longAgo)
+	f.switchNow()
+	f.told("TEA")
+	onSale, _ := f.quote(1, "")
+	if a := f.admin.Do(http.MethodDelete, "/v1/prices/lists/sale", ""); a.Status != http.StatusNoContent {
+		t.Fatalf("%d %s", a.Status, a.Body)
+	}
+	f.put("/v1/prices/lists/sale", `{"currency": "GBP"`+longAgo+`}`)
+	if q, _ := f.quote(1, ""); q.Total != 500 {
+		t.Errorf("the new list is empty, and TEA costs %d", q.Total)
+	}
+	f.switchNow()
+	if told := amounts(f.told("TEA")); !slices.Equal(told, []int64{100, 500}) {
+		t.Errorf("views are told %v", told)
+	}
+	f.put("/v1/prices/lists/sale", `{"currency": "GBP", "valid_from": "2026-02-01"}`)
+	f.list("sale", 90, longAgo)
+	f.put("/v1/prices/lists/sale", `{"currency": "GBP", "valid_from": "2026-02-01"}`) // the head alone
+	if q, _ := f.quote(1, ""); q.Total != 90 {
+		t.Errorf("TEA costs %d, want 90 of the new list", q.Total)
+	}
+	if problem, err := audit.NewRecomputer(pgtest.Auditor(t, f.kit.Pool)).Check(t.Context(), onSale); problem != "" || err != nil {
+		t.Errorf("of the old list: %s, %v", problem, err)
 	}
 	f.checkBooks()
 }

@@ -15,6 +15,7 @@ import (
 	"quadrille.internal/events/price"
 	checkoutv1 "quadrille.internal/events/proto/checkout/v1"
 	"quadrille.internal/platform/erasure"
+	"quadrille.internal/platform/protorules"
 	"quadrille.internal/platform/seal"
 	"quadrille.internal/platform/service"
 	"quadrille.internal/platform/sweep"
@@ -47,7 +48,11 @@ func Service() service.Spec {
 			forget := erasure.New(kit, nil, func(e events.Erased) events.Event { return price.CustomerErased{Erased: e} })
 			return service.App{
 				Handle: forget.Handle(handle), OpenRoutes: a.server.routes, OperatorRoutes: a.server.operatorRoutes,
-				Services: func(r grpc.ServiceRegistrar) { a.prices.register(r); a.snapshot.register(r) },
+				Services: func(r grpc.ServiceRegistrar) {
+					r = protorules.Checked(r)
+					a.prices.register(r)
+					a.snapshot.register(r)
+				},
 				Work: []service.Work{
 					{Name: "signing keys", Run: a.keys.run},
 					{Name: "switches", Run: a.switches.Run},

@@ -36,17 +36,30 @@ func begin(ctx context.Context, tx *outbox.Tx, what string) (*change, error) {
 	return c, nil
 }
 
-// put makes a document say something else from this revision on.
-func (c *change) put(ctx context.Context, kind, name string, body any) error {
-	if _, err := c.end(ctx, kind, name); err != nil {
-		return err
+// put makes a document say something else from this revision on, and reports whether there
+// was none.
+func (c *change) put(ctx context.Context, kind, name string, body any) (added bool, err error) {
+	ended, err := c.end(ctx, kind, name)
+	if err != nil {
+		return false, err
 	}
 	text, err := json.Marshal(body)
 	if err != nil {
-		return fmt.Errorf("put %s %s: %w", kind, name, err)
+		return false, fmt.Errorf("put %s %s: %w", kind, name, err)
 	}
 	if _, err := c.Exec(ctx, `insert into documents (kind, name, since, body) values ($1, $2, $3, $4)`, kind, name, c.revision, text); err != nil {
-		return fmt.Errorf("put %s %s: %w", kind, name, err)
+		return false, fmt.Errorf("put %s %s: %w", kind, name, err)
+	}
+	return !ended, nil
+}
+
+// emptyList ends the prices that a list of the name had before it was deleted. Their SKUs are
+// marked here: that the list was deleted may not have been told yet.
+func (c *change) emptyList(ctx context.Context, name string) error {
+	if _, err := c.Exec(ctx, `
+		with ended as (update prices set until = $2 where list = $1 and until is null returning sku)
+		insert into public_prices_changes (key) select distinct sku from ended`, name, c.revision); err != nil {
+		return fmt.Errorf("empty list %s: %w", name, err)
 	}
 	return nil
 }

@@ -81,7 +81,7 @@ func hold(ctx context.Context, o *outbox.Outbox, u use) error {
 	}
 }
 
-// holdAgain looks at what the order has already, and reports whether that is to be held.
+// holdAgain looks at what the order has already, and reports whether that must be held.
 func holdAgain(ctx context.Context, tx *outbox.Tx, u use) (bool, error) {
 	uses, err := lockUses(ctx, tx, []uuid.UUID{u.OrderID})
 	if err != nil {
@@ -137,7 +137,7 @@ func lockUses(ctx context.Context, tx *outbox.Tx, orders []uuid.UUID) ([]use, er
 }
 
 // settleUses turns uses of orders into what next says, and counts them. next answers with the
-// status that a use has already where nothing is to be done.
+// status that a use has already where there is nothing to do.
 func settleUses(ctx context.Context, tx *outbox.Tx, orders []uuid.UUID, next func(use) Status) error {
 	uses, err := lockUses(ctx, tx, orders)
 	if err != nil {

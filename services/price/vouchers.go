@@ -75,7 +75,8 @@ func (s *server) putVoucher(w http.ResponseWriter, r *http.Request) error {
 	_, err = s.inChange(r.Context(), "put voucher "+code, func(ctx context.Context, c *change) error {
 		c.Last(`insert into vouchers (code, max_uses) values ($1, $2)
 			on conflict (code) do update set max_uses = excluded.max_uses`, code, req.MaxUses)
-		return c.put(ctx, book.KindVoucher, code, rule)
+		_, err := c.put(ctx, book.KindVoucher, code, rule)
+		return err
 	})
 	if pgtx.Violates(err, "vouchers_not_overdrawn") {
 		return fault.New(fault.Conflict, "voucher_in_use", "More orders than that have the voucher already.")

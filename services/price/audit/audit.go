@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
+
+	"github.com/google/uuid"
 
 	"quadrille.internal/events/price"
 	"quadrille.internal/platform/audit"
@@ -56,6 +59,19 @@ var Books = audit.Books{
 	},
 }
 
+// Use is what price has of an order with a voucher.
+type Use struct {
+	OrderID uuid.UUID
+	Code    string
+	Status  string
+}
+
+// Uses reads all uses of vouchers, or, unless ids is nil, those of some orders.
+func Uses(ctx context.Context, db audit.DB, ids []uuid.UUID) (*audit.Rows[Use], error) {
+	return audit.Read(ctx, db, `select id, code, status from (select order_id as id, code, status from voucher_uses) u`+audit.ByID, ids,
+		func(u *Use) uuid.UUID { return u.OrderID })
+}
+
 // Public is what price has published of a SKU: amounts by currency, as a text.
 type Public struct {
 	SKU     string
@@ -74,27 +90,60 @@ func Published(ctx context.Context, db audit.DB, each func(Public)) error {
 
 // Recomputer computes quotes again from the price book as it was.
 type Recomputer struct {
-	db    audit.DB
-	rules map[int64]*book.Rules
+	db        audit.DB
+	revisions map[int64]revision
 }
 
-// NewRecomputer returns a Recomputer. It keeps the rules of each revision that it met.
+// revision is the price book of one revision, and when the next one took its place, if it has.
+type revision struct {
+	*book.Rules
+	replaced *time.Time
+}
+
+const (
+	// maxKept bounds the revisions that a Recomputer keeps. Orders come by the time of their
+	// quotes, so that those of a revision are close to one another.
+	maxKept = 100
+	// maxLag is how long after it was replaced a revision may still be quoted: clocks differ, and
+	// a change may wait for others between its time and its commit.
+	maxLag = 5 * time.Minute
+)
+
+// NewRecomputer returns a Recomputer. It keeps the revisions that it met last.
 func NewRecomputer(db audit.DB) *Recomputer {
-	return &Recomputer{db, make(map[int64]*book.Rules)}
+	return &Recomputer{db, make(map[int64]revision)}
+}
+
+func (r *Recomputer) revision(ctx context.Context, id int64) (revision, error) {
+	if kept, found := r.revisions[id]; found {
+		return kept, nil
+	}
+	rules, err := book.RulesAt(ctx, r.db, id)
+	if err != nil {
+		return revision{}, err
+	}
+	read := revision{Rules: rules}
+	if err := r.db.QueryRow(ctx, `select min(made_at) from revisions where id = $1 + 1`, id).Scan(&read.replaced); err != nil {
+		return revision{}, fmt.Errorf("read when revision %d was replaced: %w", id, err)
+	}
+	if len(r.revisions) == maxKept {
+		clear(r.revisions)
+	}
+	r.revisions[id] = read
+	return read, nil
 }
 
 // Check computes a quote again and says what is not as it was; "" is nothing. The voucher of
 // the quote is not counted here: the rules of Books do that.
 func (r *Recomputer) Check(ctx context.Context, q *price.Quote) (problem string, err error) {
-	rules := r.rules[q.Version]
-	if rules == nil {
-		if rules, err = book.RulesAt(ctx, r.db, q.Version); err != nil {
-			return "", err
-		}
-		r.rules[q.Version] = rules
-	}
-	if rules.Revision != q.Version {
+	rules, err := r.revision(ctx, q.Version)
+	switch {
+	case err != nil:
+		return "", err
+	case rules.Revision != q.Version:
 		return fmt.Sprintf("there is no revision %d of the price book", q.Version), nil
+	case rules.replaced != nil && q.IssuedAt.Sub(*rules.replaced) > maxLag:
+		return fmt.Sprintf("it is of revision %d of the price book, which was replaced %s before", q.Version, q.IssuedAt.Sub(*rules.replaced).Round(time.Second)), nil
 	}
 	basket := pricing.BasketOf(q)
 	goods, err := book.GoodsAt(ctx, r.db, q.Version, book.SKUs(basket), basket.Voucher)

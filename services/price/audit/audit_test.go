@@ -133,4 +133,13 @@ func TestTotalsAreComputedAgain(t *testing.T) {
 			t.Errorf("%s: %q, %v, want %q", name, problem, err, c.want)
 		}
 	}
+	old := open(t)
+	servicetest.Exec(t, old, `update revisions set made_at = $1 where id = 2`, at.Add(-time.Hour))
+	r = audit.NewRecomputer(pgtest.Auditor(t, old))
+	if problem, err := r.Check(t.Context(), quote(1, 500)); err != nil || !strings.Contains(problem, "replaced 1h0m0s before") {
+		t.Errorf("a price that was an hour out of date: %q, %v", problem, err)
+	}
+	if problem, err := r.Check(t.Context(), quote(2, 600)); err != nil || problem != "" {
+		t.Errorf("the present price: %q, %v", problem, err)
+	}
 }

@@ -26,8 +26,8 @@ type DB interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// Rules are the documents of a revision that every quote needs. They are not changed once
-// they are read.
+// Rules are the documents of a revision that every quote needs, by name. They are not changed
+// once they are read.
 type Rules struct {
 	Revision   int64
 	Lists      map[string]pricing.List
@@ -48,7 +48,7 @@ type Entry struct {
 func RulesNow(ctx context.Context, db DB) (*Rules, error) {
 	return readRules(ctx, db, `
 		select b.revision, d.kind, d.name, d.body from book b
-		left join documents d on d.kind = any($1) and d.until is null where b.one`, everyQuote)
+		left join documents d on d.kind = any($1) and d.until is null where b.one`+byName, everyQuote)
 }
 
 // RulesAt reads the rules of a revision.
@@ -56,8 +56,12 @@ func RulesAt(ctx context.Context, db DB, revision int64) (*Rules, error) {
 	return readRules(ctx, db, `
 		select r.id, d.kind, d.name, d.body from revisions r
 		left join documents d on d.kind = any($1) and d.since <= r.id and (d.until is null or d.until > r.id)
-		where r.id = $2`, everyQuote, revision)
+		where r.id = $2`+byName, everyQuote, revision)
 }
+
+// byName orders documents, so that of two which say something of the same the same one counts
+// now and whenever it is computed again.
+const byName = ` order by d.name collate "C"`
 
 var everyQuote = []string{KindList, KindPromotion, KindTax, KindShipping}
 

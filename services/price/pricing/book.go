@@ -46,7 +46,8 @@ type Book struct {
 	Prices     []Price
 	Promotions []Promotion
 	Taxes      Taxes
-	Shipping   []Shipping
+	// Shipping is in the order in which it is looked through.
+	Shipping []Shipping
 	// Voucher is the one that the basket names, or nil where there is none.
 	Voucher *Voucher
 }

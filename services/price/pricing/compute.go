@@ -192,7 +192,8 @@ func (c *computation) offLine(r rule, l price.Line, left int64) int64 {
 	return r.Rounding.of(c.times(l.UnitPrice, pieces), r.Rate)
 }
 
-// ship adds what sending costs, by the nearest region that has a rate.
+// ship adds what sending costs, by the nearest region that has a rate, and the first of that
+// region.
 func (c *computation) ship(rates []Shipping) {
 	var goods int64
 	for _, l := range c.Lines {

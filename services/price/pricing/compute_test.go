@@ -17,8 +17,8 @@ var (
 )
 
 // list returns the price of a SKU in a list.
-func listed(list, group, currency, sku string, min, amount int64) pricing.Price {
-	return pricing.Price{SKU: sku, MinQuantity: min, Amount: amount, ListName: list, List: pricing.List{Group: group, Currency: currency, Period: always}}
+func listed(list, group, currency, sku string, from, amount int64) pricing.Price {
+	return pricing.Price{SKU: sku, MinQuantity: from, Amount: amount, ListName: list, List: pricing.List{Group: group, Currency: currency, Period: always}}
 }
 
 func base(sku string, amount int64) pricing.Price { return listed("base", "", "GBP", sku, 1, amount) }

@@ -208,6 +208,8 @@ func FuzzOverflow(f *testing.F) {
 	f.Add(int64(1_000_000_000), int64(1_000_000), int64(1_000_000_000), int64(1_000_000), int64(500_000), int64(395))
 	f.Add(int64(math.MaxInt64), int64(math.MaxInt64), int64(math.MaxInt64), int64(1), int64(1), int64(math.MaxInt64))
 	f.Add(int64(-1), int64(1), int64(1), int64(1), int64(1), int64(1))
+	f.Add(int64(100), int64(3), int64(math.MaxInt64), int64(1), int64(1), int64(1)) // 3 times as much off
+	f.Add(int64(100), int64(3), int64(1), int64(1), int64(pricing.Whole), int64(math.MaxInt64))
 	f.Fuzz(func(t *testing.T, amount, quantity, off, rate, tax, shipping int64) {
 		if off < 1 || rate < 1 || rate > pricing.Whole || tax < 0 || tax > pricing.Whole || shipping < 0 {
 			return // the service lets no operator write these

@@ -22,7 +22,7 @@ type TaxRate struct {
 	Rounding Rounding
 }
 
-// TaxTable has the taxes of regions.
+// TaxTable has the taxes of regions, in the order in which it is looked through.
 type TaxTable []RegionTax
 
 // RegionTax is the tax of a region from some time on.
@@ -70,8 +70,8 @@ func checkRate(field string, rate int64) error {
 }
 
 // Rate implements Taxes. A part of a country without a tax of its own has that of the
-// country. Of several that are valid the one that is so since the latest counts, and of
-// these the highest.
+// country. Of several that are valid the one that is so since the latest counts, of these the
+// highest, and of these the first.
 func (t TaxTable) Rate(region, sku string, at time.Time) TaxRate {
 	for _, r := range wider(region) {
 		var newest *RegionTax
