@@ -109,12 +109,17 @@ func (s *server) create(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, http.StatusCreated, v)
 }
 
-func (s *server) get(w http.ResponseWriter, r *http.Request) error {
+// cartOf returns the cart that a request names, if it is its caller's.
+func (s *server) cartOf(r *http.Request) (state, error) {
 	id, err := rest.PathID(r, idHint)
 	if err != nil {
-		return err
+		return state{}, err
 	}
-	st, err := s.store.get(r.Context(), id, r.Header.Get(tokenHeader))
+	return s.store.get(r.Context(), id, r.Header.Get(tokenHeader))
+}
+
+func (s *server) get(w http.ResponseWriter, r *http.Request) error {
+	st, err := s.cartOf(r)
 	if err != nil {
 		return err
 	}

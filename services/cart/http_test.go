@@ -10,6 +10,9 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+
+	"quadrille.internal/platform/pgtest"
+	"quadrille.internal/platform/servicetest"
 )
 
 func TestLines(t *testing.T) {
@@ -211,6 +214,57 @@ func TestMergeAtOnceFromTwoDevices(t *testing.T) {
 		if got := f.customer(t, one, fmt.Sprint("c", round)).lines(); !maps.Equal(got, map[string]int64{"a": 3, "b": 1, "c": 7, "d": 1}) {
 			t.Fatalf("merged to %v", got)
 		}
+	}
+}
+
+// What is put into a guest's cart between a merge's reading and its end is not lost. The test
+// holds the merge there: it waits for a table that it reads after the carts.
+func TestMergeLosesNothingThatComesMeanwhile(t *testing.T) {
+	f := newFixture(t)
+	api := f.serve(t)
+	guest, customer := f.guest(t, api), f.customer(t, api, "c1")
+	guest.put("a", "1")
+	admin := pgtest.Admin(t, f.kit.Pool)
+	waiting := func(n int) func() bool {
+		return func() bool {
+			var waits int
+			err := admin.QueryRow(t.Context(), `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`).Scan(&waits)
+			return err == nil && waits == n
+		}
+	}
+	holding, err := pgtest.Admin(t, f.kit.Pool).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer holding.Rollback(t.Context()) //nolint:errcheck // where the test ended early
+	if _, err := holding.Exec(t.Context(), `lock table cart_orders`); err != nil {
+		t.Fatal(err)
+	}
+	var beside sync.WaitGroup
+	beside.Go(func() {
+		if a := customer.merge(guest); a.Status != http.StatusOK {
+			t.Errorf("merge: %d %s", a.Status, a.Body)
+		}
+	})
+	servicetest.Await(t, "the merge has read the carts", waiting(1))
+	put := make(chan error, 1)
+	go func() {
+		_, err := f.kit.Pool.Exec(t.Context(), `
+			update carts set lines = lines || '[{"sku": "b", "quantity": 1}]', version = version + 1 where id = $1`, guest.id)
+		put <- err
+	}()
+	servicetest.Await(t, "the cart is changed, or that waits too", func() bool { return len(put) == 1 || waiting(2)() })
+	if err := holding.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	beside.Wait()
+	if err := <-put; err != nil {
+		t.Fatal(err)
+	}
+	all := guest.lines()
+	maps.Copy(all, customer.lines())
+	if !maps.Equal(all, map[string]int64{"a": 1, "b": 1}) {
+		t.Errorf("the carts have %v", all)
 	}
 }
 

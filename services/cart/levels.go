@@ -167,17 +167,21 @@ func (v *levels) signal() {
 // run follows inventory until ctx ends. It begins again whenever the stream ends: what a
 // sidecar retries is only how it begins.
 func (v *levels) run(ctx context.Context) error {
+	warned := false // of a silence that still lasts
 	for backoff := firstBackoff; ; {
 		told, err := v.follow(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // it was told to end
 		}
 		if told {
 			backoff = firstBackoff
-			v.log.WarnContext(ctx, "inventory tells no more of its stock, what is shown grows old until it does", "err", err)
+		}
+		if told || !warned {
+			warned = true
+			v.log.WarnContext(ctx, "inventory tells nothing of its stock, what is shown grows old until it does", "err", err)
 		}
 		if pgtx.Sleep(ctx, backoff) != nil {
-			return nil
+			return nil //nolint:nilerr // as above
 		}
 		backoff = min(2*backoff, lastBackoff)
 	}
@@ -260,7 +264,7 @@ func (v *levels) send(ctx context.Context, stream grpc.BidiStreamingClient[inven
 }
 
 // next returns the next request to the stream, or nil where there is none: the first may be
-// empty. What is to be unwatched goes first: it may be watched again.
+// empty. What must be unwatched goes first: it may be watched again.
 func (v *levels) next(first bool) *inventoryv1.WatchRequest {
 	v.mu.Lock()
 	defer v.mu.Unlock()

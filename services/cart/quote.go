@@ -18,12 +18,9 @@ import (
 // quoteTimeout is how long somebody who looks at a cart waits for prices.
 const quoteTimeout = time.Second
 
-var (
-	currencyForm = regexp.MustCompile(`^[A-Z]{3}$`)
-	regionForm   = regexp.MustCompile(`^([A-Z]{2}(-[A-Z0-9]{1,3})?)?$`)
-)
+var regionForm = regexp.MustCompile(`^([A-Z]{2}(-[A-Z0-9]{1,3})?)?$`)
 
-// quoteRequest says how a cart is to be priced.
+// quoteRequest says how a cart must be priced.
 type quoteRequest struct {
 	Currency string `json:"currency"`
 	Region   string `json:"region"`
@@ -32,7 +29,7 @@ type quoteRequest struct {
 
 func (q quoteRequest) check() error {
 	switch {
-	case !currencyForm.MatchString(q.Currency):
+	case !events.ValidCurrency(q.Currency):
 		return fault.Field("currency", "malformed", "currency is an ISO 4217 code, such as GBP.")
 	case !regionForm.MatchString(q.Region):
 		return fault.Field("region", "malformed", "region is an ISO 3166 country or a part of one, such as GB or US-CA.")
@@ -81,11 +78,7 @@ func (s *server) quote(w http.ResponseWriter, r *http.Request) error {
 	if err := wanted.check(); err != nil {
 		return err
 	}
-	id, err := rest.PathID(r, idHint)
-	if err != nil {
-		return err
-	}
-	st, err := s.store.get(r.Context(), id, r.Header.Get(tokenHeader))
+	st, err := s.cartOf(r)
 	if err != nil {
 		return err
 	}

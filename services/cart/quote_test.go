@@ -3,8 +3,6 @@ package cart
 import (
 	"context"
 	"crypto/ed25519"
-	"log/slog"
-	"net"
 	"net/http"
 	"slices"
 	"testing"
@@ -13,9 +11,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
-	"google.golang.org/grpc/test/bufconn"
 
 	"quadrille.internal/events"
 	"quadrille.internal/events/catalog"
@@ -23,7 +19,6 @@ import (
 	pricev1 "quadrille.internal/events/proto/price/v1"
 	"quadrille.internal/platform/quote"
 	"quadrille.internal/platform/servicetest"
-	"quadrille.internal/platform/transport"
 )
 
 // pricing answers quotes as a test says, and notes what it was asked.
@@ -42,18 +37,7 @@ func (p *pricing) Quote(_ context.Context, req *pricev1.QuoteRequest) (*pricev1.
 func (f *fixture) price(t *testing.T) *pricing {
 	t.Helper()
 	p := &pricing{asked: make(chan *pricev1.QuoteRequest, 10)}
-	server := transport.NewServer(slog.New(slog.DiscardHandler))
-	pricev1.RegisterPricesServer(server, p)
-	ln := bufconn.Listen(64 << 10)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(ln) }()
-	conn, err := grpc.NewClient("passthrough:///price", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return ln.DialContext(ctx) }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close(); server.StopWithin(time.Second); <-served })
-	f.prices = pricev1.NewPricesClient(conn)
+	f.prices = pricev1.NewPricesClient(servicetest.ServeCalls(t, func(r grpc.ServiceRegistrar) { pricev1.RegisterPricesServer(r, p) }))
 	return p
 }
 
@@ -142,7 +126,7 @@ func TestQuoteWithoutPrices(t *testing.T) {
 		}
 	}
 	for body, field := range map[string]string{
-		`{}`: "currency", `{"currency": "pounds"}`: "currency", `{"currency": "GBP", "region": "Leeds"}`: "region", `{"currency": "GBP", "voucher": "a b"}`: "voucher",
+		`{}`: "currency", `{"currency": "pounds"}`: "currency", `{"currency": "ZZZ"}`: "currency", `{"currency": "GBP", "region": "Leeds"}`: "region", `{"currency": "GBP", "voucher": "a b"}`: "voucher",
 	} {
 		if a := s.quote(body); a.Status != http.StatusBadRequest || a.Problem().Field != field {
 			t.Errorf("%s: %d %s", body, a.Status, a.Body)

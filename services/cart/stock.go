@@ -37,11 +37,7 @@ func (s *server) streamNamed(w http.ResponseWriter, r *http.Request, begin rest.
 
 // streamCart tells of the SKUs that the cart has now.
 func (s *server) streamCart(w http.ResponseWriter, r *http.Request, begin rest.Begin) error {
-	id, err := rest.PathID(r, idHint)
-	if err != nil {
-		return err
-	}
-	st, err := s.store.get(r.Context(), id, r.Header.Get(tokenHeader))
+	st, err := s.cartOf(r)
 	if err != nil {
 		return err
 	}
@@ -78,7 +74,7 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request, skus []string, b
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(http.StatusOK)
 	retry := comeBackAfter + rand.N(comeBackWithin) //nolint:gosec // spreading needs no secrecy
-	out := sender{w, http.NewResponseController(w)}
+	out := &sender{w: w, c: http.NewResponseController(w)}
 	if out.send(fmt.Appendf(nil, "retry: %d\n\n", retry.Milliseconds())) == nil {
 		push(ctx, out, watcher)
 	}
@@ -87,7 +83,7 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request, skus []string, b
 
 // push sends what is newest whenever something changed, and everything now and then for its
 // age. A browser that is slow is asked to take the newest once it can.
-func push(ctx context.Context, out sender, watcher *watcher) {
+func push(ctx context.Context, out *sender, watcher *watcher) {
 	beat := time.NewTimer(beatEvery/2 + rand.N(beatEvery)) //nolint:gosec // as above
 	defer beat.Stop()
 	turn := time.NewTimer(0)
@@ -121,15 +117,21 @@ func push(ctx context.Context, out sender, watcher *watcher) {
 
 // sender sends to a browser, frame by frame.
 type sender struct {
-	w http.ResponseWriter
-	c *http.ResponseController
+	w     http.ResponseWriter
+	c     *http.ResponseController
+	until time.Time // the deadline that is set
 }
 
-func (s sender) send(frame []byte) error {
-	if err := s.c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return err
+// send gives the browser half of writeTimeout at least: setting a deadline for each frame would
+// cost a tenth of sending it.
+func (s *sender) send(frame []byte) error {
+	if now := time.Now(); s.until.Sub(now) < writeTimeout/2 {
+		s.until = now.Add(writeTimeout)
+		if err := s.c.SetWriteDeadline(s.until); err != nil {
+			return err
+		}
 	}
-	if _, err := s.w.Write(frame); err != nil {
+	if _, err := s.w.Write(frame); err != nil { //nolint:gosec // an event stream is no HTML
 		return err
 	}
 	return s.c.Flush()

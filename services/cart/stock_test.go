@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -16,13 +15,10 @@ import (
 
 	"github.com/go-chi/chi/v5"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/test/bufconn"
 
 	inventoryv1 "quadrille.internal/events/proto/inventory/v1"
 	"quadrille.internal/platform/rest"
 	"quadrille.internal/platform/servicetest"
-	"quadrille.internal/platform/transport"
 )
 
 // scripted is the other end of the streams: a test says what it tells. The services' own two
@@ -66,17 +62,7 @@ func (s *scripted) Watch(stream grpc.BidiStreamingServer[inventoryv1.WatchReques
 func followed(t *testing.T) (*levels, *scripted) {
 	t.Helper()
 	s := &scripted{asked: make(chan *inventoryv1.WatchRequest, 100), tell: make(chan *inventoryv1.WatchResponse), begun: make(chan struct{}, 100)}
-	server := transport.NewServer(slog.New(slog.DiscardHandler))
-	inventoryv1.RegisterLiveStockServer(server, s)
-	ln := bufconn.Listen(64 << 10)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(ln) }()
-	conn, err := grpc.NewClient("passthrough:///inventory", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return ln.DialContext(ctx) }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close(); server.StopWithin(time.Second); <-served })
+	conn := servicetest.ServeCalls(t, func(r grpc.ServiceRegistrar) { inventoryv1.RegisterLiveStockServer(r, s) })
 	v := newLevels(conn, slog.New(slog.DiscardHandler))
 	servicetest.Run(t, v.run)
 	<-s.begun
@@ -100,6 +86,8 @@ type browser struct {
 	lines  *bufio.Reader
 	cancel context.CancelFunc
 	lastID string
+	// comeBack is what the server asked it to wait for when it loses the stream.
+	comeBack string
 }
 
 // serveStock serves the streams of a replica, and returns where.
@@ -133,8 +121,8 @@ func browse(t *testing.T, url, lastID string) *browser {
 	}
 	t.Cleanup(func() { _ = res.Body.Close() })
 	b := &browser{res: res, lines: bufio.NewReader(res.Body), cancel: cancel}
-	if line, err := b.lines.ReadString('\n'); err != nil || !strings.HasPrefix(line, "retry: ") {
-		t.Fatalf("the stream begins with %q, %v", line, err)
+	if b.comeBack, err = b.lines.ReadString('\n'); err != nil || !strings.HasPrefix(b.comeBack, "retry: ") {
+		t.Fatalf("the stream begins with %q, %v", b.comeBack, err)
 	}
 	return b
 }
@@ -250,11 +238,12 @@ func TestInventoryIsKilled(t *testing.T) {
 	servicetest.Await(t, "the level is as old as inventory says again", func() bool { return age() >= old })
 }
 
-// A stream that says nothing is given up.
+// A stream that says nothing is given up after some seconds, from its beginning on and later.
 func TestSilenceEndsTheStream(t *testing.T) {
 	_, inventory := followed(t)
+	<-inventory.begun
 	inventory.tell <- told(1, 0)
-	<-inventory.begun // after some seconds
+	<-inventory.begun
 }
 
 // A slow browser takes up no more than one version for each SKU, and is told the newest.
@@ -292,6 +281,27 @@ func TestWatchedSKUsAreBounded(t *testing.T) {
 		if len(v.skus) > maxSKUs || len(v.watch) > maxSKUs || len(v.asked) > maxSKUs {
 			t.Errorf("streaming %v: %d SKUs are kept, %d to be watched, %d asked for", streaming, len(v.skus), len(v.watch), len(v.asked))
 		}
+	}
+}
+
+// Where browsers watch as many SKUs as may be, others are shown without, and turned away, until
+// one of those ends.
+func TestSKUsThatAreLookedAtStayWatched(t *testing.T) {
+	v, now := newLevels(nil, slog.New(slog.DiscardHandler)), time.Now()
+	var all []*watcher
+	for n := range maxSKUs {
+		all = append(all, v.watchStock([]string{fmt.Sprint("sku-", n)}, "", now))
+	}
+	later := now.Add(time.Hour)
+	if shown := v.peek([]string{"one-more"}, later); len(shown) > 0 || len(v.skus) != maxSKUs {
+		t.Errorf("one more shows %v, %d are kept", shown, len(v.skus))
+	}
+	if v.watchStock([]string{"sku-0", "one-more"}, "", later) != nil || v.watchers.Load() != maxSKUs || len(v.skus["sku-0"].watchers) != 1 {
+		t.Errorf("one more is watched; there are %d watchers", v.watchers.Load())
+	}
+	all[0].end(now)
+	if v.watchStock([]string{"one-more"}, "", later) == nil || v.skus["sku-0"] != nil {
+		t.Error("the place of a browser that went is not free")
 	}
 }
 
@@ -333,10 +343,14 @@ func TestAReplicaDiesWithItsBrowsers(t *testing.T) {
 	other, behind := followed(t)
 	first, second := serveStock(t, one), serveStock(t, other)
 	path := "/v1/carts/stock?sku=a"
-	attached := make([]*browser, browsers)
+	attached, waits := make([]*browser, browsers), make(map[string]bool)
 	for n := range attached {
 		attached[n] = browse(t, first.URL+path, "")
 		attached[n].next()
+		waits[attached[n].comeBack] = true
+	}
+	if len(waits) < browsers/4 {
+		t.Errorf("%d browsers are to come back at %d different times", browsers, len(waits))
 	}
 	inventory.tell <- told(2, 0, levelOf("a", 9, 4))
 	for _, b := range attached {

@@ -82,7 +82,7 @@ func (v *levels) turn() time.Duration {
 	return max(pushEvery, time.Duration(v.watchers.Load())*time.Second/pushRate)
 }
 
-// frame returns what is to be sent: the levels that changed, or all, with their age. It is
+// frame returns what must be sent: the levels that changed, or all, with their age. It is
 // nil where there is nothing, and good until the next is asked for. It takes no lock and no
 // memory: all browsers of a SKU come at once.
 func (w *watcher) frame(all bool, now time.Time) []byte {

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,6 +23,7 @@ const callTimeout = 5 * time.Second
 type allocations struct {
 	inventoryv1.UnimplementedAllocationsServer
 	outbox *outbox.Outbox
+	log    *slog.Logger
 }
 
 func (a *allocations) register(r grpc.ServiceRegistrar) { inventoryv1.RegisterAllocationsServer(r, a) }
@@ -30,13 +32,7 @@ func (a *allocations) register(r grpc.ServiceRegistrar) { inventoryv1.RegisterAl
 func (a *allocations) Allocate(ctx context.Context, req *inventoryv1.AllocateRequest) (*inventoryv1.AllocateResponse, error) {
 	lines := make([]events.Line, len(req.GetLines()))
 	for i, l := range req.GetLines() {
-		if !events.ValidName(l.GetSku()) || l.GetQuantity() < 1 || l.GetQuantity() > events.MaxQuantity {
-			return nil, status.Errorf(codes.InvalidArgument, "line %d: a SKU and a quantity from 1 to %d are required", i, events.MaxQuantity)
-		}
 		lines[i] = events.Line{SKU: l.GetSku(), Quantity: l.GetQuantity()}
-	}
-	if len(lines) == 0 || len(lines) > events.MaxLines {
-		return nil, status.Errorf(codes.InvalidArgument, "an order has 1 to %d lines", events.MaxLines)
 	}
 	r, err := a.change(ctx, req.GetOrderId(), lines, func(r *Reservation, shelf Shelf, now time.Time) (events.Event, error) {
 		return r.Hold(lines, req.GetNearest(), req.GetAllowBackorder(), shelf, now), nil
@@ -105,12 +101,12 @@ func (a *allocations) change(ctx context.Context, order string, lines []events.L
 		}
 		return saveShelf(tx.Tx, shelf)
 	})
-	return r, statusOf(err)
+	return r, statusOf(ctx, a.log, err)
 }
 
-// statusOf hides causes from callers. It never answers Unimplemented, which daprd
-// would take as a call to a method that does not exist.
-func statusOf(err error) error {
+// statusOf hides causes from callers and logs those that are ours. It never answers
+// Unimplemented, which daprd would take as a call to a method that does not exist.
+func statusOf(ctx context.Context, log *slog.Logger, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -120,6 +116,7 @@ func statusOf(err error) error {
 	if pgtx.Transient(err) {
 		return status.Error(codes.Unavailable, "inventory cannot answer now; try again")
 	}
+	log.ErrorContext(ctx, "call failed", "err", err)
 	return status.Error(codes.Internal, "inventory failed")
 }
 

@@ -1,6 +1,9 @@
 package inventory
 
 import (
+	"bytes"
+	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,6 +14,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	inventoryv1 "quadrille.internal/events/proto/inventory/v1"
+	"quadrille.internal/platform/pgtest"
+	"quadrille.internal/platform/protorules"
 )
 
 func ask(id uuid.UUID, sku string, units int64, backorder bool) *inventoryv1.AllocateRequest {
@@ -20,7 +25,9 @@ func ask(id uuid.UUID, sku string, units int64, backorder bool) *inventoryv1.All
 	}
 }
 
-func (f fixture) allocations() *allocations { return &allocations{outbox: f.kit.Outbox} }
+func (f fixture) allocations() *allocations {
+	return &allocations{outbox: f.kit.Outbox, log: f.kit.Log}
+}
 
 // A caller who lost the answer asks again, and gets the same one.
 func TestAllocateAndReleaseAreIdempotent(t *testing.T) {
@@ -125,7 +132,7 @@ func TestFiftyOrdersRaceForTheLastStock(t *testing.T) {
 }
 
 func TestAllocateRefusesNonsense(t *testing.T) {
-	a, id := newFixture(t).allocations(), uuid.New()
+	id := uuid.New()
 	for name, req := range map[string]*inventoryv1.AllocateRequest{
 		"no order":      {Lines: ask(id, "a", 1, false).GetLines()},
 		"no lines":      {OrderId: id.String()},
@@ -134,8 +141,22 @@ func TestAllocateRefusesNonsense(t *testing.T) {
 		"no such name":  ask(id, "a b", 1, false),
 		"not even a id": {OrderId: "1", Lines: ask(id, "a", 1, false).GetLines()},
 	} {
-		if _, err := a.Allocate(t.Context(), req); status.Code(err) != codes.InvalidArgument {
+		if err := protorules.Check(req); status.Code(err) != codes.InvalidArgument {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// Callers are not told what broke, so the log tells it.
+func TestWhatBreaksIsLogged(t *testing.T) {
+	f := newFixture(t)
+	if _, err := pgtest.Owner(t, f.kit.Pool).Exec(t.Context(), `drop table reservations`); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	a := &allocations{outbox: f.kit.Outbox, log: slog.New(slog.NewTextHandler(&log, nil))}
+	_, err := a.Allocate(t.Context(), ask(uuid.New(), "a", 1, false))
+	if status.Code(err) != codes.Internal || strings.Contains(err.Error(), "reservations") || !strings.Contains(log.String(), "reservations") {
+		t.Errorf("answered %v, logged %q", err, log.String())
 	}
 }

@@ -2,11 +2,10 @@ package inventory
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"quadrille.internal/events"
 	"quadrille.internal/events/inventory"
@@ -53,6 +52,7 @@ func readLevels(ctx context.Context, db aggregate.Querier, skus []string) (map[s
 type stockSnapshot struct {
 	inventoryv1.UnimplementedStockSnapshotServer
 	pool *pgxpool.Pool
+	log  *slog.Logger
 }
 
 func (s *stockSnapshot) register(r grpc.ServiceRegistrar) {
@@ -61,14 +61,11 @@ func (s *stockSnapshot) register(r grpc.ServiceRegistrar) {
 
 // ListStock returns a page of the SKUs, by SKU.
 func (s *stockSnapshot) ListStock(ctx context.Context, req *inventoryv1.ListStockRequest) (*inventoryv1.ListStockResponse, error) {
-	if req.GetPageSize() < 0 {
-		return nil, status.Error(codes.InvalidArgument, "page_size is 0 or more")
-	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	states, next, err := levels.Page(ctx, s.pool, req.GetPageToken(), int(req.GetPageSize()))
 	if err != nil {
-		return nil, statusOf(err)
+		return nil, statusOf(ctx, s.log, err)
 	}
 	items := make([]*inventoryv1.StockItem, len(states))
 	for i, st := range states {

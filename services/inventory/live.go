@@ -17,7 +17,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"quadrille.internal/events"
 	inventoryv1 "quadrille.internal/events/proto/inventory/v1"
 )
 
@@ -126,11 +125,6 @@ func (l *live) listen(stream grpc.BidiStreamingServer[inventoryv1.WatchRequest, 
 		}
 		if err != nil {
 			return err
-		}
-		for _, s := range req.GetWatch() {
-			if !events.ValidName(s.GetSku()) {
-				return status.Errorf(codes.InvalidArgument, "a SKU is 1 to 64 of A-Z a-z 0-9 . _ -")
-			}
 		}
 		if !l.change(w, req) {
 			return status.Errorf(codes.ResourceExhausted, "a stream watches %d SKUs at most", maxWatched)

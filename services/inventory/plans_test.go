@@ -35,7 +35,7 @@ func TestPlans(t *testing.T) {
 			in.Deliver(servicetest.Message(t, orderConfirmed(id), epoch))
 			f.put(t, Stock{SKU: "sku-7", Warehouse: "york", OnHand: 3})
 			f.sweep(t)
-			if _, err := (&stockSnapshot{pool: kit.Pool}).ListStock(t.Context(), &inventoryv1.ListStockRequest{}); err != nil {
+			if _, err := (&stockSnapshot{pool: kit.Pool, log: kit.Log}).ListStock(t.Context(), &inventoryv1.ListStockRequest{}); err != nil {
 				t.Error(err)
 			}
 			if a := f.serve(t).Do(http.MethodGet, "/v1/stock/sku-7", ""); a.Status != http.StatusOK {

@@ -17,6 +17,7 @@ import (
 	"quadrille.internal/events/order"
 	"quadrille.internal/events/payment"
 	"quadrille.internal/platform/erasure"
+	"quadrille.internal/platform/protorules"
 	"quadrille.internal/platform/service"
 )
 
@@ -44,15 +45,20 @@ func Service() service.Spec {
 			ttl := kit.Config.About("how long stock is held for an unpaid order").Duration("QUADRILLE_RESERVATION_TTL", 15*time.Minute)
 			h := &handler{ttl: ttl}
 			x := &expirer{outbox: kit.Outbox, log: kit.Log}
-			a := &allocations{outbox: kit.Outbox}
-			all := &stockSnapshot{pool: kit.Pool}
+			a := &allocations{outbox: kit.Outbox, log: kit.Log}
+			all := &stockSnapshot{pool: kit.Pool, log: kit.Log}
 			watched := newLive(kit.Pool, kit.Log)
 			s := &server{pool: kit.Pool, api: kit.API}
 			// Only parked events name customers here.
 			forget := erasure.New(kit, nil, func(e events.Erased) events.Event { return inventory.CustomerErased{Erased: e} })
 			return service.App{
 				Handle: forget.Handle(h.handle), Routes: s.routes, OperatorRoutes: s.operatorRoutes,
-				Services: func(r grpc.ServiceRegistrar) { a.register(r); all.register(r); watched.register(r) },
+				Services: func(r grpc.ServiceRegistrar) {
+					r = protorules.Checked(r)
+					a.register(r)
+					all.register(r)
+					watched.register(r)
+				},
 				Work: []service.Work{
 					{Name: "expiry", Run: x.run},
 					{Name: "stock levels", Run: func(ctx context.Context) error { return levels.Run(ctx, kit.Outbox, kit.Log) }},
