@@ -3,7 +3,9 @@ package checkout
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,15 +18,18 @@ import (
 	customerv1 "quadrille.internal/events/proto/customer/v1"
 	pricev1 "quadrille.internal/events/proto/price/v1"
 	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/pgtx"
 	"quadrille.internal/platform/quote"
 )
 
-// How long price and customer have, which are asked at the same time.
+// How long price and customer have, which are asked at the same time, and again where it
+// fails: see persist.
 const (
-	commitTimeout  = 150 * time.Millisecond // of each of commitAttempts
-	commitAttempts = 2
-	addressTimeout = 100 * time.Millisecond
+	commitTimeout  = 150 * time.Millisecond // of an attempt
+	commitInAll    = 2 * commitTimeout
+	addressTimeout = 200 * time.Millisecond // of an attempt
 	askTimeout     = 400 * time.Millisecond // of all
+	firstPause     = 10 * time.Millisecond  // after an attempt that failed; the next is twice as long
 )
 
 // asker asks other services what must be known before an order is placed.
@@ -32,10 +37,12 @@ type asker struct {
 	prices    pricev1.PricesClient
 	customers customerv1.CustomersClient
 	keys      *keyring
+	// unasked counts quotes that were taken though price did not answer.
+	unasked atomic.Int64
 }
 
 func newAsker(calls func(service string) grpc.ClientConnInterface, keys *keyring) *asker {
-	return &asker{pricev1.NewPricesClient(calls("price")), customerv1.NewCustomersClient(calls("customer")), keys}
+	return &asker{prices: pricev1.NewPricesClient(calls("price")), customers: customerv1.NewCustomersClient(calls("customer")), keys: keys}
 }
 
 // ask returns the quote that price commits to for a quote that a caller presents. It
@@ -47,7 +54,7 @@ func (a *asker) ask(ctx context.Context, token string, address *uuid.UUID) (*pri
 	if err != nil {
 		return nil, err
 	}
-	if err := checkQuote(presented); err != nil {
+	if err := checkQuote(ctx, presented, time.Now()); err != nil {
 		return nil, err
 	}
 	var committed *price.Quote
@@ -55,12 +62,15 @@ func (a *asker) ask(ctx context.Context, token string, address *uuid.UUID) (*pri
 	var both sync.WaitGroup
 	both.Go(func() { committed, refused = a.commit(ctx, token, presented) })
 	if address != nil {
-		both.Go(func() { astray = a.checkAddress(ctx, presented.CustomerID, *address) })
+		both.Go(func() { astray = a.checkAddress(ctx, presented, *address) })
 	}
 	both.Wait()
 	// What price holds for an order that is not placed now is given up when price asks.
 	if refused != nil {
 		return nil, refused
+	}
+	if astray == nil && committed == presented {
+		a.unasked.Add(1)
 	}
 	return committed, astray
 }
@@ -69,24 +79,20 @@ func (a *asker) ask(ctx context.Context, token string, address *uuid.UUID) (*pri
 // holds nothing more.
 func (a *asker) commit(ctx context.Context, token string, presented *price.Quote) (*price.Quote, error) {
 	req := &pricev1.CommitRequest{Token: token, OrderId: presented.ID.String(), CustomerId: presented.CustomerID}
+	ctx, cancel := context.WithTimeout(ctx, commitInAll)
+	defer cancel()
 	var answer *pricev1.CommitResponse
-	var err error
-	for range commitAttempts {
-		attempt, cancel := context.WithTimeout(ctx, commitTimeout)
-		answer, err = a.prices.Commit(attempt, req)
-		cancel()
-		if err == nil || status.Code(err) == codes.InvalidArgument {
-			break
-		}
-	}
+	err := persist(ctx, commitTimeout, func(ctx context.Context) (err error) {
+		answer, err = a.prices.Commit(ctx, req)
+		return err
+	})
 	switch {
 	case err == nil:
 		return committed(presented, answer)
 	case status.Code(err) == codes.InvalidArgument:
 		return nil, quoteInvalid(err)
 	case !presented.Valid(time.Now()):
-		return nil, &fault.Fault{Kind: fault.Conflict, Code: "quote_expired", Cause: err,
-			Message: "The quote is not valid any more: have the cart quoted again."}
+		return nil, quoteExpired(err)
 	case presented.Voucher != "":
 		// Without price nobody knows whether the voucher is left, and without the voucher
 		// the order would cost more than was said.
@@ -94,6 +100,24 @@ func (a *asker) commit(ctx context.Context, token string, presented *price.Quote
 			Message: "The voucher cannot be redeemed now; send the request again shortly, with the same Idempotency-Key."}
 	default:
 		return presented, nil // price has signed that it costs this
+	}
+}
+
+// persist makes a call, and again while it fails in passing and ctx lasts: of the replicas of a
+// service one may just be stopping, which refuses at once, and the next attempt may meet another.
+func persist(ctx context.Context, timeout time.Duration, call func(context.Context) error) error {
+	for pause := firstPause; ; pause *= 2 {
+		attempt, cancel := context.WithTimeout(ctx, timeout)
+		err := call(attempt)
+		cancel()
+		switch status.Code(err) {
+		case codes.OK, codes.InvalidArgument, codes.NotFound:
+			return err
+		default:
+			if pgtx.Sleep(ctx, pause) != nil {
+				return err
+			}
+		}
 	}
 }
 
@@ -153,6 +177,11 @@ func quoteInvalid(cause error) error {
 		Message: "The quote is not as price signed it: send it unchanged, or have the cart quoted again."}
 }
 
+func quoteExpired(cause error) error {
+	return &fault.Fault{Kind: fault.Conflict, Code: "quote_expired", Cause: cause,
+		Message: "The quote is not valid any more: have the cart quoted again."}
+}
+
 func quoteUsed(order string) error {
 	f := fault.New(fault.Conflict, "quote_used", "The quote was ordered before, in another way: see that order.")
 	f.Members = map[string]any{"order_id": order}
@@ -163,11 +192,16 @@ func quoteGivenUp() error {
 	return fault.New(fault.Conflict, "quote_given_up", "The order of this quote was given up: have the cart quoted again.")
 }
 
-// checkAddress checks that an order of the customer may go to an address.
-func (a *asker) checkAddress(ctx context.Context, customer string, address uuid.UUID) error {
-	ctx, cancel := context.WithTimeout(ctx, addressTimeout)
-	defer cancel()
-	answer, err := a.customers.Address(ctx, &customerv1.AddressRequest{CustomerId: customer, AddressId: address.String()})
+// checkAddress checks that an order of a quote may go to an address: it is the customer's, and
+// in the country whose taxes and shipping the quote has. Which part of a country it is in, the
+// customer's own words say, which are not compared.
+func (a *asker) checkAddress(ctx context.Context, q *price.Quote, address uuid.UUID) error {
+	var answer *customerv1.AddressResponse
+	err := persist(ctx, addressTimeout, func(ctx context.Context) (err error) {
+		answer, err = a.customers.Address(ctx, &customerv1.AddressRequest{CustomerId: q.CustomerID, AddressId: address.String()})
+		return err
+	})
+	country, _, _ := strings.Cut(q.Region, "-")
 	switch {
 	case status.Code(err) == codes.NotFound || err == nil && answer.GetRemoved():
 		f := fault.New(fault.Unprocessable, "address_not_found", "The customer has no such address.")
@@ -176,6 +210,8 @@ func (a *asker) checkAddress(ctx context.Context, customer string, address uuid.
 	case err != nil:
 		return &fault.Fault{Kind: fault.Unavailable, Code: "address_unavailable", Cause: err,
 			Message: "The address cannot be checked now; send the request again shortly, with the same Idempotency-Key."}
+	case answer.GetAddress().GetCountry() != country:
+		return fault.New(fault.Conflict, "quote_of_another_country", "The address is not in the quote's region: have the cart quoted with the country of the address as region.")
 	default:
 		return nil
 	}

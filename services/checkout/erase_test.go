@@ -16,7 +16,7 @@ import (
 	"quadrille.internal/services/checkout/audit"
 )
 
-// Checkout takes nothing from who is to be erased, and answers once its orders are settled:
+// Checkout takes nothing from who must be erased, and answers once its orders are settled:
 // so none can be on its way when the last service has answered.
 func TestACustomerIsErasedOnceNoCheckoutIsOpen(t *testing.T) {
 	f := newFixture(t)

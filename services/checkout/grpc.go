@@ -2,6 +2,7 @@ package checkout
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,27 +14,25 @@ import (
 
 	checkoutv1 "quadrille.internal/events/proto/checkout/v1"
 	"quadrille.internal/platform/pgtx"
+	"quadrille.internal/platform/protorules"
 )
 
-const (
-	knownTimeout = 5 * time.Second
-	maxKnown     = 1_000
-)
+const knownTimeout = 5 * time.Second
 
 // orders answers other services at once; see orders.proto.
 type orders struct {
 	checkoutv1.UnimplementedOrdersServer
 	pool *pgxpool.Pool
+	log  *slog.Logger
 }
 
-func (o *orders) register(r grpc.ServiceRegistrar) { checkoutv1.RegisterOrdersServer(r, o) }
+func (o *orders) register(r grpc.ServiceRegistrar) {
+	checkoutv1.RegisterOrdersServer(protorules.Checked(r), o)
+}
 
 // Known returns which orders were placed. The ids of the others are taken, so that no
 // order can be placed under them.
 func (o *orders) Known(ctx context.Context, req *checkoutv1.KnownRequest) (*checkoutv1.KnownResponse, error) {
-	if n := len(req.GetOrderIds()); n < 1 || n > maxKnown {
-		return nil, status.Errorf(codes.InvalidArgument, "order_ids are 1 to %d", maxKnown)
-	}
 	ids := make([]uuid.UUID, len(req.GetOrderIds()))
 	for i, text := range req.GetOrderIds() {
 		var err error
@@ -48,6 +47,7 @@ func (o *orders) Known(ctx context.Context, req *checkoutv1.KnownRequest) (*chec
 	case pgtx.Transient(err):
 		return nil, status.Error(codes.Unavailable, "checkout cannot answer now; try again")
 	case err != nil:
+		o.log.ErrorContext(ctx, "orders cannot be looked up", "err", err)
 		return nil, status.Error(codes.Internal, "checkout failed")
 	}
 	answer := &checkoutv1.KnownResponse{}

@@ -1,6 +1,7 @@
 package checkout
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -83,22 +84,37 @@ func TestTwoCustomersMayUseTheSameKey(t *testing.T) {
 }
 
 // Two customers' requests with one key are also told apart while they are under way
-// and in one batch.
+// and in one batch, and so are their repetitions.
 func TestTwoCustomersUseTheSameKeyAtOnce(t *testing.T) {
 	f := newFixture(t)
-	p := newPlacer(f.kit.Pool, f.kit.Outbox) // not running yet: requests wait
-	api := servicetest.Serve(t, (&server{pool: f.kit.Pool, placer: p, api: f.kit.API}).routes)
-	answers := make(chan servicetest.Answer, 2)
-	for n, customer := range []string{"ann", "bob"} {
-		body := strings.Replace(goodBody, "17850", customer, 1)
-		go func() { answers <- api.Do(http.MethodPost, "/v1/checkouts", body, "Idempotency-Key", "PO-1") }()
-		servicetest.Await(t, customer+"'s request is under way", func() bool { return p.group.Waiting() == n+1 })
-	}
-	servicetest.Run(t, p.run)
-	for range 2 {
-		if a := <-answers; a.Status != http.StatusAccepted {
-			t.Errorf("answered %d %s", a.Status, a.Body)
+	inOneBatch := func() map[string]string {
+		p := newPlacer(f.kit.Pool, f.kit.Outbox) // not running yet: requests wait
+		api := servicetest.Serve(t, (&server{pool: f.kit.Pool, placer: p, api: f.kit.API}).routes)
+		type answer struct {
+			customer string
+			servicetest.Answer
 		}
+		answers, bodies := make(chan answer, 2), make(map[string]string)
+		for n, customer := range []string{"ann", "bob"} {
+			body := strings.Replace(goodBody, "17850", customer, 1)
+			go func() {
+				answers <- answer{customer, api.Do(http.MethodPost, "/v1/checkouts", body, "Idempotency-Key", "PO-1")}
+			}()
+			servicetest.Await(t, customer+"'s request is under way", func() bool { return p.group.Waiting() == n+1 })
+		}
+		servicetest.Run(t, p.run)
+		for range 2 {
+			a := <-answers
+			if a.Status != http.StatusAccepted {
+				t.Errorf("%s is answered %d %s", a.customer, a.Status, a.Body)
+			}
+			bodies[a.customer] = a.Body
+		}
+		return bodies
+	}
+	first := inOneBatch()
+	if again := inOneBatch(); first["ann"] == first["bob"] || !maps.Equal(again, first) {
+		t.Errorf("answered %v, then %v", first, again)
 	}
 	f.checkPlaced(t, 2)
 }

@@ -51,6 +51,8 @@ type placer struct {
 	outbox *outbox.Outbox
 	group  *group.Group[*placement]
 	waited *telemetry.Durations
+	// started counts the orders that were placed, those asked for again aside.
+	started *telemetry.Begun
 }
 
 func newPlacer(pool *pgxpool.Pool, o *outbox.Outbox) *placer {
@@ -111,6 +113,8 @@ func (pl *placement) answer() (*Checkout, error) {
 func (p *placer) placeAll(ctx context.Context, batch []*placement) {
 	ctx, cancel := context.WithTimeout(ctx, placeTimeout)
 	defer cancel()
+	ctx, span := telemetry.StartBatch(ctx, "transaction of orders", traces(batch))
+	defer span.End()
 	var began time.Time
 	err := p.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
 		began = tx.Now
@@ -119,9 +123,21 @@ func (p *placer) placeAll(ctx context.Context, batch []*placement) {
 	for _, pl := range batch {
 		pl.err = err
 		if err == nil {
-			p.waited.Observe("", began.Sub(pl.asked))
+			p.waited.ObserveIn(pl.checkout.TraceParent, "", began.Sub(pl.asked))
+		}
+		if err == nil && pl.placed == pl.checkout {
+			p.started.Add(1)
 		}
 	}
+}
+
+// traces are the trace contexts of the requests of a batch.
+func traces(batch []*placement) []string {
+	all := make([]string, len(batch))
+	for i, pl := range batch {
+		all[i] = pl.checkout.TraceParent
+	}
+	return all
 }
 
 // insertAll adds the checkouts whose keys are new and finds those of the others.

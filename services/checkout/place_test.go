@@ -114,3 +114,18 @@ func TestSameKeyTwiceInABatch(t *testing.T) {
 	}
 	f.checkPlaced(t, 1)
 }
+
+// Orders are counted once, however often they are asked for.
+func TestOrdersAreCounted(t *testing.T) {
+	f := newFixture(t)
+	p := newPlacer(f.kit.Pool, f.kit.Outbox)
+	p.started = f.kit.Metrics.SagasStarted()
+	servicetest.Run(t, p.run)
+	api := servicetest.Serve(t, (&server{pool: f.kit.Pool, placer: p, api: f.kit.API}).routes)
+	for _, key := range []string{"first", "second", "first"} {
+		if a := api.Do(http.MethodPost, "/v1/checkouts", goodBody, "Idempotency-Key", key); a.Status != http.StatusAccepted {
+			t.Fatalf("place: %d %s", a.Status, a.Body)
+		}
+	}
+	servicetest.CheckMetrics(t, f.kit.Metrics, `quadrille_sagas_started_total{service="checkout"} 2`)
+}

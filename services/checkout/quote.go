@@ -1,9 +1,14 @@
 package checkout
 
 import (
+	"context"
+	"slices"
+	"time"
+
 	"quadrille.internal/events"
 	"quadrille.internal/events/price"
 	"quadrille.internal/platform/aggregate"
+	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/fault"
 )
 
@@ -34,13 +39,22 @@ func extrasOf(q *price.Quote) events.Extras {
 	return x
 }
 
-// checkQuote refuses a quote that no order can be made of, whoever presents it.
-func checkQuote(q *price.Quote) error {
+// checkQuote refuses a quote that no order can be made of. Once it is over price computes again
+// what it costs, with the groups of the quote: these must then still be the caller's. An edge
+// knows no groups.
+func checkQuote(ctx context.Context, q *price.Quote, now time.Time) error {
 	if q.CustomerID == "" {
 		return fault.New(fault.Conflict, "quote_of_guest", "The quote is a guest's: sign in, and have the cart quoted again.")
 	}
 	if q.Total == 0 {
 		return fault.New(fault.Conflict, "nothing_to_pay", "The order's total must be more than nothing.")
+	}
+	if c, known := caller.From(ctx); known && !c.Edge && !q.Valid(now) {
+		for _, group := range q.Groups {
+			if !slices.Contains(c.Groups, group) {
+				return quoteExpired(nil)
+			}
+		}
 	}
 	return nil
 }

@@ -1,14 +1,17 @@
 package checkout
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/http"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -26,6 +29,7 @@ import (
 	checkoutv1 "quadrille.internal/events/proto/checkout/v1"
 	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/outbox"
+	"quadrille.internal/platform/pgtest"
 	"quadrille.internal/platform/quote"
 	"quadrille.internal/platform/servicetest"
 	"quadrille.internal/services/checkout/audit"
@@ -106,7 +110,7 @@ func (f fixture) withoutPrice(t *testing.T, keys *quote.Keys) *servicetest.Clien
 	t.Helper()
 	p := newPlacer(f.kit.Pool, f.kit.Outbox)
 	servicetest.Run(t, p.run)
-	ring := newKeyring(away{}, f.kit.Log)
+	ring := newKeyring(away{}, f.kit.Pool, f.kit.Log)
 	ring.kept.Store(keys)
 	ask := newAsker(func(string) grpc.ClientConnInterface { return away{} }, ring)
 	s := &server{pool: f.kit.Pool, placer: p, asker: ask, api: f.kit.API}
@@ -255,11 +259,25 @@ func known(t *testing.T, f fixture, ids ...uuid.UUID) []string {
 	for _, id := range ids {
 		req.OrderIds = append(req.OrderIds, id.String())
 	}
-	answer, err := (&orders{pool: f.kit.Pool}).Known(t.Context(), req)
+	answer, err := (&orders{pool: f.kit.Pool, log: f.kit.Log}).Known(t.Context(), req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return answer.GetOrderIds()
+}
+
+// Price is not told what broke, so the log tells it.
+func TestWhatBreaksIsLogged(t *testing.T) {
+	f := newFixture(t)
+	if _, err := pgtest.Owner(t, f.kit.Pool).Exec(t.Context(), `drop table quoted_orders`); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	o := &orders{pool: f.kit.Pool, log: slog.New(slog.NewTextHandler(&log, nil))}
+	_, err := o.Known(t.Context(), &checkoutv1.KnownRequest{OrderIds: []string{uuid.NewString()}})
+	if status.Code(err) != codes.Internal || strings.Contains(err.Error(), "quoted_orders") || !strings.Contains(log.String(), "quoted_orders") {
+		t.Errorf("answered %v, logged %q", err, log.String())
+	}
 }
 
 // Once price was told that there is no such order, there will be none: its voucher is
@@ -363,15 +381,6 @@ func TestAQuoteIsNotUsedUpByAKeyThatWasUsed(t *testing.T) {
 		t.Errorf("the quote with a key of its own: %d %s", a.Status, a.Body)
 	}
 	f.checkPlaced(t, 2)
-}
-
-func TestKnownRefuses(t *testing.T) {
-	o := &orders{}
-	for name, ids := range map[string][]string{"none": nil, "no UUID": {"7"}, "too many": make([]string, maxKnown+1)} {
-		if _, err := o.Known(t.Context(), &checkoutv1.KnownRequest{OrderIds: ids}); status.Code(err) != codes.InvalidArgument {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
 }
 
 // Whatever a quote says, the order costs that, part by part.

@@ -40,10 +40,13 @@ func Service() service.Spec {
 		Build: func(kit *service.Kit) service.App {
 			p := newPlacer(kit.Pool, kit.Outbox)
 			p.waited = kit.Metrics.Durations("placing_wait_seconds", "", "From a request to the start of the transaction that takes its order in.")
+			p.started = kit.Metrics.SagasStarted()
 			forget := erasure.New(kit, erase, func(e events.Erased) events.Event { return checkout.CustomerErased{Erased: e} })
-			keys := newKeyring(kit.Calls("price"), kit.Log)
-			s := &server{pool: kit.Pool, placer: p, asker: newAsker(kit.Calls, keys), api: kit.API}
-			o := &orders{pool: kit.Pool}
+			keys := newKeyring(kit.Calls("price"), kit.Pool, kit.Log)
+			ask := newAsker(kit.Calls, keys)
+			kit.Metrics.Counter("quotes_taken_by_signature_total", "Quotes that were taken by their signature alone, since price did not answer.", ask.unasked.Load)
+			s := &server{pool: kit.Pool, placer: p, asker: ask, api: kit.API}
+			o := &orders{pool: kit.Pool, log: kit.Log}
 			return service.App{Handle: forget.Handle(handle), Routes: s.routes, Services: o.register, Work: []service.Work{
 				{Name: "placing", Run: p.run},
 				{Name: "keys of price", Run: keys.run},

@@ -50,11 +50,15 @@ type Checkout struct {
 	Amount   int64
 	Currency string
 	PlacedAt time.Time
+	// Voucher is the code of the order's quote, or "".
+	Voucher string
 }
 
-// Checkouts reads all checkouts, or, unless ids is nil, some.
+// Checkouts reads all checkouts, or, unless ids is nil, some. A database of the release before
+// has no column for quotes.
 func Checkouts(ctx context.Context, db audit.DB, ids []uuid.UUID) (*audit.Rows[Checkout], error) {
-	return audit.Read(ctx, db, `select id, status, amount, currency, placed_at from checkouts`+audit.ByID, ids,
+	return audit.Read(ctx, db, `
+		select id, status, amount, currency, placed_at, coalesce(to_jsonb(c) -> 'quote' ->> 'voucher', '') from checkouts c`+audit.ByID, ids,
 		func(c *Checkout) uuid.UUID { return c.ID })
 }
 
