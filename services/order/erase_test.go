@@ -22,7 +22,7 @@ import (
 func TestACustomerIsErasedOnceNoOrderIsOpen(t *testing.T) {
 	f := newFixture(t)
 	forget := erasure.New(f.kit, erase, func(e events.Erased) events.Event { return order.CustomerErased{Erased: e} })
-	in := servicetest.RunInbox(t, f.kit, forget.Handle(handle))
+	in := servicetest.RunInbox(t, f.kit, forget.Handle(serverOf(f.kit).handle))
 	confirmed, open := uuid.Must(uuid.NewV7()), uuid.Must(uuid.NewV7())
 	tell(t, in, confirmed, checkout.TypeOrderCreated) // by 17850
 	tell(t, in, confirmed, inventory.TypeReserved)

@@ -15,7 +15,7 @@ import (
 var orders = aggregate.NewTable[Order, uuid.UUID]("orders")
 
 // handle hears a batch of events; Order.Hear says what each type means.
-func handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Delivery) error {
+func (s *server) handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Delivery) error {
 	found, err := orders.Load(ctx, tx, inbox.Orders(batch))
 	if err != nil {
 		return err
@@ -38,6 +38,7 @@ func handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Delivery) error {
 			if err := tx.Emit(d.Trace, e); err != nil {
 				return err
 			}
+			s.settled(tx, o)
 		}
 	}
 	if err := orders.Save(tx, found); err != nil {
@@ -45,4 +46,10 @@ func handle(ctx context.Context, tx *outbox.Tx, batch []inbox.Delivery) error {
 	}
 	customers.Keep(tx, placedBy)
 	return nil
+}
+
+// settled notes how long an order took, once that is committed.
+func (s *server) settled(tx *outbox.Tx, o *Order) {
+	outcome, took, trace := string(o.Status), o.SettledAt.Sub(*o.PlacedAt), o.TraceParent
+	tx.AfterCommit(func() { s.took.ObserveIn(trace, outcome, took) })
 }

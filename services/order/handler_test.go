@@ -26,7 +26,7 @@ func TestEverySequenceThroughTheInbox(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			c := newChorus(t, s)
-			in := servicetest.RunInbox(t, c.kit, handle)
+			in := servicetest.RunInbox(t, c.kit, serverOf(c.kit).handle)
 			for step := range len(s.types) + 1 {
 				batch := make([]inbox.Message, 0, len(c.lives))
 				for _, life := range c.lives {
@@ -39,7 +39,7 @@ func TestEverySequenceThroughTheInbox(t *testing.T) {
 		t.Run(s.name+", in one batch", func(t *testing.T) {
 			t.Parallel()
 			c := newChorus(t, s)
-			in := servicetest.RunInbox(t, c.kit, handle)
+			in := servicetest.RunInbox(t, c.kit, serverOf(c.kit).handle)
 			for lives := range slices.Chunk(c.lives, 50) {
 				var batch []inbox.Message
 				for _, life := range lives {
@@ -55,7 +55,7 @@ func TestEverySequenceThroughTheInbox(t *testing.T) {
 // What an order costs beside its lines is kept.
 func TestExtrasAreKept(t *testing.T) {
 	f := newFixture(t)
-	in, id := servicetest.RunInbox(t, f.kit, handle), uuid.New()
+	in, id := servicetest.RunInbox(t, f.kit, serverOf(f.kit).handle), uuid.New()
 	extras := events.Extras{Adjustments: []events.Adjustment{{Name: "SPRING10", Amount: -153, Line: 1}}, Shipping: 499, Tax: 375}
 	in.Deliver(servicetest.Message(t, &checkout.OrderCreatedV2{
 		OfOrder: events.OfOrder{OrderID: id}, CustomerID: "17850", PaymentToken: "tok_success", QuoteID: id,

@@ -30,6 +30,7 @@ type server struct {
 	pool   *pgxpool.Pool
 	outbox *outbox.Outbox
 	api    rest.API
+	took   *telemetry.Durations
 }
 
 func (s *server) routes(r chi.Router) {
@@ -138,6 +139,7 @@ func (s *server) cancel(w http.ResponseWriter, r *http.Request) error {
 		if err := tx.Emit(cmp.Or(o.TraceParent, telemetry.TraceParent(ctx)), e); err != nil {
 			return err
 		}
+		s.settled(tx, o)
 		return orders.Save(tx, map[uuid.UUID]*Order{id: o})
 	})
 	if err != nil {

@@ -31,7 +31,7 @@ func newFixture(t *testing.T) fixture {
 
 func (f fixture) serve(t *testing.T) *servicetest.Client {
 	t.Helper()
-	s := &server{pool: f.kit.Pool, outbox: f.kit.Outbox, api: f.kit.API}
+	s := serverOf(f.kit)
 	return servicetest.Serve(t, s.routes)
 }
 
@@ -48,7 +48,7 @@ func tell(t *testing.T, in *servicetest.Inbox, id uuid.UUID, types ...string) {
 func TestCancelRacesConfirm(t *testing.T) {
 	const rounds = 100
 	f := newFixture(t)
-	in, api := servicetest.RunInbox(t, f.kit, handle), f.serve(t)
+	in, api := servicetest.RunInbox(t, f.kit, serverOf(f.kit).handle), f.serve(t)
 	wins := make(map[Status]int)
 	for range rounds {
 		id := uuid.New()
@@ -81,7 +81,7 @@ func TestCancelRacesConfirm(t *testing.T) {
 // Twenty clicks on cancel are one cancellation.
 func TestCancelManyTimesAtOnce(t *testing.T) {
 	f := newFixture(t)
-	in, api := servicetest.RunInbox(t, f.kit, handle), f.serve(t)
+	in, api := servicetest.RunInbox(t, f.kit, serverOf(f.kit).handle), f.serve(t)
 	id := uuid.New()
 	tell(t, in, id, checkout.TypeOrderCreated)
 	var clicks sync.WaitGroup
@@ -100,7 +100,7 @@ func TestCancelManyTimesAtOnce(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	f := newFixture(t)
-	in, api := servicetest.RunInbox(t, f.kit, handle), f.serve(t)
+	in, api := servicetest.RunInbox(t, f.kit, serverOf(f.kit).handle), f.serve(t)
 	confirmedID, early := uuid.New(), uuid.New()
 	tell(t, in, confirmedID, checkout.TypeOrderCreated, inventory.TypeReserved, payment.TypeCompleted)
 	tell(t, in, early, inventory.TypeReserved)
@@ -146,7 +146,7 @@ func list(t *testing.T, api *servicetest.Client, query string) page {
 
 func TestPagesHoldEachOrderOnceNewestFirst(t *testing.T) {
 	f := newFixture(t)
-	in, api := servicetest.RunInbox(t, f.kit, handle), f.serve(t)
+	in, api := servicetest.RunInbox(t, f.kit, serverOf(f.kit).handle), f.serve(t)
 	var want []uuid.UUID
 	for range 7 {
 		id := uuid.Must(uuid.NewV7())
@@ -176,7 +176,7 @@ func TestPagesHoldEachOrderOnceNewestFirst(t *testing.T) {
 
 func TestTimelineIsInTheSequenceOfEvents(t *testing.T) {
 	f := newFixture(t)
-	in, api := servicetest.RunInbox(t, f.kit, handle), f.serve(t)
+	in, api := servicetest.RunInbox(t, f.kit, serverOf(f.kit).handle), f.serve(t)
 	id := uuid.New()
 	for _, told := range []struct {
 		eventType string
@@ -206,4 +206,27 @@ func TestTimelineIsInTheSequenceOfEvents(t *testing.T) {
 	if v.Status != Cancelled || v.Reason == nil || v.Reason.Code != events.ReasonReservationExpired || v.WaitsFor != "" {
 		t.Errorf("order %+v, want it cancelled because its reservation expired", v)
 	}
+}
+
+// Each order that ends is timed once, by how it ends, whatever is delivered again.
+func TestHowLongOrdersTake(t *testing.T) {
+	f := newFixture(t)
+	s := serverOf(f.kit)
+	s.took = f.kit.Metrics.SagaSeconds()
+	in, api := servicetest.RunInbox(t, f.kit, s.handle), servicetest.Serve(t, s.routes)
+	paid, cancelled := uuid.New(), uuid.New()
+	tell(t, in, paid, checkout.TypeOrderCreated, inventory.TypeReserved)
+	last := servicetest.Message(t, sample(payment.TypeCompleted, paid), happenedAt(2))
+	in.Deliver(last)
+	in.Deliver(last)
+	tell(t, in, cancelled, checkout.TypeOrderCreated)
+	for range 2 {
+		if a := api.Do(http.MethodPost, "/v1/orders/"+cancelled.String()+"/cancel", ""); a.Status != http.StatusOK {
+			t.Fatalf("cancel: %d %s", a.Status, a.Body)
+		}
+	}
+	tell(t, in, uuid.New(), checkout.TypeOrderCreated) // is under way
+	servicetest.CheckMetrics(t, f.kit.Metrics,
+		`quadrille_saga_seconds_count{outcome="confirmed",service="order"} 1`,
+		`quadrille_saga_seconds_count{outcome="cancelled",service="order"} 1`)
 }

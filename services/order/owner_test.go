@@ -16,8 +16,8 @@ import (
 // to an id that nobody has.
 func TestOrdersAreTheirCustomersOnly(t *testing.T) {
 	f := newFixture(t)
-	in := servicetest.RunInbox(t, f.kit, handle)
-	s := &server{pool: f.kit.Pool, outbox: f.kit.Outbox, api: f.kit.API}
+	in := servicetest.RunInbox(t, f.kit, serverOf(f.kit).handle)
+	s := serverOf(f.kit)
 	api := servicetest.Serve(t, func(r chi.Router) {
 		s.routes(r.With((&caller.Guard{Required: true}).Handler))
 	})

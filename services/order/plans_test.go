@@ -21,7 +21,7 @@ func TestPlans(t *testing.T) {
 	servicetest.CheckPlans(t, Service(), []string{history}, []string{"orders_pkey", "orders_by_customer"},
 		func(t *testing.T, kit *service.Kit) {
 			api, id := fixture{kit}.serve(t), uuid.New()
-			tell(t, servicetest.RunInbox(t, kit, handle), id, checkout.TypeOrderCreated, inventory.TypeReserved)
+			tell(t, servicetest.RunInbox(t, kit, serverOf(kit).handle), id, checkout.TypeOrderCreated, inventory.TypeReserved)
 			for _, c := range [][2]string{
 				{http.MethodGet, "/v1/orders/" + id.String()},
 				{http.MethodGet, "/v1/orders?customer_id=customer-7"},

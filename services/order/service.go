@@ -34,10 +34,10 @@ func Service() service.Spec {
 			customer.TypeErasureRequested,
 		},
 		Build: func(kit *service.Kit) service.App {
-			s := &server{pool: kit.Pool, outbox: kit.Outbox, api: kit.API}
+			s := &server{pool: kit.Pool, outbox: kit.Outbox, api: kit.API, took: kit.Metrics.SagaSeconds(string(Confirmed), string(Cancelled))}
 			forget := erasure.New(kit, erase, func(e events.Erased) events.Event { return order.CustomerErased{Erased: e} })
 			return service.App{
-				Handle: forget.Handle(handle), Routes: s.routes, OperatorRoutes: s.operatorRoutes, Work: []service.Work{forget.Work()},
+				Handle: forget.Handle(s.handle), Routes: s.routes, OperatorRoutes: s.operatorRoutes, Work: []service.Work{forget.Work()},
 			}
 		},
 	}

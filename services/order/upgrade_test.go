@@ -16,7 +16,7 @@ import (
 // settled as before, those of earlier too.
 func TestNewColumnsDoNotDisturb(t *testing.T) {
 	f := newFixture(t)
-	in, api := servicetest.RunInbox(t, f.kit, handle), f.serve(t)
+	in, api := servicetest.RunInbox(t, f.kit, serverOf(f.kit).handle), f.serve(t)
 	earlier := uuid.New()
 	tell(t, in, earlier, checkout.TypeOrderCreated)
 	servicetest.CheckUpgrade(t, f.kit.Pool, func() {

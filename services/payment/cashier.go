@@ -67,7 +67,8 @@ type note func(p *Payment, now time.Time) events.Event
 type outcome struct {
 	id       uuid.UUID
 	note     note
-	first    bool // attempt
+	trace    string // of the attempt
+	first    bool   // attempt
 	answered time.Time
 }
 
@@ -145,7 +146,7 @@ func (c *cashier) attend(ctx context.Context, p *Payment, answered func()) {
 	var told note
 	first, began := p.Attempts == 0 && !p.Cancelled, time.Now()
 	if first {
-		c.steps.Observe("slot", began.Sub(*p.RequestedAt))
+		c.steps.ObserveIn(traceParent, "slot", began.Sub(*p.RequestedAt))
 	}
 	if time.Until(*p.DueAt) < callTimeout {
 		told = c.unclear(ctx, p, &unsentError{cause: errWaitedTooLong})
@@ -155,11 +156,11 @@ func (c *cashier) attend(ctx context.Context, p *Payment, answered func()) {
 	answered()
 	ended := time.Now()
 	if first {
-		c.steps.Observe("provider", ended.Sub(began))
+		c.steps.ObserveIn(traceParent, "provider", ended.Sub(began))
 	}
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
-	o := &outcome{id: p.ID, first: first, answered: ended, note: func(p *Payment, now time.Time) events.Event {
+	o := &outcome{id: p.ID, trace: traceParent, first: first, answered: ended, note: func(p *Payment, now time.Time) events.Event {
 		p.TraceParent = traceParent
 		return told(p, now)
 	}}
@@ -239,6 +240,12 @@ func (c *cashier) unclear(ctx context.Context, p *Payment, err error) note {
 func (c *cashier) record(ctx context.Context, batch []*outcome) {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
+	traces := make([]string, len(batch))
+	for i, o := range batch {
+		traces[i] = o.trace
+	}
+	ctx, span := telemetry.StartBatch(ctx, "transaction of outcomes", traces)
+	defer span.End()
 	var began time.Time
 	err := c.outbox.InTx(ctx, func(ctx context.Context, tx *outbox.Tx) error {
 		began = tx.Now
@@ -274,7 +281,7 @@ func (c *cashier) record(ctx context.Context, batch []*outcome) {
 	}
 	for _, o := range batch {
 		if o.first {
-			c.steps.Observe("outcome", began.Sub(o.answered))
+			c.steps.ObserveIn(o.trace, "outcome", began.Sub(o.answered))
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package payment
 
 import (
+	"os"
 	"testing"
 	"time"
 
@@ -15,7 +16,12 @@ import (
 	"quadrille.internal/platform/servicetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.Cleanup(removeStandIn)) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.Cleanup(removeStandIns)) }
+
+func removeStandIns(code int) {
+	servicetest.RemoveStandIns()
+	os.Exit(code)
+}
 
 func TestMigrations(t *testing.T) { servicetest.CheckMigrations(t, migrations) }
 
@@ -42,7 +48,7 @@ type replica struct {
 
 func (f fixture) replica(t *testing.T) replica {
 	t.Helper()
-	return f.replicaOf(t, f.psp.url, f.psp.key)
+	return f.replicaOf(t, f.psp.URL, f.psp.Key)
 }
 
 // replicaOf asks a provider at another address, or with another key.

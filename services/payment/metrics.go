@@ -14,16 +14,7 @@ func (c *cashier) expose(m *telemetry.Metrics) {
 	m.Gauge("payments_charging", "Payments whose charge has no outcome yet, counted every ten seconds.", b.charging.Load)
 	m.Gauge("payments_refunding", "Payments whose refund has no outcome yet, counted every ten seconds.", b.refunding.Load)
 	m.Gauge("payments_refused", "Payments that wait for an operator, counted every ten seconds.", b.refused.Load)
-	m.Gauge("payment_provider_breaker", "0: calls go through, 1: a few to see whether they do, 2: none.", func() int64 {
-		switch {
-		case p.quiet() || p.circuit.State() == gobreaker.StateOpen:
-			return 2
-		case p.circuit.State() == gobreaker.StateHalfOpen:
-			return 1
-		default:
-			return 0
-		}
-	})
+	m.Breakers(func() map[string]telemetry.Breaker { return map[string]telemetry.Breaker{"provider": p.state()} })
 	m.Gauge("payment_provider_key_refused", "1 while the provider refuses our key.", func() int64 {
 		if p.keyRefused.Load() {
 			return 1
@@ -36,4 +27,15 @@ func (c *cashier) expose(m *telemetry.Metrics) {
 	m.Counter("payment_provider_failed_total", "Calls without an outcome.", p.count.failed.Load)
 	m.Counter("payment_provider_key_refused_total", "Calls refused for our key.", p.count.keyRefused.Load)
 	m.Counter("payment_provider_unsent_total", "Calls that did not leave.", p.count.unsent.Load)
+}
+
+func (p *provider) state() telemetry.Breaker {
+	switch {
+	case p.quiet() || p.circuit.State() == gobreaker.StateOpen:
+		return telemetry.Open
+	case p.circuit.State() == gobreaker.StateHalfOpen:
+		return telemetry.HalfOpen
+	default:
+		return telemetry.Closed
+	}
 }

@@ -15,7 +15,7 @@ import (
 // refusedPayments are some whose provider was configured wrongly.
 func (f fixture) refusedPayments(t *testing.T, n int) []uuid.UUID {
 	t.Helper()
-	r := f.replicaOf(t, f.psp.url+"/wrong", f.psp.key)
+	r := f.replicaOf(t, f.psp.URL+"/wrong", f.psp.Key)
 	recorded := servicetest.Run(t, r.outcomes.Run)
 	stop := servicetest.Run(t, r.cashier.run)
 	ids := reserveMany(t, r, n, "tok_success")

@@ -84,10 +84,10 @@ func TestNeverConnected(t *testing.T) {
 	for name, url := range map[string]string{
 		"connection refused": "http://" + closed.Addr().String(),
 		"no such host":       "http://provider.invalid",
-		"no certificate":     strings.Replace(f.psp.url, "http:", "https:", 1),
+		"no certificate":     strings.Replace(f.psp.URL, "http:", "https:", 1),
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := f.replicaOf(t, url, f.psp.key).withCashier(t)
+			r := f.replicaOf(t, url, f.psp.Key).withCashier(t)
 			id := uuid.New()
 			r.deliver(t, inventoryReserved(id, "tok_success"))
 			servicetest.Await(t, "it was tried", func() bool { p := f.payment(t, id); return p.Attempts > 0 && p.SentAt == nil })
@@ -161,7 +161,7 @@ func TestChargeOfAnOlderVersionIsSettled(t *testing.T) {
 // Our key is wrong: the provider is not hammered, and somebody is told.
 func TestWrongKey(t *testing.T) {
 	f := newFixture(t, 0)
-	r := f.replicaOf(t, f.psp.url, "sk_old").withCashier(t)
+	r := f.replicaOf(t, f.psp.URL, "sk_old").withCashier(t)
 	for range 5 {
 		reserveMany(t, r, 50, "tok_success")
 	}

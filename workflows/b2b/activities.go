@@ -30,6 +30,7 @@ type worker struct {
 	inventory *inventory
 	erp       *erp
 	log       *slog.Logger
+	took      *telemetry.Durations
 }
 
 const activityTimeout = 20 * time.Second
@@ -120,8 +121,12 @@ func (w *worker) update(ctx context.Context, id uuid.UUID, change func(context.C
 		if err != nil {
 			return err
 		}
+		underWay := !o.Final()
 		if err := change(ctx, tx, o); err != nil {
 			return err
+		}
+		if underWay && o.Final() {
+			tx.AfterCommit(func() { w.took.ObserveIn(o.TraceParent, string(o.Status), o.EndedAt.Sub(o.SubmittedAt)) })
 		}
 		o.checkAgain(nil)
 		return orders.Save(tx, map[uuid.UUID]*Order{id: o})

@@ -3,7 +3,6 @@ package b2b
 import (
 	"context"
 	"log/slog"
-	"net"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,8 +14,6 @@ import (
 	"github.com/dapr/durabletask-go/workflow"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/test/bufconn"
 
 	"quadrille.internal/platform/servicetest"
 	"quadrille.internal/platform/workflowengine"
@@ -106,16 +103,7 @@ type unused struct{ backend.Backend }
 func startReplayer(t *testing.T, w *worker) *replayer {
 	t.Helper()
 	executor, register := backend.NewGrpcExecutor(&answering{TasksBackend: answers.NewTasksBackend()}, quiet{})
-	ln, server := bufconn.Listen(1<<20), grpc.NewServer()
-	register(server)
-	go func() { _ = server.Serve(ln) }()
-	t.Cleanup(server.Stop)
-	conn, err := grpc.NewClient("passthrough:///replay", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return ln.DialContext(ctx) }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
+	conn := servicetest.ServeCalls(t, register)
 	servicetest.Run(t, func(ctx context.Context) error { return w.run(ctx, conn) })
 	return &replayer{executor}
 }

@@ -134,6 +134,8 @@ func (v Vote) validate() error {
 		return fault.Field("decision", "malformed", "decision is approve or reject.")
 	case v.Decision == Reject && strings.TrimSpace(v.Reason) == "":
 		return fault.Field("reason", "required", "Say why the order is rejected.")
+	case strings.ContainsRune(v.Reason, 0):
+		return fault.Field("reason", "malformed", "A reason has no NUL character.")
 	case len(v.Reason) > maxReason:
 		return fault.Field("reason", "too_long", "A reason has %d bytes at most.", maxReason)
 	}

@@ -58,6 +58,7 @@ func TestCast(t *testing.T) {
 		{"no reason to reject", 5_000, []Vote{{Approver: "bob", Decision: Reject, Reason: " \n"}}, []result{{"required", GateOpen}}},
 		{"a reason too long", 5_000, []Vote{no("bob", strings.Repeat("x", maxReason+1))}, []result{{"too_long", GateOpen}}},
 		{"neither yes nor no", 5_000, []Vote{{Approver: "bob", Decision: "maybe"}}, []result{{"malformed", GateOpen}}},
+		{"a reason that no database holds", 5_000, []Vote{{Approver: "bob", Decision: Approve, Reason: "a\x00"}}, []result{{"malformed", GateOpen}}},
 		{"nobody", 5_000, []Vote{{Decision: Approve}}, []result{{"malformed", GateOpen}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

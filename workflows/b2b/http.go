@@ -26,6 +26,8 @@ type server struct {
 	outbox *outbox.Outbox
 	relay  *relay
 	api    rest.API
+	// started counts the orders that were taken in.
+	started *telemetry.Begun
 }
 
 func (s *server) routes(r chi.Router) {
@@ -72,7 +74,7 @@ func (s *server) submit(w http.ResponseWriter, r *http.Request) error {
 	}
 	var o *Order
 	hash := idempotency.HashOf(body).String()
-	err = idempotency.Once("orders_once", func() error {
+	err = idempotency.Once("orders_once", func() error { //nolint:contextcheck // it does, by place
 		o, err = s.place(r.Context(), &req, key, hash)
 		return err
 	})
@@ -108,7 +110,10 @@ func (s *server) place(ctx context.Context, req *wire.NewOrder, key, hash string
 			OrderedBy: req.OrderedBy, Status: Submitted, Lines: req.Lines, Amount: events.Total(req.Lines), Currency: company.Currency,
 			AllowBackorder: req.AllowBackorder, Steps: []*Step{}, TraceParent: telemetry.TraceParent(ctx), SubmittedAt: tx.Now, MovedAt: tx.Now,
 		}
-		tx.AfterCommit(func() { s.relay.start(placed) })
+		tx.AfterCommit(func() {
+			s.started.Add(1)
+			s.relay.start(placed)
+		})
 		if err := tx.Emit(placed.TraceParent, &b2b.OrderSubmitted{
 			OfOrder: placed.subject(), CompanyID: placed.CompanyID, OrderedBy: placed.OrderedBy, Lines: placed.Lines, Total: placed.total(),
 		}); err != nil {

@@ -25,7 +25,7 @@ func panicking(method string, times int64) func(string) error {
 // asked is what the engine tells an activity, as far as it is asked.
 type asked struct {
 	workflow.ActivityContext
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // as the engine has it
 	req Request
 }
 

@@ -77,12 +77,6 @@ func (d *dapr) heard(method string) (all int, by map[string]int) {
 	return len(d.calls[method]), by
 }
 
-func (d *dapr) set(change func()) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	change()
-}
-
 const (
 	methodStart     = "StartInstance"
 	methodRaise     = "RaiseEvent"

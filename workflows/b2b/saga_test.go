@@ -45,7 +45,8 @@ func newWorld(t *testing.T) *world {
 	w.worker.erp, w.worker.inventory = w.erp.port(), newInventory(w.inventory.conn)
 	w.relay = newRelay(w.Pool, w.engine.client, w.Log, 3)
 	r := chi.NewRouter()
-	s := &server{pool: w.Pool, outbox: w.Outbox, relay: w.relay, api: w.API}
+	s := &server{pool: w.Pool, outbox: w.Outbox, relay: w.relay, api: w.API, started: w.Metrics.SagasStarted()}
+	w.worker.took = w.Metrics.SagaSeconds(string(Completed), string(Rejected), string(Failed))
 	s.routes(r)
 	s.operatorRoutes(r)
 	w.routes = r
@@ -353,6 +354,18 @@ func TestSaga(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(w.in(t, c.prefix, c.policy)) })
 	}
+	w.checkCounted()
+}
+
+// checkCounted checks that each order was counted as it began, and timed once as it ended.
+func (w *world) checkCounted() {
+	w.Helper()
+	lines := []string{fmt.Sprintf(`quadrille_sagas_started_total{service="b2b"} %d`, w.number(`select count(*) from orders`))}
+	for _, s := range []Status{Completed, Rejected, Failed} {
+		n := w.number(`select count(*) from orders where status = $1 and ended_at is not null`, s)
+		lines = append(lines, fmt.Sprintf(`quadrille_saga_seconds_count{outcome=%q,service="b2b"} %d`, s, n))
+	}
+	servicetest.CheckMetrics(w.T, w.Metrics, lines...)
 }
 
 // failing fails the first calls of a method.

@@ -58,10 +58,11 @@ func Service() service.Spec {
 				pool: kit.Pool, outbox: kit.Outbox, log: kit.Log,
 				inventory: newInventory(kit.Calls("inventory")),
 				erp:       newERP(erpPartner.Read(kit.Config)),
+				took:      kit.Metrics.SagaSeconds(string(Completed), string(Rejected), string(Cancelled), string(Failed)),
 			}
 			r := newRelay(kit.Pool, client, kit.Log, attempts)
 			r.expose(kit.Metrics)
-			s := &server{pool: kit.Pool, outbox: kit.Outbox, relay: r, api: kit.API}
+			s := &server{pool: kit.Pool, outbox: kit.Outbox, relay: r, api: kit.API, started: kit.Metrics.SagasStarted()}
 			forget := erasure.New(kit, erase, func(e events.Erased) events.Event { return b2b.CustomerErased{Erased: e} })
 			return service.App{Handle: forget.Handle(nil), Routes: s.routes, OperatorRoutes: s.operatorRoutes, Work: []service.Work{
 				{Name: "workflow worker", Run: func(ctx context.Context) error { return w.run(ctx, conn) }},

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
+	"unicode"
 
 	"github.com/go-chi/chi/v5"
 
@@ -28,8 +30,8 @@ const maxCredit = 1_000_000_000_000_000_000
 
 func checkTerms(t *wire.Terms) error {
 	switch {
-	case t.Name == "" || len(t.Name) > 200:
-		return fault.Field("name", "malformed", "A name has 1 to 200 bytes.")
+	case t.Name == "" || len(t.Name) > 200 || strings.ContainsFunc(t.Name, unicode.IsControl):
+		return fault.Field("name", "malformed", "A name has 1 to 200 bytes, and no control characters.")
 	case !events.ValidCurrency(t.Currency):
 		return fault.Field("currency", "malformed", "A currency is an ISO 4217 code, such as GBP.")
 	case t.CreditLimit < 0 || t.CreditLimit > maxCredit:
