@@ -1,22 +1,30 @@
 package services_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/go-chi/chi/v5"
 	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
 	"quadrille.internal/events"
 	"quadrille.internal/events/checkout"
 	"quadrille.internal/events/price"
+	"quadrille.internal/platform/caller"
 	"quadrille.internal/platform/servicetest"
+	"quadrille.internal/platform/telemetry"
+	checkoutservice "quadrille.internal/services/checkout"
 	"quadrille.internal/services/checkout/audit"
 )
 
@@ -137,7 +145,45 @@ func TestPriceIsAway(t *testing.T) {
 	}
 }
 
+// A replica that starts while price is away takes quotes by the keys that another one was told.
+func TestAReplicaStartsWhilePriceIsAway(t *testing.T) {
+	s := newShop(t)
+	s.accepted(s.order("k0", second(s.quote("")), "")) // the keys are known, here and in the database
+	q, token := s.quote("")
+	s.toPrice.be(away)
+	kit := *s.checkout.kit
+	kit.Metrics = telemetry.NewMetrics("checkout")
+	late := &room{kit: &kit}
+	late.run(t, checkoutservice.Service())
+	a := late.public.Do(http.MethodPost, "/v1/checkouts", fmt.Sprintf(`{"payment_token": "tok_success", "quote": %q}`, token), "Idempotency-Key", "k1")
+	if r := s.accepted(a); r.Total != q.Money() {
+		t.Errorf("%+v, want %v", r, q.Money())
+	}
+	rec := httptest.NewRecorder()
+	kit.Metrics.Handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if !strings.Contains(rec.Body.String(), `quadrille_quotes_taken_by_signature_total{service="checkout"} 1`) {
+		t.Error("the metrics do not count the order that was taken by signature alone")
+	}
+}
+
 func second[A, B any](_ A, b B) B { return b }
+
+// While price and customer are asked, checkout's database waits for nobody: no transaction is
+// open then, so a slow service holds no lock and no connection.
+func TestNoTransactionWaitsForAnotherService(t *testing.T) {
+	s := newShop(t)
+	s.accepted(s.order("k0", second(s.quote("")), "")) // the keys are known
+	open := 0
+	s.toPrice.be(func(ctx context.Context, _ string, call func() error) error {
+		err := s.checkout.kit.Pool.QueryRow(ctx, `select count(*) from pg_stat_activity
+			where datname = current_database() and pid <> pg_backend_pid() and xact_start is not null and backend_type = 'client backend'`).Scan(&open)
+		return errors.Join(err, call())
+	})
+	s.accepted(s.order("k1", second(s.quote("")), ""))
+	if open > 0 {
+		t.Errorf("%d transactions are open while price is asked", open)
+	}
+}
 
 // Whatever reply is lost, the order that is sent again has one voucher.
 func TestARetryHoldsNoSecondVoucher(t *testing.T) {
@@ -223,16 +269,40 @@ func TestTheLastVoucherIsGone(t *testing.T) {
 	}
 }
 
+// While a replica of price or customer is replaced, calls that meet it fail at once, or get no
+// answer. The next attempt meets another one, and nobody is told to come again.
+func TestAReplicaThatIsReplacedIsNotNoticed(t *testing.T) {
+	s := newShop(t)
+	s.voucher(10)
+	address := s.address("carl")
+	s.accepted(s.order("k0", second(s.quote("")), address)) // the keys are known
+	for _, c := range []struct {
+		name  string
+		stops disturb
+		calls int64
+	}{{"refuses", away, 3}, {"is-silent", hangs, 1}} {
+		q, token := s.quote("SPRING")
+		for _, way := range []*line{s.toPrice, s.toCustomer} {
+			var calls atomic.Int64
+			way.be(func(ctx context.Context, method string, call func() error) error {
+				if calls.Add(1) <= c.calls {
+					return c.stops(ctx, method, call)
+				}
+				return call()
+			})
+		}
+		if r := s.accepted(s.order(c.name, token, address)); r.Total != q.Money() || s.held() == 0 {
+			t.Errorf("%s: %+v, want %v with the voucher", c.name, r, q.Money())
+		}
+		s.toPrice.be(fine)
+		s.toCustomer.be(fine)
+	}
+}
+
 // An order goes to an address of its customer, and to no other.
 func TestTheAddressIsTheCustomers(t *testing.T) {
 	s := newShop(t)
-	const home = `{"recipient":"Zaphod Quimby","lines":["42 Betelgeuse Lane"],"city":"Islington","region":"","postal_code":"N1 9GU","country":"GB","phone":""}`
-	addresses := map[string]string{"carl": uuid.NewString(), "ann": uuid.NewString()}
-	for who, id := range addresses {
-		if a := s.customer.public.Do(http.MethodPut, "/v1/customers/"+who+"/addresses/"+id, home); a.Status/100 != 2 {
-			t.Fatalf("%d %s", a.Status, a.Body)
-		}
-	}
+	addresses := map[string]string{"carl": s.address("carl"), "ann": s.address("ann")}
 	_, token := s.quote("")
 	s.refused(s.order("k1", token, addresses["ann"]), http.StatusUnprocessableEntity, "address_not_found")
 	s.toCustomer.be(hangs)
@@ -253,6 +323,53 @@ func TestTheAddressIsTheCustomers(t *testing.T) {
 	s.refused(s.order("k2", second(s.quote("")), addresses["carl"]), http.StatusUnprocessableEntity, "address_not_found")
 	if n := s.orders(); n != 1 {
 		t.Errorf("%d orders, want 1", n)
+	}
+}
+
+// Who has a cart quoted for a country without tax cannot have it sent to one with tax.
+func TestAnOrderGoesToTheCountryOfItsQuote(t *testing.T) {
+	s := newShop(t)
+	s.put(s.price, "/v1/prices/taxes/gb", `{"region": "GB", "rate": 200000}`)
+	address := s.address("carl")
+	for _, region := range []string{"", "US", "GG"} {
+		q, token := s.quoteTo(region, "")
+		if q.Tax != 0 {
+			t.Fatalf("to %q there is a tax: %+v", region, q)
+		}
+		s.refused(s.order("to"+region, token, address), http.StatusConflict, "quote_of_another_country")
+	}
+	for _, region := range []string{"GB", "GB-NIR"} {
+		if r := s.accepted(s.order("to"+region, second(s.quoteTo(region, "")), address)); r.Total.Amount != 1080 {
+			t.Errorf("to %s: %+v, want 900 and a tax of 180", region, r)
+		}
+	}
+}
+
+// Once a quote is over the price of now counts, and so does what groups its customer is in now:
+// who has left one has its price no longer.
+func TestAQuoteThatIsOverNeedsItsGroups(t *testing.T) {
+	s := newShop(t, "QUADRILLE_QUOTE_VALIDITY", "1s")
+	s.put(s.price, "/v1/prices/lists/trade", `{"group": "trade", "currency": "GBP", "valid_from": "2026-01-01"}`)
+	s.put(s.price, "/v1/prices/lists/trade/prices", `{"prices": [{"sku": "TEA", "tiers": [{"min_quantity": 1, "amount": 100}]}]}`)
+	in := func(groups ...string) *servicetest.Client {
+		carl := caller.Caller{ID: "carl", Groups: groups}
+		return servicetest.Serve(t, func(r chi.Router) {
+			s.checkout.app.Routes(r.With(func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					next.ServeHTTP(w, r.WithContext(caller.With(r.Context(), carl)))
+				})
+			}))
+		})
+	}
+	q, token := s.quoteTo("GB", "", "trade")
+	servicetest.Await(t, "the quote is over", func() bool { return !q.Valid(time.Now()) })
+	body := fmt.Sprintf(`{"payment_token": "tok_success", "quote": %q}`, token)
+	order := func(as *servicetest.Client) servicetest.Answer {
+		return as.Do(http.MethodPost, "/v1/checkouts", body, "Idempotency-Key", "k")
+	}
+	s.refused(order(in("friends")), http.StatusConflict, "quote_expired")
+	if r := s.accepted(order(in("friends", "trade"))); r.Total.Amount != 200 {
+		t.Errorf("%+v, want 200", r)
 	}
 }
 

@@ -191,7 +191,7 @@ func (p *process) checkEnd(id uuid.UUID, f fate, deadline time.Time) {
 		p.t.Errorf("order %s, which %s, has decisions %+v", id, f.name, order.Decisions)
 	}
 	var erp struct{ Data []struct{ Status string } }
-	status, body := p.request(http.MethodGet, p.erp.url+"/v1/orders?limit=10&external_id="+id.String(), "", "Authorization", "Bearer "+p.erp.key)
+	status, body := p.request(http.MethodGet, p.erp.URL+"/v1/orders?limit=10&external_id="+id.String(), "", "Authorization", "Bearer "+p.erp.Key)
 	if err := json.Unmarshal(body, &erp); err != nil || status != http.StatusOK {
 		p.t.Fatalf("ask the ERP: %d %s", status, body)
 	}

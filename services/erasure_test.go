@@ -54,7 +54,7 @@ func TestACustomerIsErasedEverywhere(t *testing.T) {
 
 	var account struct{ ID uuid.UUID }
 	if err := json.Unmarshal(do("identity", "ADMIN_ADDR", "POST", "/v1/accounts/provision",
-		`{"email":"zaphod@example.com","password":"correct horse","groups":[],"scopes":[]}`, http.StatusCreated), &account); err != nil {
+		`{"email":"zaphod@example.com","password":"correct horse","scopes":[]}`, http.StatusCreated), &account); err != nil {
 		t.Fatal(err)
 	}
 	id := account.ID.String()

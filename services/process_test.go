@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ import (
 	"quadrille.internal/services"
 )
 
-// asProcess is set where this program is to be the process under test.
+// asProcess is set where this program is the process under test.
 const asProcess = "QUADRILLE_TEST_AS_PROCESS"
 
 const adminToken = "admin-token"
@@ -34,7 +35,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	code := m.Run()
-	_ = os.RemoveAll(standInDir) // a temporary folder
+	servicetest.RemoveStandIns()
 	os.Exit(code)
 }
 
@@ -45,10 +46,11 @@ var consumers = []string{"checkout", "inventory", "payment", "order"}
 type process struct {
 	t    *testing.T
 	runs []string // the services
-	psp  standIn
-	erp  standIn
+	psp  servicetest.StandIn
+	erp  servicetest.StandIn
 	env  map[string]string
 	cmd  *exec.Cmd
+	end  chan error // how cmd ended
 	log  bytes.Buffer
 	logs []string // of those killed
 }
@@ -56,10 +58,10 @@ type process struct {
 // newProcess prepares databases, ports and third parties, and starts the services.
 func newProcess(t *testing.T, runs ...string) *process {
 	t.Helper()
-	provider, erp := startStandIn(t, "psp"), startStandIn(t, "erp")
+	provider, erp := servicetest.StartStandIn(t, "../local/psp"), servicetest.StartStandIn(t, "../local/erp")
 	p := &process{t: t, runs: runs, psp: provider, erp: erp, env: map[string]string{
-		"QUADRILLE_PSP_URL": provider.url, "QUADRILLE_PSP_KEY": provider.key,
-		"QUADRILLE_ERP_URL": erp.url, "QUADRILLE_ERP_KEY": erp.key,
+		"QUADRILLE_PSP_URL": provider.URL, "QUADRILLE_PSP_KEY": provider.Key,
+		"QUADRILLE_ERP_URL": erp.URL, "QUADRILLE_ERP_KEY": erp.Key,
 		"QUADRILLE_MAIL_KEY": "none is sent",
 	}}
 	for _, spec := range services.All() {
@@ -76,13 +78,13 @@ func newProcess(t *testing.T, runs ...string) *process {
 			p.set(spec.Name, port, freeAddr(t))
 		}
 	}
-	p.start()
 	t.Cleanup(func() {
 		p.stop(os.Interrupt)
 		if t.Failed() {
 			t.Logf("logs of the processes:\n%s", strings.Join(p.logs, "\n--- killed\n"))
 		}
 	})
+	p.start()
 	return p
 }
 
@@ -94,12 +96,20 @@ func setting(service, name string) string {
 	return "QUADRILLE_" + strings.ToUpper(service) + "_" + name
 }
 
+// given are the ports that freeAddr has returned.
+var given sync.Map
+
+// freeAddr returns an address that no other test is given. Its port is below those of the stacks
+// that tests run at the same time (18000 and up), and of those that the kernel gives to outgoing
+// connections: one of these may take it while the process that had it is being started again.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	for range 100 {
-		// Below those that the kernel gives to outgoing connections: one of these may get
-		// a port while the process that had it is being started again.
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(20_000+rand.IntN(8_000)))
+		port := 11_000 + rand.IntN(7_000)
+		if _, taken := given.LoadOrStore(port, true); taken {
+			continue
+		}
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 		if ln, err := net.Listen("tcp", addr); err == nil {
 			_ = ln.Close()
 			return addr
@@ -112,16 +122,24 @@ func freeAddr(t *testing.T) string {
 // start starts the process and waits until its services are ready.
 func (p *process) start() {
 	p.t.Helper()
-	p.cmd = exec.Command(os.Args[0], append([]string{"run"}, p.runs...)...)
-	p.cmd.Env, p.cmd.Stderr = append(os.Environ(), asProcess+"=yes"), &p.log
+	cmd := exec.Command(os.Args[0], append([]string{"run"}, p.runs...)...)
+	cmd.Env, cmd.Stderr = append(os.Environ(), asProcess+"=yes"), &p.log
 	for name, value := range p.env {
-		p.cmd.Env = append(p.cmd.Env, name+"="+value)
+		cmd.Env = append(cmd.Env, name+"="+value)
 	}
-	if err := p.cmd.Start(); err != nil {
+	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
+	p.cmd, p.end = cmd, make(chan error, 1)
+	go func() { p.end <- cmd.Wait() }()
 	for _, service := range p.runs {
 		servicetest.Await(p.t, service+" is ready", func() bool {
+			select {
+			case err := <-p.end:
+				p.ended()
+				p.t.Fatalf("it ended before %s was ready: %v", service, err)
+			default:
+			}
 			status, _ := p.request(http.MethodGet, "http://"+p.addr(service, "HEALTH_ADDR")+"/readyz", "")
 			return status == http.StatusOK
 		})
@@ -138,16 +156,21 @@ func (p *process) stop(signal os.Signal) {
 	if err := p.cmd.Process.Signal(signal); err != nil {
 		p.t.Error(err)
 	}
-	err := p.cmd.Wait()
+	err := <-p.end
 	if signal != os.Kill && (err != nil || time.Since(began) > 10*time.Second) {
 		p.t.Errorf("stopped after %v: %v", time.Since(began), err)
 	}
+	p.ended()
+}
+
+// ended keeps the log of the process that was.
+func (p *process) ended() {
 	p.logs = append(p.logs, p.log.String())
 	p.log.Reset()
 	p.cmd = nil
 }
 
-// request returns the status, or 0 where there is no answer, and the body.
+// request returns the status, or 0 where there is no answer, and the body. A header that is "" is not sent.
 func (p *process) request(method, url, body string, header ...string) (int, []byte) {
 	p.t.Helper()
 	req, err := http.NewRequest(method, url, strings.NewReader(body))
@@ -160,7 +183,9 @@ func (p *process) request(method, url, body string, header ...string) (int, []by
 	}
 	req.Header.Set("Authorization", "Bearer "+adminToken)
 	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
+		if req.Header.Del(header[i]); header[i+1] != "" {
+			req.Header.Set(header[i], header[i+1])
+		}
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -258,7 +283,7 @@ func TestOneProcessChargesWhatWasQuoted(t *testing.T) {
 	do(http.MethodPost, "checkout", "HTTP_ADDR", "/v1/checkouts", fmt.Sprintf(`{"payment_token": "tok_success", "quote": %q}`, quoted.Token), &receipt, "Idempotency-Key", "k1")
 	servicetest.Await(t, "the order is confirmed", func() bool { return p.status(receipt.ID) == "confirmed" })
 	var ledger struct{ Data []struct{ Amount int64 } }
-	_, body := p.request(http.MethodGet, p.psp.url+"/v1/charges?limit=10", "", "Authorization", "Bearer "+p.psp.key)
+	_, body := p.request(http.MethodGet, p.psp.URL+"/v1/charges?limit=10", "", "Authorization", "Bearer "+p.psp.Key)
 	if err := json.Unmarshal(body, &ledger); err != nil || len(ledger.Data) != 1 || ledger.Data[0].Amount != quoted.Quote.Total {
 		t.Errorf("charged %s, %v, want %d once", body, err, quoted.Quote.Total)
 	}

@@ -8,8 +8,10 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -42,6 +44,7 @@ type shop struct {
 // room is a service without a process.
 type room struct {
 	kit              *service.Kit
+	app              service.App
 	public, operator *servicetest.Client
 	listener         *bufconn.Listener
 }
@@ -70,9 +73,15 @@ var (
 
 func (l *line) be(d disturb) { l.fault.Store(d) }
 
+// Invoke has disturbances alone be late: a service that is only slow since the machine is
+// busy gets the time it needs.
 func (l *line) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	d, _ := l.fault.Load().(disturb)
-	return d(ctx, method, func() error { return l.ClientConnInterface.Invoke(ctx, method, args, reply, opts...) })
+	return d(ctx, method, func() error {
+		patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+		defer cancel()
+		return l.ClientConnInterface.Invoke(patient, method, args, reply, opts...)
+	})
 }
 
 func newShop(t *testing.T, settings ...string) *shop {
@@ -115,17 +124,23 @@ func (r *room) open(t *testing.T, spec service.Spec, env map[string]string, call
 	r.kit = servicetest.NewKit(t, spec)
 	r.kit.Calls = calls
 	r.kit.Config = config.NewReader(func(name string) (string, bool) { v, ok := env[name]; return v, ok })
-	app := spec.Build(r.kit)
-	if err := r.kit.Config.Err(); err != nil {
-		t.Fatal(err)
-	}
+	r.app = r.run(t, spec)
 	server := grpc.NewServer()
-	if app.Services != nil {
-		app.Services(server)
+	if r.app.Services != nil {
+		r.app.Services(server)
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(r.listener) }()
 	t.Cleanup(func() { server.Stop(); <-served })
+}
+
+// run builds the service of a kit, runs it and serves its routes.
+func (r *room) run(t *testing.T, spec service.Spec) service.App {
+	t.Helper()
+	app := spec.Build(r.kit)
+	if err := r.kit.Config.Err(); err != nil {
+		t.Fatal(err)
+	}
 	for _, w := range app.Work {
 		servicetest.Run(t, w.Run)
 	}
@@ -139,6 +154,7 @@ func (r *room) open(t *testing.T, spec service.Spec, env map[string]string, call
 	if app.OperatorRoutes != nil {
 		r.operator = servicetest.Serve(t, app.OperatorRoutes)
 	}
+	return app
 }
 
 func (s *shop) put(r *room, path, body string) {
@@ -169,11 +185,18 @@ func (s *shop) held() (held int) {
 	return held
 }
 
-// quote has price quote two of TEA for carl.
+// quote has price quote two of TEA for carl, sent to Great Britain.
 func (s *shop) quote(voucher string) (*price.Quote, string) {
 	s.t.Helper()
+	return s.quoteTo("GB", voucher)
+}
+
+// quoteTo is quote for another region, and for who is in groups.
+func (s *shop) quoteTo(region, voucher string, groups ...string) (*price.Quote, string) {
+	s.t.Helper()
 	answer, err := s.prices.Quote(s.t.Context(), &pricev1.QuoteRequest{
-		CustomerId: "carl", CartId: "cart-1", Currency: "GBP", Voucher: voucher, Lines: []*pricev1.Line{{Sku: "TEA", Quantity: 2}},
+		CustomerId: "carl", CartId: "cart-1", Currency: "GBP", Region: region, Groups: groups, Voucher: voucher,
+		Lines: []*pricev1.Line{{Sku: "TEA", Quantity: 2}},
 	})
 	if err != nil || answer.GetRefusal() != nil {
 		s.t.Fatalf("quote: %v, %v", answer, err)
@@ -183,6 +206,16 @@ func (s *shop) quote(voucher string) (*price.Quote, string) {
 		s.t.Fatal(err)
 	}
 	return q, answer.GetToken()
+}
+
+// address gives a customer an address, and returns its id.
+func (s *shop) address(customer string) (id string) {
+	s.t.Helper()
+	id = uuid.NewString()
+	if a := s.customer.public.Do(http.MethodPut, "/v1/customers/"+customer+"/addresses/"+id, home); a.Status/100 != 2 {
+		s.t.Fatalf("%d %s", a.Status, a.Body)
+	}
+	return id
 }
 
 // order orders what a quote says, to an address unless that is "".
