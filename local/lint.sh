@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks every module of go.work, and goes on after a fault so that one run names
-# them all. Usage: local/lint.sh <folder of golangci-lint and govulncheck>
+# them all. Usage: local/lint.sh <folder of quad, golangci-lint and govulncheck>
 set -uo pipefail
 cd "$(dirname "$0")/.."
 bin=$(realpath "$1")
@@ -11,6 +11,9 @@ if [[ -n $unformatted ]]; then
 	echo "not formatted (run gofmt -w):" $unformatted
 	status=1
 fi
+
+echo "lint events/proto"
+"$bin/quad" proto check || status=1
 
 for module in $(go work edit -json | sed -n 's/.*"DiskPath": "\(.*\)".*/\1/p'); do
 	echo "lint $module"

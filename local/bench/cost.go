@@ -19,9 +19,12 @@ const generator = "load generator"
 // partsOf finds the process of every part that runs on this machine.
 func partsOf(s *stack.Stack) (map[string]int, error) {
 	pids := map[string]int{generator: os.Getpid()}
-	parts := []string{postgres, "redis", "sentry", "placement", "scheduler", "psp", "erp", "mail"}
+	parts := []string{postgres, s.BrokerPart(), "sentry", "placement", "scheduler", "psp", "erp", "mail"}
 	if s.OneProcess() {
 		parts = []string{postgres, "psp", "erp", "mail"}
+	}
+	if s.ByDebezium() {
+		parts = append(parts, "connect")
 	}
 	parts = append(parts, s.ServiceProcesses()...)
 	for _, part := range parts {
@@ -29,7 +32,7 @@ func partsOf(s *stack.Stack) (map[string]int, error) {
 		switch {
 		case p != nil:
 			pids[part] = p.PID
-		case part != postgres && part != "redis": // those may be somebody else's
+		case part != postgres && part != s.BrokerPart(): // those may be somebody else's
 			return nil, fmt.Errorf("%s is not running; `quad up` starts it", part)
 		}
 	}

@@ -86,7 +86,7 @@ func bareKeyOf(s Scenario) bareKey { return bareKey{s.InFlight, s.eventBytes()} 
 // them all: its processes are gone by the time that orders come in.
 func (cfg *Config) measureBareDapr(ctx context.Context) (bare map[bareKey]*BareDapr, err error) {
 	bare = map[bareKey]*BareDapr{}
-	if !cfg.BareDapr || cfg.Stack.OneProcess() || !slices.ContainsFunc(cfg.Scenarios, func(s Scenario) bool { return !s.trade.approvals }) {
+	if !cfg.BareDapr || !cfg.onRedis() || !slices.ContainsFunc(cfg.Scenarios, func(s Scenario) bool { return !s.trade.approvals }) {
 		return bare, nil
 	}
 	cfg.Live("bare Dapr: starting")
@@ -117,13 +117,19 @@ func (r *Result) compareWith(c *BareDapr) {
 	r.RatioToBareDapr = per(r.OrdersPerSecond, c.PerSecond)
 }
 
+// onRedis says that events go by Redis, the only broker that is asked how it is doing, and
+// that bare Dapr is measured on.
+func (cfg *Config) onRedis() bool {
+	return !cfg.Stack.OneProcess() && cfg.Stack.BrokerPart() == "redis"
+}
+
 // trial is one run of one scenario.
 type trial struct {
 	*Config
 	scenario Scenario
 	runID    string
 	books    *books
-	broker   *broker // nil in one process
+	broker   *broker // Redis; nil where events go otherwise
 	census   *census
 	load     *load
 }
@@ -135,7 +141,7 @@ func (cfg *Config) runOne(ctx context.Context, s Scenario, r *Result) error {
 		return err
 	}
 	defer t.books.close(context.WithoutCancel(ctx))
-	if !cfg.Stack.OneProcess() {
+	if cfg.onRedis() {
 		if t.broker, err = openBroker(ctx, cfg.Stack.RedisAddr(), cfg.Stack.RedisPassword()); err != nil {
 			return err
 		}

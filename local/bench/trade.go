@@ -21,7 +21,7 @@ type trade struct {
 	// judge is the service that says how an order ended.
 	judge string
 	// approvals: one conducts the order, which waits for a decision. The load gives it
-	// as soon as it is asked for. Bare Dapr is no yardstick for these.
+	// as soon as it is asked for. Bare Dapr is no baseline for these.
 	approvals bool
 	// way has the events on the way of an order that is confirmed, one after the other.
 	// The last ends an order at several services; the slowest of them counts.

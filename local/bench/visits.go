@@ -68,7 +68,7 @@ type shopper struct {
 
 // Run lets the customers in, and returns when the last visit has ended.
 func (v Visits) Run(ctx context.Context) (*VisitsResult, error) {
-	c := &crowd{Visits: v, shop: visit.NewShop(v.Stack.HTTPURL("gateway")), idle: make(chan *shopper, v.Customers), http: map[string][]time.Duration{}, failures: map[string]int{}}
+	c := &crowd{Visits: v, shop: visit.NewShop(v.Stack.HTTPURL("gateway"), visit.Mailbox{URL: v.Stack.MailURL(), Key: v.Stack.MailKey()}), idle: make(chan *shopper, v.Customers), http: map[string][]time.Duration{}, failures: map[string]int{}}
 	defer c.shop.Close()
 	c.shop.Observe(c.observe)
 	if err := c.signUp(ctx); err != nil {
@@ -122,11 +122,11 @@ func (c *crowd) observe(r *http.Request, took time.Duration) {
 // signUp has the customers ready. Passwords are dear to hash, so few do so at a time.
 func (c *crowd) signUp(ctx context.Context) error {
 	slots, failed := make(chan struct{}, 2), make(chan error, c.Customers)
-	for range c.Customers {
+	for n := range c.Customers {
 		slots <- struct{}{}
 		go func() {
 			defer func() { <-slots }()
-			s, err := c.newShopper(ctx)
+			s, err := c.newShopper(ctx, n)
 			if err == nil {
 				c.idle <- s
 			}
@@ -140,9 +140,11 @@ func (c *crowd) signUp(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-func (c *crowd) newShopper(ctx context.Context) (*shopper, error) {
+// newShopper signs the customer with a number in, each from an address of its own.
+func (c *crowd) newShopper(ctx context.Context, n int) (*shopper, error) {
 	email := uuid.NewString() + "@example.com"
-	customer, err := c.shop.SignUp(ctx, email, "a long password "+email)
+	home := c.shop.From(fmt.Sprintf("198.18.%d.%d", n/250%250, 1+n%250)) // RFC 2544: for measurements
+	customer, err := home.SignUp(ctx, email, "a long password "+email)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +164,7 @@ func (c *crowd) open(ctx context.Context, began time.Time) {
 		if sleep(ctx, time.Until(start)) != nil {
 			break
 		}
-		all.Go(func() { c.visit(ctx, start, rand.New(rand.NewPCG(1, uint64(n)))) })
+		all.Go(func() { c.visit(ctx, start, rand.New(rand.NewPCG(1, uint64(n)))) }) //nolint:gosec // it has to repeat itself
 		if n%int(c.Rate+1) == 0 {
 			c.Live(fmt.Sprintf("visits: %d of %d began", n, c.Visits.Visits))
 		}

@@ -140,12 +140,15 @@ func TestThePageAddsAService(t *testing.T) {
 	command(t, root, "go", "-C", "events", "test", ".")
 	// All other checks of this package hold for the new service, too.
 	command(t, root, "go", "-C", "local/contract", "test", "-short", ".")
+	// It would start on Kubernetes.
+	command(t, root, "go", "-C", "local/generate", "test", "-run", "Manifests|Environments", ".")
 	for file, want := range map[string]string{
-		"quad/books/books.go":          "{\"loyalty\", loyalty.Books},",
-		"local/dapr.yaml":              "appPort: 18121\n",
-		"components/local/pubsub.yaml": "loyalty=order.confirmed,loyalty.deadletter",
-		"docs/events.md":               "| `loyalty.points.earned` | customer | loyalty |  | A customer got points for an order. |",
-		"docs/operating.md":            "| loyalty | `QUADRILLE_POINT_PRICE` | 100 | how much of an order earns a point, in minor units |",
+		"quad/books/books.go":                          "{\"loyalty\", loyalty.Books},",
+		"local/dapr.yaml":                              "appPort: 18121\n",
+		"components/local/pubsub.yaml":                 "loyalty=order.confirmed,loyalty.deadletter",
+		"deploy/services/loyalty/base/deployment.yaml": "dapr.io/app-id: loyalty\n",
+		"docs/events.md":                               "| `loyalty.points.earned` | customer | loyalty |  | A customer got points for an order. |",
+		"docs/operating.md":                            "| loyalty | `QUADRILLE_POINT_PRICE` | 100 | how much of an order earns a point, in minor units |",
 	} {
 		text, err := os.ReadFile(filepath.Join(root, file))
 		if err != nil || !bytes.Contains(text, []byte(want)) {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/redis/go-redis/v9"
 
 	"quadrille.internal/events"
 	"quadrille.internal/events/checkout"
@@ -28,17 +27,6 @@ var topics = []string{
 	order.TypeConfirmed, order.TypeCancelled,
 }
 
-// payloadField is the field of a stream's entry that Dapr keeps the message in.
-const payloadField = "data"
-
-// broker connects to Redis for the time of a test.
-func (s *system) broker(t *testing.T) *redis.Client {
-	t.Helper()
-	client := redis.NewClient(&redis.Options{Addr: s.RedisAddr(), Password: s.RedisPassword()})
-	t.Cleanup(func() { _ = client.Close() })
-	return client
-}
-
 // message is an event as it lies on the broker.
 type message struct {
 	topic, payload string
@@ -49,15 +37,14 @@ type message struct {
 // within a topic.
 func (s *system) published(t *testing.T, ids ...uuid.UUID) []message {
 	t.Helper()
-	client := s.broker(t)
+	broker := s.broker(t)
 	var found []message
 	for _, topic := range topics {
-		entries, err := client.XRange(t.Context(), topic, "-", "+").Result()
+		payloads, err := broker.read(t.Context(), topic)
 		if err != nil {
 			t.Fatalf("read %s: %v", topic, err)
 		}
-		for _, entry := range entries {
-			payload, _ := entry.Values[payloadField].(string)
+		for _, payload := range payloads {
 			envelope, event, err := events.Decode([]byte(payload))
 			if err != nil || !slices.Contains(ids, events.OrderOf(event)) {
 				continue // what other tests left
@@ -69,14 +56,14 @@ func (s *system) published(t *testing.T, ids ...uuid.UUID) []message {
 }
 
 // committedOnce waits until inventory has announced, of these orders, just those that are
-// shipped, each by one event (which may lie there twice) with the stock it had. Without
-// Redis the announcements are not looked at.
+// shipped, each by one event (which may lie there twice) with the stock it had. In one
+// process there is no broker to look at.
 func (s *system) committedOnce(t *testing.T, ids ...uuid.UUID) {
 	t.Helper()
-	if onKafka || inOneProcess {
+	if inOneProcess {
 		return
 	}
-	client := s.broker(t)
+	broker := s.broker(t)
 	eventually(t, settleWithin, "shipped orders announced", func(ctx context.Context) error {
 		rows, err := s.books.pools["inventory"].Query(ctx,
 			`select id, allocations from reservations where id = any($1) and status = 'shipped'`, ids)
@@ -92,13 +79,12 @@ func (s *system) committedOnce(t *testing.T, ids ...uuid.UUID) {
 		}); err != nil {
 			return err
 		}
-		entries, err := client.XRange(ctx, inventory.TypeCommitted, "-", "+").Result()
+		payloads, err := broker.read(ctx, inventory.TypeCommitted)
 		if err != nil {
 			return err
 		}
 		told := map[uuid.UUID]uuid.UUID{} // the event of each order
-		for _, entry := range entries {
-			payload, _ := entry.Values[payloadField].(string)
+		for _, payload := range payloads {
 			envelope, event, err := events.Decode([]byte(payload))
 			if err != nil {
 				return err
@@ -122,29 +108,11 @@ func (s *system) committedOnce(t *testing.T, ids ...uuid.UUID) {
 	})
 }
 
-// publish puts a payload on a topic as it is, behind every sidecar's back.
-func publish(ctx context.Context, client *redis.Client, topic, payload string) error {
-	return client.XAdd(ctx, &redis.XAddArgs{Stream: topic, Values: []string{payloadField, payload}}).Err()
-}
-
 // awaitDelivered waits until every consumer has answered for all that is on the
 // broker.
-func (s *system) awaitDelivered(t *testing.T, client *redis.Client, topics ...string) {
+func (s *system) awaitDelivered(t *testing.T, broker carrier, topics ...string) {
 	t.Helper()
-	eventually(t, settleWithin, "all delivered", func(ctx context.Context) error {
-		for _, topic := range topics {
-			consumers, err := client.XInfoGroups(ctx, topic).Result()
-			if err != nil {
-				return err
-			}
-			for _, c := range consumers {
-				if c.Lag > 0 || c.Pending > 0 {
-					return fmt.Errorf("%s has %d events of %s to read and %d to answer for", c.Name, c.Lag, topic, c.Pending)
-				}
-			}
-		}
-		return nil
-	})
+	eventually(t, settleWithin, "all delivered", func(ctx context.Context) error { return broker.delivered(ctx, topics...) })
 }
 
 // traceOf is the trace id of a W3C trace context.

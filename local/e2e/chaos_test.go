@@ -23,9 +23,13 @@ func killableParts() map[string]float64 {
 	if inOneProcess { // b2b is in it, as all services are
 		return map[string]float64{b2b: 10, "erp": 2, "psp": 2, "postgres": 1}
 	}
+	broker := "redis"
+	if onKafka {
+		broker = "kafka"
+	}
 	return map[string]float64{
 		b2b: 10, stack.Sidecar(b2b): 10, "placement": 4, "scheduler": 2, "sentry": 2,
-		"inventory": 2, stack.Sidecar("inventory"): 2, "erp": 2, "redis": 1, "postgres": 1,
+		"inventory": 2, stack.Sidecar("inventory"): 2, "erp": 2, broker: 1, "postgres": 1,
 	}
 }
 

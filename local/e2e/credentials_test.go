@@ -3,6 +3,8 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -60,25 +62,17 @@ func TestAccess_NobodyIsGivenTheBrokersPassword(t *testing.T) {
 func TestAccess_StrangersGetNothing(t *testing.T) {
 	s := sys
 	// Even credentials that somebody gave it by mistake do not help.
-	own, err := os.ReadFile(filepath.Join(s.Dir, "secrets", "sidecar", "checkout.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	given := filepath.Join(s.Dir, "secrets", "sidecar", "stranger.json")
-	if err := os.WriteFile(given, own, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.Remove(given) })
+	s.giveSecrets(t, "stranger", "checkout")
 	for _, c := range []struct {
 		name       string
 		components string
 		want       int
 	}{
-		{"kept out", s.components(), http.StatusNotFound},
+		{"kept out", s.Components(), http.StatusNotFound},
 		{"let in by mistake", s.unscoped(t), http.StatusForbidden},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			sidecar := s.stranger(t, c.components)
+			sidecar := s.foreignSidecar(t, "stranger", c.components)
 			a := s.ask(t, http.MethodPost, sidecar+"/v1.0/publish/pubsub/order.confirmed",
 				map[string]string{"dapr-api-token": s.DaprAPIToken()}, "{}")
 			if a.status != c.want {
@@ -88,20 +82,12 @@ func TestAccess_StrangersGetNothing(t *testing.T) {
 	}
 }
 
-func (s *system) components() string {
-	broker := stack.Redis
-	if onKafka {
-		broker = stack.Kafka
-	}
-	return filepath.Join(s.Root, "components", broker)
-}
-
 // unscoped is a copy of the components that any app may load.
 func (s *system) unscoped(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, file := range []string{"pubsub.yaml", "secrets.yaml"} {
-		text, err := os.ReadFile(filepath.Join(s.components(), file))
+		text, err := os.ReadFile(filepath.Join(s.Components(), file))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,12 +99,39 @@ func (s *system) unscoped(t *testing.T) string {
 	return dir
 }
 
-// stranger starts a sidecar of an app that nobody knows, until the test ends.
-func (s *system) stranger(t *testing.T, components string) (url string) {
+// giveSecrets gives an app the credentials of the components that checkout has, those of
+// Kafka's user on three brokers, until the test ends.
+func (s *system) giveSecrets(t *testing.T, app, user string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.Dir, "secrets", "sidecar", "checkout.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if onThreeBrokers {
+		var secrets map[string]map[string]string
+		password, err := os.ReadFile(filepath.Join(s.Dir, "secrets", user+".kafka"))
+		if err = errors.Join(err, json.Unmarshal(text, &secrets)); err != nil {
+			t.Fatal(err)
+		}
+		secrets["broker"]["username"], secrets["broker"]["password"] = user, strings.TrimSpace(string(password))
+		if text, err = json.Marshal(secrets); err != nil {
+			t.Fatal(err)
+		}
+	}
+	given := filepath.Join(s.Dir, "secrets", "sidecar", app+".json")
+	if err := os.WriteFile(given, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Remove(given) })
+}
+
+// foreignSidecar starts a sidecar of an app that is none of ours, with the broker's
+// credentials that such an app has, until the test ends.
+func (s *system) foreignSidecar(t *testing.T, app, components string) (url string) {
 	t.Helper()
 	const raise = 50
 	cmd := s.twin(t, stack.Sidecar("checkout"), raise)
-	for flag, value := range map[string]string{"--app-id": "stranger", "--resources-path": components} {
+	for flag, value := range map[string]string{"--app-id": app, "--resources-path": components} {
 		cmd.Args[slices.Index(cmd.Args, flag)+1] = value
 	}
 	// It has no app, so it waits for none.
@@ -126,7 +139,7 @@ func (s *system) stranger(t *testing.T, components string) (url string) {
 	cmd.Args = slices.Delete(cmd.Args, i, i+2)
 	startTwin(t, cmd)
 	url = raised(s.DaprURL("checkout"), raise)
-	eventually(t, readyTimeout, "stranger's sidecar", func(ctx context.Context) error {
+	eventually(t, readyTimeout, "sidecar of "+app, func(ctx context.Context) error {
 		a, err := s.send(ctx, http.MethodGet, url+"/v1.0/healthz/outbound", nil, nil)
 		if err == nil && a.status/100 != 2 {
 			err = fmt.Errorf("%d %s", a.status, a.body)

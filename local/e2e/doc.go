@@ -10,6 +10,6 @@
 // With -race the services are built with the race detector too, and a race in one
 // of them fails the run. QUADRILLE_SOAK=10 (make soak) makes loads ten times as
 // large, outages longer and kills 500.
-// QUADRILLE_TEST_BROKER=kafka runs those tests on Kafka that do not look into Redis,
-// on a stack of their own.
+// QUADRILLE_TEST_BROKER=kafka runs the same on Kafka, on a stack of its own: what
+// parity_test.go chooses, and in a soak every rule. kafka-3 has three brokers.
 package e2e

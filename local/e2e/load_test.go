@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -53,15 +54,18 @@ type load struct {
 }
 
 // underLoad places n orders of every kind at a steady pace and calls midway once
-// a third of them is placed, while the others go on. It returns when all are.
+// a third of them is placed, while the others go on. It returns when all are, within
+// loadTimeout of midway's end.
 func (s *system) underLoad(t *testing.T, n int, midway func()) *load {
 	t.Helper()
 	l := &load{name: "load-" + newKey()[:8], ends: map[uuid.UUID]string{}}
 	for i := range 4 {
 		s.setStock(t, l.sku(i), map[string]int64{"leeds": int64(10 * n), "york": int64(10 * n)})
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), loadTimeout)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	limit := time.AfterFunc(loadTimeout, func() { cancel(fmt.Errorf("not all orders were taken within %s", loadTimeout)) })
+	defer limit.Stop()
 	third, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -69,12 +73,14 @@ func (s *system) underLoad(t *testing.T, n int, midway func()) *load {
 	}()
 	select {
 	case <-third:
+		limit.Stop() // what midway is about may take minutes
 		midway()
+		limit.Reset(loadTimeout)
 	case <-done:
 	}
 	<-done
 	if l.fault != nil {
-		t.Fatalf("load: %v", l.fault)
+		t.Fatalf("load: %v", errors.Join(context.Cause(ctx), l.fault))
 	}
 	return l
 }

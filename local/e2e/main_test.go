@@ -27,7 +27,7 @@ const (
 	portShift      = 11_000
 	kafkaPortShift = 13_000
 	onePortShift   = 12_000
-	startTimeout   = 3 * time.Minute
+	startTimeout   = 5 * time.Minute
 	stopTimeout    = 2 * time.Minute
 )
 
@@ -36,7 +36,13 @@ var sys *system
 
 // onKafka says that the same is to run on Kafka, in a folder and on ports of its
 // own, so that it may run beside the other.
-var onKafka = os.Getenv("QUADRILLE_TEST_BROKER") == stack.Kafka
+var onKafka = os.Getenv("QUADRILLE_TEST_BROKER") == stack.Kafka || onThreeBrokers
+
+// onThreeBrokers says that Kafka has three brokers, with TLS, users and what these may do.
+var onThreeBrokers = os.Getenv("QUADRILLE_TEST_BROKER") == stack.Kafka+"-3"
+
+// byDebezium says that the events are published by Debezium, on Kafka.
+var byDebezium = os.Getenv("QUADRILLE_TEST_RELAY") == stack.Debezium
 
 // inOneProcess says that the same is to run with all services in one process.
 var inOneProcess = os.Getenv("QUADRILLE_TEST_BROKER") == stack.OneProcess
@@ -45,8 +51,12 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	if only := flag.Lookup("test.run"); only.Value.String() == "" {
 		switch { // any text will do
+		case byDebezium:
+			_ = only.Value.Set(debeziumTests())
+		case onThreeBrokers:
+			_ = only.Value.Set(threeBrokerTests)
 		case onKafka:
-			_ = only.Value.Set(kafkaTests)
+			_ = only.Value.Set(kafkaTests())
 		case inOneProcess:
 			_ = only.Value.Set(oneProcessTests)
 		}
@@ -137,6 +147,12 @@ func newSystem() (*system, error) {
 	}
 	if onKafka {
 		opts.Dir, opts.PortShift, opts.Broker = opts.Dir+"-kafka", kafkaPortShift, stack.Kafka
+	}
+	if byDebezium {
+		opts.Dir, opts.Relay = opts.Dir+"-debezium", stack.Debezium
+	}
+	if onThreeBrokers {
+		opts.Dir, opts.Brokers = opts.Dir+"-3", 3
 	}
 	if inOneProcess {
 		opts.Dir, opts.PortShift, opts.Broker = opts.Dir+"-one-process", onePortShift, stack.OneProcess

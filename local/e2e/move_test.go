@@ -27,7 +27,7 @@ const (
 type orderFlow struct {
 	s      *system
 	sku    string
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // it ends the flow
 	cancel context.CancelFunc
 	all    sync.WaitGroup
 

@@ -172,15 +172,14 @@ func TestStockLevelsArePublished(t *testing.T) {
 	sku := "levels-" + newKey()[:8]
 	s.setStock(t, sku, map[string]int64{"leeds": 5, "york": 4})
 	s.expect(t, s.mustPlace(t, basketOf(sku, 6, "tok_success")), confirmed(1500))
-	client := s.broker(t)
+	broker := s.broker(t)
 	eventually(t, settleWithin, "level published", func(ctx context.Context) error {
-		entries, err := client.XRange(ctx, inventory.TypeStockChanged, "-", "+").Result()
+		payloads, err := broker.read(ctx, inventory.TypeStockChanged)
 		if err != nil {
 			return err
 		}
 		var newest inventory.ChangedSKU
-		for _, entry := range entries {
-			payload, _ := entry.Values[payloadField].(string)
+		for _, payload := range payloads {
 			_, event, err := events.Decode([]byte(payload))
 			if err != nil {
 				return err

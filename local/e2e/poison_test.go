@@ -85,7 +85,7 @@ func (s *system) asOwner(t *testing.T, app, sql string) {
 }
 
 func TestRule3_RubbishIsParkedAndBlocksNobody(t *testing.T) {
-	s, client := sys, sys.broker(t)
+	s, broker := sys, sys.broker(t)
 	s.setStock(t, "beside-rubbish", map[string]int64{"leeds": 100})
 	for _, c := range []struct{ name, payload, cause string }{
 		{"no JSON", "\x00\xff rubbish", "decode envelope"},
@@ -97,7 +97,7 @@ func TestRule3_RubbishIsParkedAndBlocksNobody(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Cleanup(func() { s.discard(t, "inventory"); s.discard(t, "order") })
-			if err := publish(t.Context(), client, checkout.TypeOrderCreated, c.payload); err != nil {
+			if err := broker.publish(t.Context(), checkout.TypeOrderCreated, c.payload); err != nil {
 				t.Fatal(err)
 			}
 			id := s.mustPlace(t, basketOf("beside-rubbish", 1, "tok_success"))
@@ -123,7 +123,7 @@ func other(t *testing.T) string {
 }
 
 func TestRule3_AnEventThatContradictsIsParkedByWhomItConcerns(t *testing.T) {
-	s, client := sys, sys.broker(t)
+	s, broker := sys, sys.broker(t)
 	s.setStock(t, "contradicted", map[string]int64{"leeds": 10})
 	id := s.mustPlace(t, basketOf("contradicted", 1, "tok_success"))
 	s.expect(t, id, confirmed(250))
@@ -131,7 +131,7 @@ func TestRule3_AnEventThatContradictsIsParkedByWhomItConcerns(t *testing.T) {
 	event, payload := envelope(t, "payment", &payment.Failed{
 		OfOrder: events.OfOrder{OrderID: id}, Reason: events.Reason{Code: "late", Message: "Too late."},
 	})
-	if err := publish(t.Context(), client, payment.TypeFailed, payload); err != nil {
+	if err := broker.publish(t.Context(), payment.TypeFailed, payload); err != nil {
 		t.Fatal(err)
 	}
 	p := s.awaitParked(t, "inventory", withID(event))
@@ -182,7 +182,7 @@ func TestRule3_AParkedEventIsReplayedWithItsIdAndTraceOnceMended(t *testing.T) {
 }
 
 func TestRule3_DeadLettersAreParkedUnderTheirOwnTopic(t *testing.T) {
-	s, client := sys, sys.broker(t)
+	s, broker := sys, sys.broker(t)
 	s.setStock(t, "dead-lettered", map[string]int64{"leeds": 10})
 	id := s.mustPlace(t, basketOf("dead-lettered", 1, "tok_success"))
 	s.expect(t, id, confirmed(250))
@@ -197,7 +197,7 @@ func TestRule3_DeadLettersAreParkedUnderTheirOwnTopic(t *testing.T) {
 				given[app] = m
 			}
 		}
-		if err := publish(t.Context(), client, app+".deadletter", given[app].payload); err != nil {
+		if err := broker.publish(t.Context(), app+".deadletter", given[app].payload); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -83,7 +83,11 @@ func (s *system) running(t *testing.T, part string) *stack.Process {
 // revive starts whatever is not running and waits until all is ready.
 func (s *system) revive(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), readyTimeout)
+	limit := readyTimeout
+	if byDebezium {
+		limit = startTimeout // connectors begin one after the other
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), limit)
 	defer cancel()
 	if err := s.UpInfra(ctx); err != nil {
 		t.Fatal(err)

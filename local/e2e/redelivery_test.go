@@ -18,16 +18,16 @@ func TestRule1_ARedeliveryStormChangesNothing(t *testing.T) {
 	captured := s.published(t, l.ids()...)
 	duplicates := s.duplicates(t)
 
-	client := s.broker(t)
+	broker := s.broker(t)
 	s.allAtOnce(copies, func(int) {
 		for _, m := range captured {
-			if err := publish(t.Context(), client, m.topic, m.payload); err != nil {
+			if err := broker.publish(t.Context(), m.topic, m.payload); err != nil {
 				t.Error(err)
 				return
 			}
 		}
 	})
-	s.awaitDelivered(t, client, topics...)
+	s.awaitDelivered(t, broker, topics...)
 
 	// Each event has at least one consumer, so that many deliveries were repeats.
 	if got, least := s.duplicates(t)-duplicates, float64(copies*len(captured)); got < least {

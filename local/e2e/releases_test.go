@@ -65,25 +65,7 @@ type releases struct {
 
 func newReleases(t *testing.T) *releases {
 	t.Helper()
-	previous, err := recorded.Previous(sys.Root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	source, err := previous.Source(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	programs, err := previous.Programs(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, err := stack.New(stack.Options{Root: source, Dir: sys.Dir, PortShift: portShift, Broker: stack.Redis})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, app := range before.Apps() {
-		before.App(app).Command = []string{filepath.Join(programs, app)}
-	}
+	before := releaseBefore(t, stack.Options{Dir: sys.Dir, PortShift: portShift, Broker: stack.Redis})
 	r := &releases{system: sys, before: before, answers: watchAnswers(t, sys)}
 	t.Cleanup(func() {
 		r.replaceAll(t, sys.Stack)
@@ -93,6 +75,30 @@ func newReleases(t *testing.T) *releases {
 	r.deals.customers = 8 // one machine holds ten sidecars meanwhile
 	r.traffic = newTraffic(t, sys)
 	return r
+}
+
+// releaseBefore is a stack as the release before starts it.
+func releaseBefore(t *testing.T, opts stack.Options) *stack.Stack {
+	t.Helper()
+	previous, err := recorded.Previous(sys.Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if opts.Root, err = previous.Source(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	programs, err := previous.Programs(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := stack.New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, app := range before.Apps() {
+		before.App(app).Command = []string{filepath.Join(programs, app)}
+	}
+	return before
 }
 
 // side starts a second replica of each service, of the release before.
@@ -159,27 +165,16 @@ func (r *releases) roll(t *testing.T) {
 	r.approved(t, waiting)
 }
 
-// replace ends a service with its sidecar and starts that of a release. The sidecar asks
-// for topics at its start only; its components are always today's.
-func (r *releases) replace(ctx context.Context, app string, by *stack.Stack) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	for _, part := range []string{app, stack.Sidecar(app)} { // a service publishes through its sidecar to the end
-		if p := r.Process(part); p != nil {
-			if err := p.Stop(ctx, stopTimeout); err != nil {
-				return err
-			}
-		}
-	}
-	return errors.Join(r.StartSidecar(ctx, app), by.StartApp(ctx, app), by.AwaitReady(ctx, app))
-}
-
 // replaceSome replaces services, by name, at the same time.
 func (r *releases) replaceSome(t *testing.T, by map[string]*stack.Stack) {
 	t.Helper()
 	errs := make(chan error, len(by))
 	for app, release := range by {
-		go func() { errs <- r.replace(context.WithoutCancel(t.Context()), app, release) }()
+		go func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), readyTimeout)
+			defer cancel()
+			errs <- r.Replace(ctx, app, release)
+		}()
 	}
 	var err error
 	for range by {

@@ -1,17 +1,16 @@
 package e2e
 
 import (
-	"compress/gzip"
 	"context"
 	"encoding/hex"
-	"io"
 	"net"
 	"net/http"
 	"sync"
 	"time"
 
 	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
-	"google.golang.org/protobuf/proto"
+
+	"quadrille.internal/local/traces"
 )
 
 // collector receives spans over OTLP/HTTP, as any tracing system would.
@@ -25,9 +24,10 @@ type collector struct {
 
 // span is what the tests want to know of a span.
 type span struct {
-	service, name  string
-	traceID, order string
-	kind           tracev1.Span_SpanKind
+	service, name       string
+	traceID, id, parent string
+	order, consumer     string
+	kind                tracev1.Span_SpanKind
 }
 
 func startCollector() (*collector, error) {
@@ -50,27 +50,12 @@ func (c *collector) stop() error {
 }
 
 func (c *collector) receive(w http.ResponseWriter, r *http.Request) {
-	body := io.Reader(r.Body)
-	if r.Header.Get("Content-Encoding") == "gzip" {
-		unzipped, err := gzip.NewReader(r.Body)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		body = unzipped
-	}
-	raw, err := io.ReadAll(body)
+	data, err := traces.Read(w, r)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	// TracesData and the export request have the same form on the wire.
-	var data tracev1.TracesData
-	if err := proto.Unmarshal(raw, &data); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	c.add(&data)
+	c.add(data)
 	w.Header().Set("Content-Type", "application/x-protobuf")
 }
 
@@ -93,10 +78,16 @@ func (c *collector) add(data *tracev1.TracesData) {
 }
 
 func newSpan(service string, s *tracev1.Span) span {
-	made := span{service: service, name: s.GetName(), traceID: hex.EncodeToString(s.GetTraceId()), kind: s.GetKind()}
+	made := span{
+		service: service, name: s.GetName(), kind: s.GetKind(), traceID: hex.EncodeToString(s.GetTraceId()),
+		id: hex.EncodeToString(s.GetSpanId()), parent: hex.EncodeToString(s.GetParentSpanId()),
+	}
 	for _, a := range s.GetAttributes() {
-		if a.GetKey() == "quadrille.subject" {
+		switch a.GetKey() {
+		case "quadrille.subject":
 			made.order = a.GetValue().GetStringValue()
+		case "messaging.consumer.group.name":
+			made.consumer = a.GetValue().GetStringValue()
 		}
 	}
 	return made

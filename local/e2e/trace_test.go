@@ -36,12 +36,11 @@ func TestRule8_OneTraceAnOrder(t *testing.T) {
 			if c.traceParent != "" && trace != traceOf(c.traceParent) {
 				t.Errorf("trace is %s, want the caller's", trace)
 			}
-			for _, name := range []string{
-				"inventory handle " + checkout.TypeOrderCreated, "order handle " + checkout.TypeOrderCreated,
-				"payment handle " + inventory.TypeReserved,
-				"inventory handle " + c.last, "checkout handle " + c.last,
+			for _, step := range []struct{ consumer, topic string }{
+				{"inventory", checkout.TypeOrderCreated}, {"order", checkout.TypeOrderCreated},
+				{"payment", inventory.TypeReserved}, {"inventory", c.last}, {"checkout", c.last},
 			} {
-				s.awaitSpan(t, name, trace, func(sp span) bool { return sp.name == name && sp.order == id.String() })
+				s.awaitSpan(t, step.consumer+" processing "+step.topic, trace, processing(step.consumer, step.topic, id))
 			}
 			s.awaitSpan(t, "the HTTP request", trace, func(sp span) bool {
 				return sp.service == "checkout" && sp.kind == tracev1.Span_SPAN_KIND_SERVER && sp.traceID == trace
@@ -56,6 +55,41 @@ func TestRule8_OneTraceAnOrder(t *testing.T) {
 			}
 		})
 	}
+}
+
+// processing matches the span of a consumer's work on an event of an order.
+func processing(consumer, topic string, order uuid.UUID) func(span) bool {
+	return func(sp span) bool {
+		return sp.name == "process "+topic && sp.consumer == consumer && sp.order == order.String()
+	}
+}
+
+// What a replayed event causes is below its replay, and both tries are below its creation.
+func TestRule8_AReplayIsPartOfTheTrace(t *testing.T) {
+	s := sys
+	s.setStock(t, "cursed", map[string]int64{"leeds": 10})
+	s.asOwner(t, "inventory", `alter table stock add constraint curse check (sku <> 'cursed' or held = 0)`)
+	mend := func() { s.asOwner(t, "inventory", `alter table stock drop constraint if exists curse`) }
+	t.Cleanup(mend)
+	id := s.placeTraced(t, "", basketOf("cursed", 1, "tok_success"))
+	p := s.awaitParked(t, "inventory", func(p parked) bool { return strings.Contains(p.Cause, "curse") })
+	mend()
+	if a := s.replay(t, "inventory", p.EventID); a.status != http.StatusOK {
+		t.Fatalf("replay answers %d %s", a.status, a.body)
+	}
+	s.expect(t, id, confirmed(250))
+	tries := processing("inventory", checkout.TypeOrderCreated, id)
+	eventually(t, 15*time.Second, "spans of both tries, and of what the second caused", func(context.Context) error {
+		found := s.spans.where(tries)
+		if len(found) != 2 || found[0].parent == "" || found[0].parent != found[1].parent {
+			return fmt.Errorf("the tries are %+v", found)
+		}
+		caused := s.spans.where(func(sp span) bool { return sp.parent == found[1].id && sp.name == "create "+inventory.TypeReserved })
+		if len(caused) != 1 {
+			return fmt.Errorf("below the replay there are %+v, and in the trace %q", caused, s.namesIn(found[1].traceID))
+		}
+		return nil
+	})
 }
 
 // placeTraced places an order whose spans are exported.

@@ -7,6 +7,7 @@ import (
 
 	"quadrille.internal/platform/seal"
 	"quadrille.internal/platform/service"
+	"quadrille.internal/platform/subscriber"
 )
 
 // topics are the scopes of the broker: each service publishes what it emits, and
@@ -39,7 +40,7 @@ func deadLetters(s service.Spec) []string {
 	if len(s.Hears) == 0 {
 		return nil
 	}
-	return []string{s.Name + ".deadletter"}
+	return []string{subscriber.DeadLetter(s.Name)}
 }
 
 // scopes lists the services whose sidecars load a component.
@@ -114,6 +115,9 @@ func (c *catalog) apps() string {
 `, s.Name, p.Public, p.GRPC, p.Admin, p.Health, p.SidecarHTTP, p.SidecarGRPC, p.SidecarInternal, p.SidecarMetrics)
 		if s.HasDatabase() {
 			fmt.Fprintf(&b, "    QUADRILLE_DATABASE_URL_FILE: secrets/%s.url\n", s.Name)
+		}
+		if !c.described[s.Name].Front {
+			b.WriteString("    QUADRILLE_PUBLIC_PORT: closed\n")
 		}
 		if who := c.identity(); s.Name == who.Name {
 			// Customers come through the gateway, which says where from.

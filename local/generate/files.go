@@ -30,9 +30,12 @@ func (c *catalog) blocks(d *document) []block {
 		{"docs/events.md", "events", c.eventTable(d)},
 		{"docs/operating.md", "ports", c.ports()},
 		{"docs/operating.md", "settings", c.settings()},
+		{"docs/operating.md", "metrics", c.metrics()},
+		{"deploy/README.md", "connections", c.connections().table()},
 		{"services/gateway/route.go", "routes", c.routes()},
 		{"quad/books/books.go", "imports", c.bookImports()},
 		{"quad/books/books.go", "services", c.books()},
+		{"quad/components/subscription.go", "subscription", subscription()},
 	}
 	for _, folder := range []string{"components/local/", "components/kafka/"} {
 		blocks = append(blocks,
@@ -46,7 +49,7 @@ func (c *catalog) blocks(d *document) []block {
 	return blocks
 }
 
-// A file has what is in the repository, and what is to be there.
+// A file has what is in the repository, and what must be there: nothing where it is to go.
 type file struct {
 	path, have, want string
 }
@@ -83,6 +86,11 @@ func generate(root string, specs []service.Spec) ([]file, error) {
 			return nil, fmt.Errorf("%s: %w", b.file, err)
 		}
 	}
+	manifests, err := c.deploy(root, files)
+	if err != nil {
+		return nil, err
+	}
+	files = append(files, manifests...)
 	if err := d.missing(c.types()); err != nil {
 		return files, fmt.Errorf("%s:\n%w", asyncAPI, err)
 	}
@@ -106,10 +114,20 @@ func write(root string, files []file, wrote func(path string)) error {
 		if f.have == f.want {
 			continue
 		}
-		if err := os.WriteFile(filepath.Join(root, f.path), []byte(f.want), 0o644); err != nil {
+		if err := f.write(filepath.Join(root, f.path)); err != nil {
 			return err
 		}
 		wrote(f.path)
 	}
 	return nil
+}
+
+func (f file) write(to string) error {
+	if f.want == "" {
+		return os.Remove(to)
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(to, []byte(f.want), 0o644)
 }

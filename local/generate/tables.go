@@ -2,10 +2,15 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"quadrille.internal/events"
 	"quadrille.internal/platform/config"
+	"quadrille.internal/platform/inbox"
+	"quadrille.internal/platform/subscriber"
+	"quadrille.internal/platform/telemetry"
 )
 
 // ports is the table of where services listen on one machine, and what begins their public
@@ -19,6 +24,16 @@ func (c *catalog) ports() string {
 			s.Name, p.Public, p.GRPC, p.Admin, p.Health, p.SidecarHTTP, p.SidecarMetrics, strings.Join(s.Paths, ", "))
 	}
 	return b.String()
+}
+
+// subscription is what services ask of their sidecars, and do with what these bring.
+func subscription() string {
+	return fmt.Sprintf(`batchSize        = %d
+batchWait        = "%s"
+deadLetterSuffix = %q
+remembered       = "%.0fh"
+stopAfter        = %d
+`, subscriber.BulkSize, subscriber.BulkWait, subscriber.DeadLetter(""), inbox.Retention.Hours(), inbox.StopAfter)
 }
 
 // routes are those of the gateway.
@@ -40,6 +55,34 @@ func (c *catalog) settings() string {
 		for _, set := range c.described[s.Name].Settings {
 			fmt.Fprintf(&b, "| %s | `%s` | %s | %s |\n", s.Name, set.Name, defaultOf(set), set.About)
 		}
+	}
+	return b.String()
+}
+
+// metrics is the table of what services tell Prometheus.
+func (c *catalog) metrics() string {
+	of, about := make(map[string][]string), make(map[string]telemetry.About)
+	var everyone, withDatabase []string
+	for _, s := range c.specs {
+		everyone = append(everyone, s.Name)
+		if s.HasDatabase() {
+			withDatabase = append(withDatabase, s.Name)
+		}
+		for _, m := range c.described[s.Name].Metrics {
+			of[m.Name], about[m.Name] = append(of[m.Name], s.Name), m
+		}
+	}
+	var b strings.Builder
+	b.WriteString("| metric | kind | of | by | tells |\n|---|---|---|---|---|\n")
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		who := strings.Join(of[name], ", ")
+		switch {
+		case slices.Equal(of[name], everyone):
+			who = "all"
+		case slices.Equal(of[name], withDatabase):
+			who = "all but the gateway"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", name, about[name].Kind, who, about[name].Label, about[name].Help)
 	}
 	return b.String()
 }

@@ -59,7 +59,7 @@ type session struct {
 func (s *session) AuthMechanisms() []string { return []string{sasl.Plain} }
 
 // Auth takes the key as the password of any user.
-func (s *session) Auth(string) (sasl.Server, error) {
+func (s *session) Auth(string) (sasl.Server, error) { //nolint:unparam // as smtp.AuthSession has it
 	return sasl.NewPlainServer(func(_, _, password string) error {
 		if !s.IsKey(password) {
 			return errWrongKey
@@ -110,6 +110,7 @@ func (s *session) Data(r io.Reader) error {
 		return errFlaky
 	case standin.ModeSlow:
 		s.Wait()
+	default: // the others do not act before a message is kept
 	}
 	switch err := s.box.Put(s.from, s.to, raw); {
 	case errors.Is(err, mailbox.ErrMalformed):
@@ -123,6 +124,7 @@ func (s *session) Data(r io.Reader) error {
 		return errFlaky
 	case standin.ModeLoseReply:
 		s.cut()
+	default: // the others do not act after it
 	}
 	return nil
 }

@@ -24,10 +24,11 @@ import (
 // visitGoods is how many products the visitors choose from.
 const visitGoods = 200
 
-// unlimited has the gateway take all visits, which come from one address.
+// unlimited has the gateway take all visits, and believe from which addresses they come.
 var unlimited = map[string]string{
 	"QUADRILLE_ADDRESS_RATE": "1000000", "QUADRILLE_ADDRESS_BURST": "1000000",
 	"QUADRILLE_CALLER_RATE": "1000000", "QUADRILLE_CALLER_BURST": "1000000",
+	"QUADRILLE_TRUSTED_PROXIES": "127.0.0.0/8",
 }
 
 func newBenchVisits(g *globals) *cobra.Command {
@@ -63,7 +64,7 @@ whatever becomes of those before. At the end the books are proven.`,
 	flags := cmd.Flags()
 	flags.Float64Var(&v.Rate, "rate", 100, "visits that begin each second")
 	flags.IntVar(&v.Visits, "visits", 3_000, "visits in all")
-	flags.IntVar(&v.Customers, "customers", 20, "customers, each of whom makes one visit at a time")
+	flags.IntVar(&v.Customers, "customers", 200, "customers, each of whom makes one visit at a time")
 	flags.BoolVar(&together, "one-process", false, "with all services in one process, without Dapr")
 	return cmd
 }

@@ -14,6 +14,7 @@ import (
 
 	"quadrille.internal/events"
 	"quadrille.internal/local/stack"
+	"quadrille.internal/local/visit"
 	"quadrille.internal/platform/audit"
 	"quadrille.internal/quad/api"
 	"quadrille.internal/quad/command"
@@ -101,7 +102,7 @@ func act(ctx context.Context, g *globals, broker string, stay bool) (ends []endi
 		return nil, err
 	}
 	defer r.Close()
-	return perform(ctx, g, r)
+	return perform(ctx, g, r, visit.Mailbox{URL: s.MailURL(), Key: s.MailKey()})
 }
 
 // ending is how a scene ended.
@@ -134,8 +135,8 @@ func anyRunning(ctx context.Context, s *stack.Stack) bool {
 func heading(text string) { fmt.Printf("\n%s\n\n", output.Paint(os.Stdout, output.Bold, text)) }
 
 // perform plays the scenes and proves the books.
-func perform(ctx context.Context, g *globals, r *installation.Installation) (ends []ending, err error) {
-	visited, err := performVisit(ctx, r)
+func perform(ctx context.Context, g *globals, r *installation.Installation, mailbox visit.Mailbox) (ends []ending, err error) {
+	visited, err := performVisit(ctx, r, mailbox)
 	if err != nil {
 		return nil, err
 	}

@@ -33,7 +33,7 @@ type tour struct {
 
 // performVisit plays a customer's visit through the gateway, and returns how the order of
 // it ended. A stack without the shop has none.
-func performVisit(ctx context.Context, r *installation.Installation) ([]ending, error) {
+func performVisit(ctx context.Context, r *installation.Installation, mailbox visit.Mailbox) ([]ending, error) {
 	gateway, has := r.Services["gateway"]
 	if !has {
 		return nil, nil
@@ -41,7 +41,7 @@ func performVisit(ctx context.Context, r *installation.Installation) ([]ending, 
 	ctx, cancel := context.WithTimeout(ctx, visitTime)
 	defer cancel()
 	heading("A customer visits the shop")
-	t, err := newTour(r, gateway.Public)
+	t, err := newTour(r, gateway.Public, mailbox)
 	if err != nil {
 		return nil, err
 	}
@@ -60,10 +60,10 @@ func performVisit(ctx context.Context, r *installation.Installation) ([]ending, 
 	return []ending{{scene: "visit", status: status}}, nil
 }
 
-func newTour(r *installation.Installation, gateway string) (*tour, error) {
+func newTour(r *installation.Installation, gateway string, mailbox visit.Mailbox) (*tour, error) {
 	run := strings.ToUpper(uuid.NewString()[:4])
 	t := &tour{
-		r: r, shop: visit.NewShop(gateway), voucher: "TENTH-" + run,
+		r: r, shop: visit.NewShop(gateway, mailbox), voucher: "TENTH-" + run,
 		product: visit.Product{SKU: "TEAPOT-" + run, Title: "Stoneware teapot " + run, Description: "Holds a litre; glazed in blue.", Price: 2450},
 	}
 	var err error
@@ -102,7 +102,7 @@ func (t *tour) walk(ctx context.Context) (status string, err error) {
 	if err != nil {
 		return "", err
 	}
-	t.say("signs up and signs in", email)
+	t.say("signs up, by the link in a mail", email)
 	if err := t.find(ctx, customer); err != nil {
 		return "", err
 	}

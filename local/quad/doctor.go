@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"quadrille.internal/local/stack"
@@ -18,7 +20,42 @@ func (g *globals) examine(ctx context.Context) ([]command.Finding, error) {
 		return nil, err
 	}
 	findings := []command.Finding{checkGo(ctx), checkDisk(s), checkServers(s), checkToolchain(s), checkServices(s)}
-	return append(findings, checkParts(s.Status(ctx))...), nil
+	findings = append(findings, checkParts(s.Status(ctx))...)
+	if s.ByDebezium() && s.Process("postgres") != nil {
+		findings = append(findings, checkSlots(s.Slots(ctx))...)
+	}
+	return findings, nil
+}
+
+// slotLag is how much log a slot may have to confirm before somebody should look.
+const slotLag = 64 << 20
+
+// checkSlots says how far the replication slots are that publish the outboxes.
+func checkSlots(slots map[string]stack.Slot, err error) []command.Finding {
+	if err != nil {
+		return []command.Finding{fault("slots", err.Error(), "see postgres above")}
+	}
+	findings := make([]command.Finding, 0, len(slots))
+	for _, app := range slices.Sorted(maps.Keys(slots)) {
+		findings = append(findings, checkSlot(app, slots[app]))
+	}
+	return findings
+}
+
+func checkSlot(app string, slot stack.Slot) command.Finding {
+	check := "slot of " + app
+	behind := fmt.Sprintf("%d kB of log behind, lost if %d MB more follow", slot.Behind>>10, slot.Left>>20)
+	switch {
+	case slot.Status == "":
+		return fault(check, "there is none; the service publishes by itself", "`quad up` has Connect make it")
+	case slot.Status == "lost":
+		return fault(check, "its log was removed, as nobody read it; the service publishes by itself", "`quad up` drops it and has Connect make it again")
+	case !slot.Read:
+		return fault(check, "nobody reads it, events wait: "+behind, "`quad up` starts Connect. If it can't, drop the slot (select pg_drop_replication_slot('"+slot.Name+"')): the service then publishes by itself")
+	case slot.Behind > slotLag:
+		return fault(check, behind, "see log/connect.log: is Kafka there, is an event too large for it? If it does not catch up, stop Connect and drop the slot: the service then publishes by itself")
+	}
+	return well(check, "read, "+behind)
 }
 
 func well(check, detail string) command.Finding {

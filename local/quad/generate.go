@@ -15,9 +15,9 @@ func newGenerate(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "generate",
 		Short: "Write what follows from the declarations of the services",
-		Long: `generate writes the parts of local/dapr.yaml, components/ and docs/ that follow from
-what each service declares (service.Spec): who publishes, hears and calls what, ports
-and settings. With --check it writes nothing, and ends with 1 and the names of the files
+		Long: `generate writes deploy/services and the parts of local/dapr.yaml, components/, deploy/,
+docs/ and quad/ that follow from what each service declares (service.Spec): who publishes,
+hears and calls what, ports and settings. With --check it writes nothing, and ends with 1 and the names of the files
 that are not up to date. It compiles the services, so they must build.`,
 		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -23,11 +23,13 @@ type globals struct {
 func newRoot() *cobra.Command {
 	var g globals
 	root, common := command.New(command.Options{
-		Local:    g.context,
-		Examine:  g.examine,
-		Versions: map[string]string{"dapr": stack.DaprVersion},
+		Local:      g.context,
+		Examine:    g.examine,
+		Components: g.components,
+		Versions:   map[string]string{"dapr": stack.DaprVersion},
 	})
 	g.Globals = common
+	root.AddCommand(newTraces())
 	root.Short = "Run Quadrille on this machine"
 	root.Long = `quad builds Quadrille and its pinned Dapr runtime, starts it with PostgreSQL and
 Redis of its own below .local/, and stops it again. It also operates installations
@@ -40,7 +42,8 @@ servers that already run.
 	root.PersistentFlags().StringVar(&g.dir, "dir", "", "folder for data, logs and secrets of the local stack (default <repository>/.local)")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return g.preferDir() }
 	root.AddCommand(
-		newUp(&g), newDown(&g), newMove(&g), newBuild(&g), newGenerate(&g), newTest(&g), newDemo(&g), newBench(&g),
+		newUp(&g), newDown(&g), newMove(&g), newBuild(&g), newImages(&g), newGenerate(&g), newProto(&g), newTest(&g), newDemo(&g), newBench(&g),
+		newSize(&g), newDeploy(&g),
 	)
 	return root
 }
@@ -74,6 +77,16 @@ func (g *globals) context() (installation.Context, error) {
 		return installation.Context{}, err
 	}
 	return s.Context(), nil
+}
+
+// components is the folder of component files that the stack uses. In one process there
+// is none, and the services that move out of it use those of Redis.
+func (g *globals) components() (string, error) {
+	s, err := g.open(nil)
+	if err != nil {
+		return "", err
+	}
+	return s.Components(), nil
 }
 
 // connect prepares the connections to the stack; they are made when first used.

@@ -10,7 +10,7 @@ import (
 
 func TestWrongUsageIsAUsageError(t *testing.T) {
 	for _, args := range [][]string{
-		{"up", "--unknown"}, {"down", "surplus"}, {"unknown"},
+		{"up", "--unknown"}, {"deploy", "check", "surplus"}, {"down", "surplus"}, {"unknown"},
 		{"move", "payment"}, {"move", "payment", "away"}, {"move", "paymnt", "out", "--dir", t.TempDir()},
 		{"verify", "--dir", t.TempDir(), "--context", "elsewhere"},
 	} {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,6 +28,10 @@ func newTest(g *globals) *cobra.Command {
 their own, runs "go test -race" in every module of go.work with
 QUADRILLE_TEST_POSTGRES and QUADRILLE_TEST_REDIS set, and stops the servers again.
 The end-to-end tests, which start what they need themselves, run beside the others.
+
+It builds kube-apiserver and the controller of Argo Rollouts, once for each version, holds
+deploy/ against the one and tries releases by the other; QUADRILLE_SKIP_KUBERNETES=1 leaves
+that out, and says so.
 
 At the end it places some thousand orders and reports what they cost and where their
 time went. The results are in .local/report; no test depends on them.`,
@@ -57,17 +62,18 @@ func testStack(report func(stack.Event)) (*stack.Stack, error) {
 		return nil, err
 	}
 	return stack.New(stack.Options{
-		Root:      main.Root,
-		Dir:       filepath.Join(main.Root, ".local", "test"),
-		PortShift: stack.TestPortShift,
-		Services:  stack.ForOrders,
-		Report:    report,
+		Root:       main.Root,
+		Dir:        filepath.Join(main.Root, ".local", "test"),
+		PortShift:  stack.TestPortShift,
+		Services:   stack.ForOrders,
+		LogicalWAL: true, // for what publishes by a replication slot
+		Report:     report,
 	})
 }
 
 func testAll(ctx context.Context, s *stack.Stack) error {
 	for _, step := range []func(context.Context) error{
-		s.InstallCompiler, s.BuildToolchain, s.Build, s.UpServers,
+		s.InstallCompiler, s.BuildToolchain, s.BuildProtoTools, s.Build, s.UpServers,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -76,8 +82,14 @@ func testAll(ctx context.Context, s *stack.Stack) error {
 	if err := s.InstallBrowser(ctx); err != nil {
 		fmt.Printf("services/identity does not test passkeys: %v\n", err)
 	}
+	if err := s.InstallPrometheus(ctx); err != nil {
+		fmt.Printf("local/observability and local/e2e/shop do not test alerts and dashboards: %v\n", err)
+	}
 	if _, err := exec.LookPath("npm"); err != nil {
 		fmt.Printf("services/identity does not test sign-in by an OpenID provider, which npm installs: %v\n", err)
+	}
+	if err := buildKubernetes(ctx, s); err != nil {
+		return err
 	}
 	lanes, err := testLanes(ctx, s)
 	if err != nil {
@@ -100,17 +112,38 @@ func testAll(ctx context.Context, s *stack.Stack) error {
 	return nil
 }
 
+// skipKubernetes is for machines on which building Kubernetes takes too long.
+const skipKubernetes = "QUADRILLE_SKIP_KUBERNETES"
+
+// loudly says what is not tested.
+func loudly(text string) { fmt.Println(output.Paint(os.Stdout, output.Yellow, text)) }
+
+// buildKubernetes builds what deploy/ is held against, and says what is not tested where
+// that is not wanted or Prometheus is not to be had.
+func buildKubernetes(ctx context.Context, s *stack.Stack) error {
+	if os.Getenv(skipKubernetes) == "1" && !s.KubernetesBuilt(stack.KubernetesAPI, stack.Rollouts) {
+		loudly(skipKubernetes + "=1: deploy/ is NOT held against an API server, and NO release is tried; " +
+			"without it quad test builds what they need (about 15 min the first time)")
+		return nil
+	}
+	if err := s.InstallPrometheus(ctx); err != nil {
+		loudly(fmt.Sprintf("local/canary tries NO release: %v", err))
+	}
+	return s.BuildKubernetes(ctx, stack.KubernetesAPI, stack.Rollouts)
+}
+
 // A goTest is one call of go test.
 type goTest struct {
 	name, dir string
+	packages  string // "" is all
 	env       []string
 }
 
 const endToEnd = "local/e2e"
 
-// testLanes divides the tests into two sequences that run side by side: end to end,
-// which waits half of its time for what was killed to come back, and all others,
-// with the end-to-end tests that are run once more on Kafka.
+// testLanes divides the tests into two sequences that run side by side: end to end, on all
+// that carries events, which waits half of its time for what was killed to come back, and
+// all others. They take about as long as each other.
 func testLanes(ctx context.Context, s *stack.Stack) ([2][]goTest, error) {
 	modules, err := workspaceModules(ctx, s.Root)
 	if err != nil {
@@ -132,7 +165,8 @@ func testLanes(ctx context.Context, s *stack.Stack) ([2][]goTest, error) {
 		if err != nil {
 			return lanes, err
 		}
-		lanes[1] = append(append(lanes[1], test.with(" in one process", stack.OneProcess)), again...)
+		again = append(again, byDebezium(test)...)
+		lanes[0] = append(append(lanes[0], test.with(" in one process", stack.OneProcess)), again...)
 	}
 	return lanes, nil
 }
@@ -143,12 +177,28 @@ func onKafka(test goTest) ([]goTest, error) {
 	_, err := stack.KafkaFound()
 	switch {
 	case err == nil:
-		return []goTest{test.with(" on Kafka", stack.Kafka)}, nil
+		three := test.with(" on three brokers of Kafka", stack.Kafka+"-3")
+		three.packages = "." // others need no more than one
+		return []goTest{test.with(" on Kafka", stack.Kafka), three}, nil
 	case os.Getenv("QUADRILLE_TEST_KAFKA") == "1":
 		return nil, err
 	}
 	fmt.Printf("%s is not run on Kafka (QUADRILLE_TEST_KAFKA=1 makes this a failure): %v\n", test.name, err)
 	return nil, nil
+}
+
+// byDebezium is a test on Kafka with Debezium for what publishes, of the rules of orders
+// alone. Where Kafka Connect is not to be had there is none.
+func byDebezium(test goTest) []goTest {
+	if err := stack.DebeziumFound(); err != nil {
+		loudly(fmt.Sprintf("Debezium as the relay is NOT tested: %v. Then: "+
+			"QUADRILLE_TEST_BROKER=kafka QUADRILLE_TEST_RELAY=debezium go -C local/e2e test .", err))
+		return nil
+	}
+	test = test.with(" with Debezium", stack.Kafka)
+	test.env = append(test.env, "QUADRILLE_TEST_RELAY="+stack.Debezium)
+	test.packages = "."
+	return []goTest{test}
 }
 
 // with is a test on another broker, as its name then says.
@@ -179,7 +229,7 @@ func runLane(ctx context.Context, lane []goTest, out *sync.Mutex) (failed []stri
 }
 
 func (t goTest) run(ctx context.Context) (output []byte, err error) {
-	cmd := exec.CommandContext(ctx, "go", "test", "-race", "-count=1", "-timeout=20m", "./...")
+	cmd := exec.CommandContext(ctx, "go", "test", "-race", "-count=1", "-timeout=20m", cmp.Or(t.packages, "./..."))
 	cmd.Dir = t.dir
 	cmd.Env = append(os.Environ(), t.env...)
 	return cmd.CombinedOutput()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"quadrille.internal/local/stack"
@@ -19,7 +20,10 @@ func TestLanesHoldEveryModuleAndEveryTransport(t *testing.T) {
 	}
 	want = append(want, endToEnd+" in one process")
 	if _, err := stack.KafkaFound(); err == nil {
-		want = append(want, endToEnd+" on Kafka")
+		want = append(want, endToEnd+" on Kafka", endToEnd+" on three brokers of Kafka")
+	}
+	if stack.DebeziumFound() == nil {
+		want = append(want, endToEnd+" with Debezium")
 	}
 	lanes, err := testLanes(t.Context(), s)
 	if err != nil {
@@ -31,8 +35,15 @@ func TestLanesHoldEveryModuleAndEveryTransport(t *testing.T) {
 	}
 	slices.Sort(want)
 	slices.Sort(got)
-	if !slices.Equal(got, want) || len(lanes[0]) != 1 || lanes[0][0].name != endToEnd {
-		t.Errorf("lanes hold %v, want %v with %s alone in the first", got, want, endToEnd)
+	if !slices.Equal(got, want) {
+		t.Errorf("lanes hold %v, want %v", got, want)
+	}
+	for i, lane := range lanes {
+		for _, test := range lane {
+			if first := strings.HasPrefix(test.name, endToEnd); first != (i == 0) {
+				t.Errorf("%s is in lane %d: stacks are started one at a time, in the first", test.name, i)
+			}
+		}
 	}
 }
 
@@ -40,6 +51,9 @@ func TestMissingKafkaFailsWhereItIsInsistedOn(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	if again, err := onKafka(goTest{name: endToEnd}); err != nil || len(again) > 0 {
 		t.Errorf("without Kafka: %v, %v", again, err)
+	}
+	if again := byDebezium(goTest{name: endToEnd}); len(again) > 0 {
+		t.Errorf("without Kafka: %v", again)
 	}
 	t.Setenv("QUADRILLE_TEST_KAFKA", "1")
 	if again, err := onKafka(goTest{name: endToEnd}); err == nil {

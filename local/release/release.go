@@ -112,7 +112,7 @@ func (r Release) once(ctx context.Context, name string, fill func(ctx context.Co
 // extract writes the files of the release's commit to dir.
 func (r Release) extract(ctx context.Context, dir string) error {
 	index := dir + ".index" // one of its own, as the repository's is the developer's
-	defer os.Remove(index)
+	defer os.Remove(index)  //nolint:errcheck // git may not have made it
 	git := func(args ...string) error {
 		cmd := exec.CommandContext(ctx, "git", args...)
 		cmd.Dir = r.root

@@ -112,7 +112,7 @@ func (s *Stack) writeBridgeComponents() error {
 		if text, err = withBridge(text); err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
-		if err := os.WriteFile(filepath.Join(s.bridgeComponents(), filepath.Base(file)), text, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(s.bridgeComponents(), filepath.Base(file)), text, 0o644); err != nil { //nolint:gosec // the files are our own
 			return err
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 )
 
 // The brokers: two that are a folder below components each, and none, which has all
@@ -16,7 +15,7 @@ const (
 	OneProcess = "one-process"
 )
 
-// BrokerPart is the part that carries the events: "redis" or "kafka".
+// BrokerPart is the part that carries the events, "redis" or "kafka", or the first of them.
 func (s *Stack) BrokerPart() string {
 	if s.opts.Broker == Kafka {
 		return "kafka"
@@ -43,23 +42,36 @@ func (s *Stack) brokerEnv() []string {
 	return []string{"QUADRILLE_REDIS_HOST=" + s.redis.addr}
 }
 
-// brokerSecrets is what the pub/sub component takes from the secret store.
-func (s *Stack) brokerSecrets() map[string]string {
+// brokerSecrets is what the pub/sub component of an app takes from the secret store.
+func (s *Stack) brokerSecrets(app string) (map[string]string, error) {
 	if s.opts.Broker == Kafka {
-		return kafkaSecrets()
+		return s.kafkaSecrets(app)
 	}
-	return map[string]string{"password": s.redis.password}
+	return map[string]string{"password": s.redis.password}, nil
 }
 
-func (s *Stack) brokerCheck() partCheck {
-	if s.opts.Broker != Kafka {
-		return partCheck{"redis", s.redis.addr, s.redis.external, redisPong(s.redis.addr, s.redis.password)}
+func (s *Stack) brokerChecks() []partCheck {
+	switch {
+	case s.opts.Broker != Kafka:
+		return []partCheck{{"redis", s.redis.addr, s.redis.external, redisPong(s.redis.addr, s.redis.password)}}
+	case s.kafka.external: // which may want TLS
+		return []partCheck{{"kafka", s.kafka.addr, true, listening(s.kafka.addr)}}
 	}
-	ready := kafkaAnswers(s.kafka.addr)
-	if s.kafka.external { // which may want TLS
-		ready = listening(s.kafka.addr)
+	checks := make([]partCheck, len(s.kafka.nodes))
+	for i, node := range s.kafka.nodes {
+		checks[i] = partCheck{node.part, node.clients, false, s.kafkaReady(node.clients)}
 	}
-	return partCheck{"kafka", s.kafka.addr, s.kafka.external, ready}
+	return checks
+}
+
+// BrokerParts are all parts that carry the events: several where Kafka has several brokers.
+func (s *Stack) BrokerParts() []string {
+	checks := s.brokerChecks()
+	parts := make([]string, len(checks))
+	for i, check := range checks {
+		parts[i] = check.part
+	}
+	return parts
 }
 
 // brokerFound names the broker that would be used, or what is missing.
@@ -92,24 +104,30 @@ func KafkaFound() (java string, err error) {
 
 func brokerFile(dir string) string { return filepath.Join(dir, "run", "broker") }
 
-// brokerInUse is the broker that the stack in dir was last started with, "" once it
-// was stopped.
-func brokerInUse(dir string) string {
+// brokerInUse is the broker that the stack in dir was last started with, and how many of
+// them; "" once it was stopped.
+func brokerInUse(dir string) (broker string, brokers int) {
 	text, err := os.ReadFile(brokerFile(dir))
 	if err != nil {
-		return ""
+		return "", 0
 	}
-	return strings.TrimSpace(string(text))
+	brokers = 1
+	_, _ = fmt.Sscan(string(text), &broker, &brokers) // the number is left out where it is one
+	return broker, brokers
 }
 
 // claimBroker keeps the broker until the stack is stopped: sidecars on two brokers
 // would not hear each other.
 func (s *Stack) claimBroker() error {
-	if used := brokerInUse(s.Dir); used != "" && used != s.opts.Broker {
+	if used, brokers := brokerInUse(s.Dir); used != "" && (used != s.opts.Broker || brokers != s.opts.Brokers) {
 		return &EnvironmentError{
-			Problem: fmt.Sprintf("this stack was started with the broker %q", used),
+			Problem: fmt.Sprintf("this stack was started with %d of the broker %q", brokers, used),
 			Remedy:  "let its orders settle and stop it first (quad down)",
 		}
 	}
-	return os.WriteFile(brokerFile(s.Dir), []byte(s.opts.Broker+"\n"), 0o644)
+	claim := s.opts.Broker
+	if s.opts.Brokers > 1 {
+		claim += fmt.Sprintf(" %d", s.opts.Brokers)
+	}
+	return os.WriteFile(brokerFile(s.Dir), []byte(claim+"\n"), 0o644)
 }

@@ -50,7 +50,7 @@ func TestKafkaFromTheEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if check := s.brokerCheck(); !check.external || check.addr != "one.example:9092" || len(s.brokerEnv()) != 0 {
+	if check := s.brokerChecks()[0]; !check.external || check.addr != "one.example:9092" || len(s.brokerEnv()) != 0 {
 		t.Errorf("%+v with environment %q", check, s.brokerEnv())
 	}
 }
@@ -68,7 +68,7 @@ func TestSidecarsLearnOfThePrivateKafka(t *testing.T) {
 
 func TestKafkaWithoutJavaOrMavenNamesTheRemedy(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	for name, look := range map[string]func() (string, error){"java": lookJava, "maven": lookMaven, "kafka": KafkaFound} {
+	for name, look := range map[string]func() (string, error){"java": lookJava, "maven": lookMaven, "kafka": KafkaFound, "debezium": func() (string, error) { return "", DebeziumFound() }} {
 		_, err := look()
 		if missing, ok := errors.AsType[*EnvironmentError](err); !ok || missing.Remedy == "" {
 			t.Errorf("%s: %v", name, err)

@@ -8,12 +8,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"time"
+
+	"quadrille.internal/local/gobuild"
 )
 
 // DaprVersion is what the self-built runtime reports. The CLI compares it to
@@ -54,7 +55,7 @@ func (s *Stack) buildToolchain(ctx context.Context) error {
 		return err
 	}
 	for _, t := range toolchain {
-		if err := s.buildTool(ctx, t); err != nil {
+		if err := s.buildTool(ctx, t, s.daprBin("")); err != nil {
 			return err
 		}
 	}
@@ -64,45 +65,49 @@ func (s *Stack) buildToolchain(ctx context.Context) error {
 // ToolchainBuilt reports whether every Dapr binary is there for the present
 // sources.
 func (s *Stack) ToolchainBuilt() bool {
-	return !slices.ContainsFunc(toolchain, func(t tool) bool {
-		stamp, err := s.toolStamp(t)
-		return err != nil || !s.toolCurrent(t, stamp)
-	})
+	return !slices.ContainsFunc(toolchain, func(t tool) bool { return !s.toolBuilt(t, s.daprBin("")) })
 }
 
-func (s *Stack) buildTool(ctx context.Context, t tool) error {
+// toolBuilt reports whether dir has the tool for the present sources.
+func (s *Stack) toolBuilt(t tool, dir string) bool {
+	stamp, err := s.toolStamp(t)
+	return err == nil && t.current(dir, stamp)
+}
+
+// buildTool builds a tool into dir, unless it is there.
+func (s *Stack) buildTool(ctx context.Context, t tool, dir string) error {
 	stamp, err := s.toolStamp(t)
 	if err != nil {
 		return err
 	}
-	if s.toolCurrent(t, stamp) {
+	if t.current(dir, stamp) {
 		return nil
 	}
 	done := s.progress(t.module, t.size)
 	defer done()
 	began := time.Now()
-	if err := (goBuild{
-		dir:        filepath.Join(s.Root, "local", "toolchain", t.module),
-		output:     s.daprBin("") + "/",
-		packages:   t.packages,
-		ldflags:    "-X github.com/dapr/dapr/pkg/buildinfo.version=" + DaprVersion,
-		standalone: true,
-	}).run(ctx); err != nil {
+	if err := (gobuild.Build{
+		Dir:        filepath.Join(s.Root, "local", "toolchain", t.module),
+		Output:     dir + "/",
+		Packages:   t.packages,
+		Ldflags:    "-X github.com/dapr/dapr/pkg/buildinfo.version=" + DaprVersion,
+		Standalone: true,
+	}).Run(ctx); err != nil {
 		return err
 	}
-	s.reportEvent(Event{Part: t.module, State: Built, Detail: s.daprBin(""), Took: time.Since(began)})
-	return os.WriteFile(s.stampFile(t), []byte(stamp), 0o644)
+	s.reportEvent(Event{Part: t.module, State: Built, Detail: dir, Took: time.Since(began)})
+	return os.WriteFile(t.stampFile(dir), []byte(stamp), 0o644)
 }
 
-func (s *Stack) stampFile(t tool) string { return s.daprBin("." + t.module + ".stamp") }
+func (t tool) stampFile(dir string) string { return filepath.Join(dir, "."+t.module+".stamp") }
 
-func (s *Stack) toolCurrent(t tool, stamp string) bool {
-	have, err := os.ReadFile(s.stampFile(t))
+func (t tool) current(dir, stamp string) bool {
+	have, err := os.ReadFile(t.stampFile(dir))
 	if err != nil || string(have) != stamp {
 		return false
 	}
 	return !slices.ContainsFunc(t.binaries, func(name string) bool {
-		_, err := os.Stat(s.daprBin(name))
+		_, err := os.Stat(filepath.Join(dir, name))
 		return err != nil
 	})
 }
@@ -150,6 +155,7 @@ func (s *Stack) build(ctx context.Context, together bool) error {
 		{"local/psp/main.go", false},
 		{"local/erp/main.go", false},
 		{"local/mail/main.go", false},
+		{"local/balancer/main.go", false},
 		{"local/quad/main.go", false},
 		{"services/cmd/*/main.go", true},
 	} {
@@ -175,30 +181,7 @@ func (s *Stack) buildCommand(ctx context.Context, dir string, standalone bool) e
 	name := filepath.Base(dir)
 	done := s.progress(name, "")
 	defer done()
-	return goBuild{dir: dir, output: s.bin(name), packages: []string{"."}, standalone: standalone}.run(ctx)
-}
-
-// A goBuild compiles packages of the module in dir.
-type goBuild struct {
-	dir        string
-	output     string
-	packages   []string
-	ldflags    string
-	standalone bool // not part of go.work, which would decide its versions
-}
-
-func (b goBuild) run(ctx context.Context) error {
-	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w " + b.ldflags, "-o", b.output}, b.packages...)
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir = b.dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if b.standalone {
-		cmd.Env = append(cmd.Env, "GOWORK=off")
-	}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build in %s: %w\n%s", b.dir, err, out)
-	}
-	return nil
+	return gobuild.Build{Dir: dir, Output: s.bin(name), Standalone: standalone}.Run(ctx)
 }
 
 // progress reports every second that part is still building, until the returned

@@ -15,6 +15,14 @@ const identity = "identity"
 // benchmark or a test of these alone starts no others.
 var ForOrders = []string{"checkout", "inventory", "payment", "order", "b2b"}
 
+// gateway is the service whose public port is the only one where the stack has it.
+const gateway = "gateway"
+
+// closed says that an app has no public port of its own: the gateway's is the way in.
+func (a *App) closed() bool { return a.Env[publicPort] == "closed" }
+
+const publicPort = "QUADRILLE_PUBLIC_PORT"
+
 // chooseServices keeps of the run file the services that the stack has.
 func (s *Stack) chooseServices() error {
 	chosen, all := s.opts.Services, s.Apps()
@@ -30,6 +38,11 @@ func (s *Stack) chooseServices() error {
 		// Callers are not asked for access tokens that nobody gives them.
 		for _, app := range s.run.Apps {
 			delete(app.Env, "QUADRILLE_IDENTITY_URL")
+		}
+	}
+	if !slices.Contains(chosen, gateway) {
+		for _, app := range s.run.Apps {
+			delete(app.Env, publicPort) // or nobody would reach them
 		}
 	}
 	s.run.Apps = slices.DeleteFunc(s.run.Apps, func(app App) bool { return !slices.Contains(chosen, app.ID) })

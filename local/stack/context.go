@@ -15,6 +15,9 @@ func (s *Stack) Context() installation.Context {
 		ERP:      installation.Partner{URL: s.ERPURL(), Key: secret("erp.key")},
 		Dir:      s.Dir,
 	}
+	if s.opts.Trace {
+		c.Traces = s.TracesURL()
+	}
 	for _, app := range s.Apps() {
 		service := installation.Service{Public: s.HTTPURL(app), Admin: s.AdminURL(app), AdminToken: secret(app + ".admin")}
 		if slices.Contains(s.WithDatabase(), app) {

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/url"
@@ -23,17 +24,25 @@ func (s *Stack) WithDatabase() []string {
 	return slices.DeleteFunc(s.Apps(), func(app string) bool { return s.App(app).Env["QUADRILLE_DATABASE_URL_FILE"] == "" })
 }
 
-// App describes one service; it panics on an id that local/dapr.yaml lacks.
+// App describes one service, or one of its replicas; it panics on an id that
+// local/dapr.yaml lacks.
 func (s *Stack) App(id string) *App {
-	i := slices.IndexFunc(s.run.Apps, func(a App) bool { return a.ID == id })
-	if i < 0 {
-		panic(fmt.Sprintf("stack: no app %q in local/dapr.yaml", id))
+	if i := slices.IndexFunc(s.run.Apps, func(a App) bool { return a.ID == id }); i >= 0 {
+		return &s.run.Apps[i]
 	}
-	return &s.run.Apps[i]
+	if i := slices.IndexFunc(s.further, func(a App) bool { return a.Part == id }); i >= 0 {
+		return &s.further[i]
+	}
+	panic(fmt.Sprintf("stack: no app %q in local/dapr.yaml", id))
 }
 
-// HTTPURL is where the app's public API listens.
-func (s *Stack) HTTPURL(app string) string { return "http://" + s.App(app).Env["QUADRILLE_HTTP_ADDR"] }
+// HTTPURL is where others reach the app's public API, whichever replica answers.
+func (s *Stack) HTTPURL(app string) string {
+	if s.App(app).closed() {
+		app = gateway
+	}
+	return "http://" + cmp.Or(s.App(app).Public, s.App(app).Env["QUADRILLE_HTTP_ADDR"])
+}
 
 // HealthURL is where the app's health and metrics are.
 func (s *Stack) HealthURL(app string) string {
@@ -106,6 +115,15 @@ func (s *Stack) ERPURL() string { return "http://" + s.addr(erpPort) }
 
 // ERPKey authenticates at the ERP.
 func (s *Stack) ERPKey() string { return s.tokens.erp }
+
+// MailURL is where the mail provider's stand-in shows the mail that it took.
+func (s *Stack) MailURL() string { return "http://" + s.addr(mailPort) }
+
+// MailKey authenticates there.
+func (s *Stack) MailKey() string { return s.tokens.mail }
+
+// Components is the folder of the component files that sidecars load.
+func (s *Stack) Components() string { return s.run.Common.ResourcesPaths[0] }
 
 // LogFile is where a part writes its log.
 func (s *Stack) LogFile(part string) string { return filepath.Join(s.Dir, "log", part+".log") }

@@ -149,7 +149,8 @@ func (s *Stack) InstallCompiler(ctx context.Context) error {
 	return nil
 }
 
-// InstallBrowser makes sure that there is a Chromium, by which passkeys are tested.
+// InstallBrowser makes sure that there is a Chromium, by which passkeys and calls from pages of other origins are
+// tested.
 func (s *Stack) InstallBrowser(ctx context.Context) error {
 	if _, err := exec.LookPath("chromium"); err == nil {
 		return nil
@@ -159,6 +160,22 @@ func (s *Stack) InstallBrowser(ctx context.Context) error {
 		return &EnvironmentError{Problem: "there is no chromium", Remedy: remedy}
 	}
 	if err := s.aptInstall(ctx, "chromium", "chromium"); err != nil {
+		return &EnvironmentError{Problem: err.Error(), Remedy: remedy}
+	}
+	return nil
+}
+
+// InstallPrometheus makes sure that there are Prometheus, which judges the releases of a test,
+// and promtool, by which alerts are tested.
+func (s *Stack) InstallPrometheus(ctx context.Context) error {
+	if _, err := exec.LookPath("promtool"); err == nil {
+		return nil
+	}
+	remedy := "install it (apt-get install prometheus)"
+	if os.Getuid() != 0 {
+		return &EnvironmentError{Problem: "there is no prometheus", Remedy: remedy}
+	}
+	if err := s.aptInstall(ctx, "prometheus", "prometheus"); err != nil {
 		return &EnvironmentError{Problem: err.Error(), Remedy: remedy}
 	}
 	return nil

@@ -16,8 +16,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// testShift keeps clear of the daily stack and of the one `quad test` runs.
-const testShift = 12000
+// testShift keeps clear of the daily stack, and of those of other tests that run at the same time.
+const testShift = 4000
 
 // newStack is a stack of the real repository in a folder of its own. At the end it
 // is stopped and deleted, whatever the test started.

@@ -151,7 +151,7 @@ func (s *Stack) caughtUp(ctx context.Context, group string, topics []string) err
 	client := redis.NewClient(&redis.Options{
 		Addr: s.redis.addr, Password: s.redis.password, DialTimeout: redisTimeout, ReadTimeout: redisTimeout, WriteTimeout: redisTimeout,
 	})
-	defer client.Close()
+	defer client.Close() //nolint:errcheck // it has only read
 	for _, topic := range topics {
 		stream, err := client.XInfoStream(ctx, topic).Result()
 		if redis.HasErrorPrefix(err, "no such key") {

@@ -130,7 +130,7 @@ func (s *Stack) startOutside(ctx context.Context, app string) error {
 	if err := s.spawnSidecar(a); err != nil {
 		return err
 	}
-	if !s.alreadyRunning(app, s.HTTPURL(app)) {
+	if !s.alreadyRunning(app, s.listens(app)) {
 		env, err := s.daprEnv()
 		if err != nil {
 			return err
@@ -138,7 +138,7 @@ func (s *Stack) startOutside(ctx context.Context, app string) error {
 		if _, err := s.spawn(command{name: app, args: a.Alone, dir: a.Dir, env: append(append(env, a.serviceEnv()...), sharePorts)}); err != nil {
 			return err
 		}
-		s.report(app, Started, s.HTTPURL(app))
+		s.report(app, Started, s.listens(app))
 	}
 	for part, ready := range map[string]func(context.Context) error{
 		app:          func(ctx context.Context) error { return s.readyItself(ctx, app) },

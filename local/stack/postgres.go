@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"quadrille.internal/platform/audit"
 )
 
 const (
@@ -30,7 +32,7 @@ const postgresConf = `listen_addresses = '127.0.0.1'
 port = %d
 unix_socket_directories = ''
 password_encryption = 'scram-sha-256'
-max_connections = 200
+max_connections = %d
 
 fsync = on
 synchronous_commit = on
@@ -115,7 +117,15 @@ func (s *Stack) prepareCluster(ctx context.Context, bin string, owner *syscall.C
 		}
 	}
 	settings := filepath.Join(data, "quadrille.conf")
-	if err := os.WriteFile(settings, fmt.Appendf(nil, postgresConf, portOf(s.postgres.host)), 0o644); err != nil {
+	conf := postgresConf
+	left, err := filepath.Glob(filepath.Join(data, "pg_replslot", audit.SlotPrefix+"*"))
+	if err != nil {
+		return "", err
+	}
+	if s.ByDebezium() || s.opts.LogicalWAL || len(left) > 0 { // with slots it does not start otherwise
+		conf += logicalConf
+	}
+	if err := os.WriteFile(settings, fmt.Appendf(nil, conf, portOf(s.postgres.host), 200*s.Replicas()), 0o644); err != nil {
 		return "", err
 	}
 	return data, nil

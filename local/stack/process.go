@@ -2,6 +2,7 @@ package stack
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -112,6 +113,8 @@ type command struct {
 	dir  string
 	env  []string // on top of quad's own
 	user *syscall.Credential
+	// patience is how long its start may take; startPatience if it is 0.
+	patience time.Duration
 }
 
 // spawn starts the command in a session of its own, so that it outlives quad and
@@ -172,7 +175,7 @@ func (s *Stack) writePID(p *Process) error {
 }
 
 // Process returns the running part of that name, or nil: "postgres", "redis", "kafka",
-// "sentry", "placement", "scheduler", "psp", "dapr" (the CLI), a service such as "order",
+// "connect", "sentry", "placement", "scheduler", "psp", "dapr" (the CLI), a service such as "order",
 // or its sidecar, "order-daprd".
 //
 // Where services run in one process, each that was not moved out is that process.
@@ -220,11 +223,24 @@ func (s *Stack) marked() []*Process {
 		}
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
 		if start, err := startTime(pid); err == nil && pid != os.Getpid() {
-			found = append(found, &Process{Name: roleOf(pid), PID: pid, start: start})
+			found = append(found, &Process{Name: cmp.Or(partIn(environ), roleOf(pid)), PID: pid, start: start})
 		}
 	}
 	return found
 }
+
+// partIn is the name of a further replica, in its environment.
+func partIn(environ []byte) string {
+	for variable := range bytes.SplitSeq(environ, []byte{0}) {
+		if name, found := bytes.CutPrefix(variable, []byte(partOf+"=")); found {
+			return string(name)
+		}
+	}
+	return ""
+}
+
+// partProperty tells a Java program which part it is.
+const partProperty = "-Dquadrille.part="
 
 // roleOf names a process by its program; a sidecar by its app.
 func roleOf(pid int) string {
@@ -237,8 +253,10 @@ func roleOf(pid int) string {
 	if i := slices.Index(args, "--app-id"); name == "daprd" && i >= 0 && i+1 < len(args) {
 		return Sidecar(args[i+1])
 	}
-	if name == "java" { // nothing else here is written in it
-		return "kafka"
+	for _, arg := range args { // Java programs are told their part, to be found again
+		if part, found := strings.CutPrefix(arg, partProperty); found {
+			return part
+		}
 	}
 	return name
 }

@@ -46,7 +46,11 @@ func poll(ctx context.Context, check func(context.Context) error) error {
 
 // awaitReady polls check while p lives, and adds the end of p's log to a failure.
 func (s *Stack) awaitReady(ctx context.Context, p *Process, check func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	return s.awaitReadyWithin(ctx, startPatience, p, check)
+}
+
+func (s *Stack) awaitReadyWithin(ctx context.Context, patience time.Duration, p *Process, check func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	err := poll(ctx, func(ctx context.Context) error {
 		if !p.Alive() {

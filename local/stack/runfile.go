@@ -51,6 +51,10 @@ type App struct {
 
 	// Alone is the command of a service that leaves the one process.
 	Alone []string `yaml:"-"`
+	// Part is how the process of a further replica is called, "" of the first.
+	Part string `yaml:"-"`
+	// Public is where others reach a service that has replicas.
+	Public string `yaml:"-"`
 }
 
 // ports matches what the shift of a second stack applies to.

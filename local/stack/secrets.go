@@ -77,7 +77,11 @@ func (s *Stack) writeSidecarSecrets() error {
 		apps = append(apps, Together)
 	}
 	for _, app := range apps {
-		secrets := map[string]map[string]string{"broker": s.brokerSecrets()}
+		broker, err := s.brokerSecrets(app)
+		if err != nil {
+			return err
+		}
+		secrets := map[string]map[string]string{"broker": broker}
 		if slices.Contains(users, app) {
 			secrets["statestore"] = map[string]string{"url": s.databaseURL(stateStore, s.passwords[stateStore], stateStore)}
 		}

@@ -86,8 +86,8 @@ func TestExternalKafkasCredentialsAreSecrets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secrets := s.brokerSecrets()
-	if secrets["username"] != "quadrille" || secrets["password"] != "hidden" || secrets["clientKey"] != "" {
+	secrets, err := s.brokerSecrets("checkout")
+	if err != nil || secrets["username"] != "quadrille" || secrets["password"] != "hidden" || secrets["clientKey"] != "" {
 		t.Errorf("secrets of the broker: %q", secrets)
 	}
 	if env := strings.Join(s.brokerEnv(), "\n"); strings.Contains(env, "hidden") {

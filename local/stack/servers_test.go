@@ -140,6 +140,37 @@ func TestServers(t *testing.T) {
 	})
 }
 
+// PostgreSQL does not start without a logical log where Debezium has left slots.
+func TestTheServicesPublishAgainAfterDebezium(t *testing.T) {
+	s, _ := newStack(t)
+	byDebezium, err := New(Options{Dir: s.Dir, PortShift: testShift, Broker: Kafka, Relay: Debezium})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := byDebezium.startPostgres(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := byDebezium.createDatabases(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	slot := "SELECT pg_create_logical_replication_slot('" + slotOf("order") + "', 'pgoutput')"
+	inOrder := *byDebezium.postgres.superuser
+	inOrder.Path = "/order"
+	if err := query(t, inOrder.String(), slot); err != nil {
+		t.Fatal(err)
+	}
+	if err := byDebezium.stopPostgres(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.UpServers(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	slots, err := s.Slots(t.Context())
+	if err != nil || slots["order"].Status != "" {
+		t.Errorf("%v, the slot of order is %+v, want none: it would keep the log for nobody", err, slots["order"])
+	}
+}
+
 func TestATakenPortIsNamedWithARemedy(t *testing.T) {
 	s, _ := newStack(t)
 	listener, err := net.Listen("tcp", s.RedisAddr())

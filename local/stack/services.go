@@ -20,6 +20,9 @@ func (s *Stack) startServices(ctx context.Context) error {
 	if s.OneProcess() {
 		return s.startTogether(ctx)
 	}
+	if s.Replicas() > 1 {
+		return s.startReplicas(ctx)
+	}
 	if slices.ContainsFunc(s.serviceParts(), func(part string) bool { return s.Process(part) != nil }) {
 		for _, app := range s.Apps() {
 			if err := errors.Join(s.StartSidecar(ctx, app), s.StartApp(ctx, app)); err != nil {
@@ -39,7 +42,7 @@ func (s *Stack) startServices(ctx context.Context) error {
 // serviceParts are the services and their sidecars.
 func (s *Stack) serviceParts() []string {
 	var parts []string
-	for _, app := range s.Apps() {
+	for _, app := range s.Instances() {
 		parts = append(parts, s.partsOf(app)...)
 	}
 	return parts
@@ -161,7 +164,7 @@ func (s *Stack) StartApp(ctx context.Context, app string) error {
 		return err
 	}
 	return s.startAlone(app, command{
-		name: app, args: a.Command, dir: a.Dir, env: append(env, a.serviceEnv()...),
+		name: app, args: a.Command, dir: a.Dir, env: slices.Concat(env, a.serviceEnv(), a.partEnv(app)),
 	})
 }
 
@@ -176,7 +179,7 @@ func (s *Stack) StartSidecar(_ context.Context, app string) error {
 		return err
 	}
 	return s.startAlone(Sidecar(app), command{
-		name: Sidecar(app), args: s.run.sidecarArgs(a), dir: a.Dir, env: env,
+		name: Sidecar(app), args: s.run.sidecarArgs(a), dir: a.Dir, env: append(env, a.partEnv(Sidecar(app))...),
 	})
 }
 
@@ -193,10 +196,13 @@ func (s *Stack) startAlone(part string, c command) error {
 
 // listens says where a service or a sidecar is reached.
 func (s *Stack) listens(part string) string {
-	for _, app := range s.Apps() {
+	for _, app := range s.Instances() {
 		switch part {
 		case app:
-			return s.HTTPURL(app)
+			if a := s.App(app); a.closed() {
+				return "http://" + a.Env["QUADRILLE_HEALTH_ADDR"]
+			}
+			return "http://" + s.App(app).Env["QUADRILLE_HTTP_ADDR"]
 		case Sidecar(app):
 			return s.DaprURL(app)
 		}
@@ -230,7 +236,7 @@ func (s *Stack) awaitServices(ctx context.Context) error {
 
 // ready asks a service or a sidecar whether it can work.
 func (s *Stack) ready(ctx context.Context, part string) error {
-	for _, app := range s.Apps() {
+	for _, app := range s.Instances() {
 		switch part {
 		case app:
 			return httpOK(s.HealthURL(app) + "/readyz")(ctx)

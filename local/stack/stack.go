@@ -29,10 +29,13 @@ const (
 	redisPort            = 18637
 	kafkaPort            = 18092
 	kafkaControllerPort  = 18093
+	connectPort          = 18083
+	kafkaClusterPort     = 18070 // and the eight after it, three for each of three brokers
 	pspPort              = 18900
 	erpPort              = 18910
 	mailPort             = 18920
 	smtpPort             = 18921
+	tracesPort           = 18940
 	placementPort        = 18950
 	placementHealthPort  = 18951
 	placementMetricsPort = 18952
@@ -58,15 +61,20 @@ const TestPortShift = 10000
 
 // Options say which stack is meant. The zero value of each field is the default.
 type Options struct {
-	Root      string            // the repository; default: found from the working folder upwards
-	Dir       string            // data, logs, secrets; default: Root/.local
-	PortShift int               // added to every port
-	Broker    string            // Redis, Kafka or OneProcess; default: the one in use, else Redis
-	Services  []string          // that it has; default: those in use, else Usual
-	Usual     []string          // services of a stack that is not in use; default: all
-	Program   string            // of the one process; default: the one that is built
-	Env       map[string]string // set for every service, over what local/dapr.yaml says
-	Report    func(Event)       // told what happens; default: nobody
+	Root       string            // the repository; default: found from the working folder upwards
+	Dir        string            // data, logs, secrets; default: Root/.local
+	PortShift  int               // added to every port
+	Broker     string            // Redis, Kafka or OneProcess; default: the one in use, else Redis
+	Brokers    int               // of a private Kafka, 1 or 3; default: those in use, else 1
+	Relay      string            // OutboxRelay or Debezium; default: the one in use, else OutboxRelay
+	LogicalWAL bool              // PostgreSQL can have logical replication slots, as for Debezium
+	Services   []string          // that it has; default: those in use, else Usual
+	Usual      []string          // services of a stack that is not in use; default: all
+	Replicas   int               // of each service; default: those in use, else 1
+	Program    string            // of the one process; default: the one that is built
+	Env        map[string]string // set for every service, over what local/dapr.yaml says
+	Trace      bool              // keep traces; default: while a collector runs
+	Report     func(Event)       // told what happens; default: nobody
 }
 
 // An Event says what became of one part.
@@ -100,10 +108,11 @@ type Stack struct {
 	opts      Options
 	reporting sync.Mutex // Report is called by one goroutine at a time
 	run       *runFile
+	further   []App             // the replicas beside the first of each service
 	passwords map[string]string // by database role
 	migrated  map[string]string // the programs that migrated, by app
 	admin     map[string]string // operators' token, by service
-	tokens    struct{ app, dapr, psp, erp string }
+	tokens    struct{ app, dapr, psp, erp, mail string }
 
 	postgres struct {
 		external              bool
@@ -115,8 +124,10 @@ type Stack struct {
 		addr, password string
 	}
 	kafka struct {
-		external bool
-		addr     string // of an external cluster the first broker's
+		external  bool
+		addr      string // of a cluster the first broker's
+		nodes     []kafkaNode
+		authority []byte // PEM, the certificate that brokers are known by
 	}
 }
 
@@ -135,12 +146,24 @@ func New(opts Options) (*Stack, error) {
 		opts.Root = root
 	}
 	opts.Dir = cmp.Or(opts.Dir, filepath.Join(opts.Root, ".local"))
-	opts.Broker = cmp.Or(opts.Broker, brokerInUse(opts.Dir), Redis)
+	used, brokers := brokerInUse(opts.Dir)
+	opts.Broker = cmp.Or(opts.Broker, used, Redis)
+	if opts.Brokers == 0 && opts.Broker == used {
+		opts.Brokers = brokers
+	}
+	opts.Brokers = cmp.Or(opts.Brokers, 1)
+	if opts.Brokers != 1 && (opts.Broker != Kafka || opts.Brokers != clusterSize) {
+		return nil, fmt.Errorf("%d brokers of %q: there is one, or %d of Kafka", opts.Brokers, opts.Broker, clusterSize)
+	}
+	opts.Relay = cmp.Or(opts.Relay, relayInUse(opts.Dir), OutboxRelay)
 	if len(opts.Services) == 0 {
 		var inUse bool
 		if opts.Services, inUse = servicesInUse(opts.Dir); !inUse {
 			opts.Services = opts.Usual
 		}
+	}
+	if err := opts.chooseReplicas(); err != nil {
+		return nil, err
 	}
 	s := &Stack{opts: opts}
 	var err error
@@ -164,7 +187,7 @@ func (s *Stack) prepare() error {
 	if err := os.Chmod(filepath.Join(s.Dir, "secrets"), 0o700); err != nil {
 		return err
 	}
-	for _, step := range []func() error{s.readRun, s.readSecrets, s.locateServers, s.locateKafka} {
+	for _, step := range []func() error{s.readRun, s.readSecrets, s.locateServers, s.locateKafka, s.certifyKafka} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -201,6 +224,10 @@ func (s *Stack) readRun() (err error) {
 	if s.run, err = readRunFile(s.runFilePath(), s.Dir, s.opts.PortShift); err != nil {
 		return err
 	}
+	positions := map[string]int{}
+	for i, app := range s.Apps() {
+		positions[app] = i
+	}
 	if err := s.chooseServices(); err != nil {
 		return err
 	}
@@ -214,12 +241,16 @@ func (s *Stack) readRun() (err error) {
 	if s.OneProcess() {
 		s.joinApps()
 	}
+	if err := s.chooseRelay(); err != nil {
+		return err
+	}
+	s.exportTraces()
 	for _, app := range s.run.Apps {
 		for key, value := range s.opts.Env {
 			app.Env[key] = value
 		}
 	}
-	return nil
+	return s.addReplicas(positions)
 }
 
 func (s *Stack) readSecrets() error {
@@ -228,7 +259,7 @@ func (s *Stack) readSecrets() error {
 		"dapr-api-token": &s.tokens.dapr,
 		"psp.key":        &s.tokens.psp,
 		"erp.key":        &s.tokens.erp,
-		"mail.key":       new(string), // only the services use it
+		"mail.key":       &s.tokens.mail,
 		"postgres":       &s.postgres.password,
 		"redis":          &s.redis.password,
 	}
@@ -239,7 +270,7 @@ func (s *Stack) readSecrets() error {
 		}
 	}
 	s.passwords, s.migrated = map[string]string{}, map[string]string{}
-	roles := append(s.WithDatabase(), auditor, stateStore)
+	roles := append(s.WithDatabase(), auditor, stateStore, relayRole)
 	for _, app := range s.WithDatabase() {
 		roles = append(roles, ownerOf(app))
 	}

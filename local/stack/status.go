@@ -43,19 +43,30 @@ func (s *Stack) partChecks() []partCheck {
 	checks := []partCheck{{"postgres", s.postgres.host, s.postgres.external, s.postgresReady}}
 	outside := s.Outside()
 	if !s.OneProcess() || len(outside) > 0 {
-		checks = append(checks, s.brokerCheck(),
+		checks = append(checks, s.brokerChecks()...)
+		checks = append(checks,
 			partCheck{"sentry", s.addr(sentryPort), false, httpOK("http://" + s.addr(sentryHealthPort) + "/healthz")},
 			partCheck{"placement", s.addr(placementPort), false, httpOK("http://" + s.addr(placementHealthPort) + "/healthz")},
 			partCheck{"scheduler", s.addr(schedulerPort), false, httpOK("http://" + s.addr(schedulerHealthPort) + "/healthz")})
+	}
+	if s.ByDebezium() {
+		checks = append(checks, s.connectCheck())
 	}
 	checks = append(checks, []partCheck{
 		{"psp", s.addr(pspPort), false, listening(s.addr(pspPort))},
 		{"erp", s.addr(erpPort), false, listening(s.addr(erpPort))},
 		{"mail", s.addr(mailPort), false, listening(s.addr(mailPort))},
 	}...)
+	if s.opts.Trace {
+		checks = append(checks, partCheck{tracesPart, s.addr(tracesPort), false, listening(s.addr(tracesPort))})
+	}
 	if len(outside) > 0 {
 		bridge := s.bridgeApp()
 		checks = append(checks, partCheck{Sidecar(Together), s.addr(bridgeDaprPort), false, httpOK(fmt.Sprintf("http://127.0.0.1:%d/v1.0/healthz/outbound", bridge.DaprHTTP))})
+	}
+	if s.Replicas() > 1 {
+		addr := s.balanced()
+		checks = append(checks, partCheck{balancer, addr, false, listening(addr)})
 	}
 	for _, part := range s.serviceParts() {
 		addr := strings.TrimPrefix(s.listens(part), "http://")

@@ -1,12 +1,14 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -59,10 +61,13 @@ func (s *Stack) UpInfra(ctx context.Context) error {
 // ready, for tests that kill it; a running one is left alone.
 func (s *Stack) StartServer(ctx context.Context, part string) error {
 	start := map[string]func(context.Context) error{
-		"postgres": s.startPostgres, s.BrokerPart(): s.startBroker,
-		"sentry": s.startSentry, "placement": s.startPlacement, "scheduler": s.startScheduler,
+		"postgres": s.startPostgres, "sentry": s.startSentry, "placement": s.startPlacement, "scheduler": s.startScheduler,
 		"psp": s.startPSP, "erp": s.startERP, "mail": s.startMail,
+		connect: s.startConnect,
 	}[part]
+	if slices.Contains(s.BrokerParts(), part) {
+		start = s.startBroker
+	}
 	if start == nil {
 		return fmt.Errorf("no part of the infrastructure is called %q", part)
 	}
@@ -88,13 +93,16 @@ func (s *Stack) startServers(ctx context.Context) error {
 	if err := s.claimBroker(); err != nil {
 		return err
 	}
-	if err := s.claimServices(); err != nil {
+	if err := s.claimRelay(); err != nil {
+		return err
+	}
+	if err := errors.Join(s.claimServices(), s.claimReplicas()); err != nil {
 		return err
 	}
 	if err := s.startPostgres(ctx); err != nil {
 		return err
 	}
-	if err := s.createDatabases(ctx); err != nil {
+	if err := errors.Join(s.createDatabases(ctx), s.dropUnread(ctx)); err != nil {
 		return err
 	}
 	return s.startBroker(ctx)
@@ -102,10 +110,10 @@ func (s *Stack) startServers(ctx context.Context) error {
 
 func (s *Stack) startInfra(ctx context.Context) error {
 	steps := []func(context.Context) error{
-		s.startServers, s.startSentry, s.startPlacement, s.startScheduler, s.startPSP, s.startERP, s.startMail, s.migrate,
+		s.startTraces, s.startServers, s.startSentry, s.startPlacement, s.startScheduler, s.startPSP, s.startERP, s.startMail, s.migrate, s.startConnect,
 	}
 	if s.OneProcess() {
-		steps = []func(context.Context) error{s.startServers, s.startPSP, s.startERP, s.startMail, s.migrate}
+		steps = []func(context.Context) error{s.startTraces, s.startServers, s.startPSP, s.startERP, s.startMail, s.migrate}
 	} else if err := s.writeSidecarSecrets(); err != nil {
 		return err
 	}
@@ -139,7 +147,7 @@ func (s *Stack) start(ctx context.Context, c command, addr string, ready func(co
 	if err != nil {
 		return err
 	}
-	if err := s.awaitReady(ctx, p, ready); err != nil {
+	if err := s.awaitReadyWithin(ctx, cmp.Or(c.patience, startPatience), p, ready); err != nil {
 		return errors.Join(err, p.Stop(context.WithoutCancel(ctx), partGrace))
 	}
 	s.reportEvent(Event{Part: c.name, State: Started, Detail: addr, Took: time.Since(began)})
@@ -166,7 +174,7 @@ func (s *Stack) Down(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	services := s.Apps()
+	services := s.Instances()
 	if s.OneProcess() {
 		services = append(s.Outside(), Together)
 	}
@@ -177,13 +185,15 @@ func (s *Stack) Down(ctx context.Context) error {
 	err = errors.Join(
 		s.stopAll(ctx, serviceGrace, services...),
 		s.stopAll(ctx, sidecarGrace, sidecars...),
+		s.stopAll(ctx, partGrace, balancer),
 		// It has nothing left to do, and while it still starts services it would not
 		// listen to anything gentler.
 		s.stopPart(ctx, cli, syscall.SIGKILL, partGrace),
-		s.stopAll(ctx, partGrace, "psp", "erp", "mail", "scheduler", "placement"),
+		s.stopAll(ctx, partGrace, "psp", "erp", "mail", "scheduler", "placement", tracesPart),
 		s.stopAll(ctx, partGrace, "sentry"),
+		s.stopAll(ctx, connectGrace, connect),
 		s.stopAll(ctx, redisGrace, "redis"),
-		s.stopAll(ctx, kafkaGrace, "kafka"),
+		s.stopBrokers(ctx),
 		s.stopPostgres(ctx),
 		s.sweep(ctx),
 	)
@@ -200,7 +210,10 @@ func (s *Stack) forgetRun() error {
 	for _, file := range files {
 		err = errors.Join(err, os.Remove(file))
 	}
-	return errors.Join(err, os.RemoveAll(brokerFile(s.Dir)), os.RemoveAll(servicesFile(s.Dir)))
+	for _, file := range []string{brokerFile(s.Dir), relayFile(s.Dir), servicesFile(s.Dir), replicasFile(s.Dir), s.routesFile()} {
+		err = errors.Join(err, os.RemoveAll(file))
+	}
+	return err
 }
 
 // stopAll stops parts side by side.
@@ -256,8 +269,12 @@ func (s *Stack) Wipe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	paths := []string{home, s.kafkaData()} // beside that may lie Kafka itself
-	for _, name := range []string{"redis", "scheduler", "psp.json", "erp.json", "mail.json", "names.db", "log", ".dapr", "secrets", "run"} {
+	paths, err := filepath.Glob(filepath.Join(s.kafkaDir(), "data*")) // beside these may lie Kafka itself
+	if err != nil {
+		return err
+	}
+	paths = append(paths, home, filepath.Join(s.kafkaDir(), "cluster-id"))
+	for _, name := range []string{"redis", "scheduler", "psp.json", "erp.json", "mail.json", "traces", "names.db", "log", ".dapr", "secrets", "run"} {
 		paths = append(paths, filepath.Join(s.Dir, name))
 	}
 	for _, path := range paths {

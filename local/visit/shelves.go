@@ -19,7 +19,7 @@ type Operator struct {
 
 // OperatorOf is who operates an installation.
 func OperatorOf(r *installation.Installation) (*Operator, error) {
-	o := &Operator{catalog: r.AdminPort("catalog"), price: r.AdminPort("price")}
+	o := &Operator{catalog: r.AdminPort("catalog"), price: r.AdminPort("price"), http: http.Client{Timeout: callTimeout}}
 	return o, errors.Join(o.catalog.Err, o.price.Err)
 }
 

@@ -24,21 +24,25 @@ const (
 	Region   = "GB"
 )
 
-// Shop is where the gateway is.
+// Shop is where the gateway is, and where customers read their mail.
 type Shop struct {
 	gateway string
+	mailbox Mailbox
 	http    *http.Client
 	// streams has no time-out: a stream ends with its context.
 	streams *http.Client
+	// mail is not observed: it is no part of the shop.
+	mail *http.Client
 }
 
 // NewShop returns the shop behind a gateway.
-func NewShop(gateway string) *Shop {
+func NewShop(gateway string, mailbox Mailbox) *Shop {
 	connections := &http.Transport{MaxIdleConnsPerHost: 256, IdleConnTimeout: callTimeout}
 	return &Shop{
-		gateway: strings.TrimSuffix(gateway, "/"),
+		gateway: strings.TrimSuffix(gateway, "/"), mailbox: mailbox,
 		http:    &http.Client{Timeout: callTimeout, Transport: connections},
 		streams: &http.Client{Transport: connections},
+		mail:    &http.Client{Timeout: callTimeout, Transport: connections},
 	}
 }
 
@@ -60,6 +64,28 @@ func (o observed) RoundTrip(r *http.Request) (*http.Response, error) {
 	return res, err
 }
 
+// From returns the shop as it is for somebody at another address. The gateway believes that
+// where the caller is one of its QUADRILLE_TRUSTED_PROXIES.
+func (s *Shop) From(address string) *Shop {
+	at := func(c *http.Client) *http.Client {
+		return &http.Client{Timeout: c.Timeout, Transport: from{c.Transport, address}}
+	}
+	other := *s
+	other.http, other.streams = at(s.http), at(s.streams)
+	return &other
+}
+
+type from struct {
+	http.RoundTripper
+	address string
+}
+
+func (f from) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("X-Forwarded-For", f.address)
+	return f.RoundTripper.RoundTrip(r)
+}
+
 // Close ends idle connections.
 func (s *Shop) Close() { s.http.CloseIdleConnections() }
 
@@ -69,27 +95,6 @@ type Customer struct {
 	// ID is the account's.
 	ID     string
 	access string
-}
-
-// SignUp registers an account and signs in.
-func (s *Shop) SignUp(ctx context.Context, email, password string) (*Customer, error) {
-	credentials := map[string]string{"email": email, "password": password}
-	if _, err := call[struct{}](ctx, s.http, request{method: http.MethodPost, url: s.gateway + "/v1/accounts", body: credentials}); err != nil {
-		return nil, fmt.Errorf("register: %w", err)
-	}
-	return s.SignIn(ctx, email, password)
-}
-
-// SignIn opens a session.
-func (s *Shop) SignIn(ctx context.Context, email, password string) (*Customer, error) {
-	tokens, err := call[struct {
-		AccessToken string    `json:"access_token"`
-		AccountID   uuid.UUID `json:"account_id"`
-	}](ctx, s.http, request{method: http.MethodPost, url: s.gateway + "/v1/sessions", body: map[string]string{"email": email, "password": password}})
-	if err != nil {
-		return nil, fmt.Errorf("sign in: %w", err)
-	}
-	return &Customer{shop: s, ID: tokens.AccountID.String(), access: tokens.AccessToken}, nil
 }
 
 func (c *Customer) request(method, path string, body any, header ...string) request {

@@ -67,13 +67,16 @@ func (c *Client) Decide(ctx context.Context, id uuid.UUID, v wire.Vote) (wire.Po
 // Approvals lists what waits for an approver, soonest to expire first: up to
 // most, or all where that is 0.
 func (c *Client) Approvals(ctx context.Context, approver string, most int) ([]wire.Pending, error) {
+	return listApprovals(ctx, c.sender, c.urls.B2BAdmin, url.Values{"approver": {approver}}, most)
+}
+
+func listApprovals(ctx context.Context, s sender, at Access, query url.Values, most int) ([]wire.Pending, error) {
 	all := []wire.Pending{}
-	query := url.Values{"approver": {approver}}
 	for most == 0 || len(all) < most {
 		if most > 0 {
 			query.Set("limit", strconv.Itoa(min(pageSize, most-len(all))))
 		}
-		page, err := call[wire.Approvals](ctx, c.sender, c.urls.B2BAdmin.request(http.MethodGet, "/v1/b2b/approvals?"+query.Encode()))
+		page, err := call[wire.Approvals](ctx, s, at.request(http.MethodGet, "/v1/b2b/approvals?"+query.Encode()))
 		if err != nil {
 			return nil, err
 		}

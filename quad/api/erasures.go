@@ -8,7 +8,7 @@ import (
 	"quadrille.internal/services/customer/wire"
 )
 
-// Erasures lists the customers who are to be erased, until all services have answered.
+// Erasures lists the customers who wait to be erased, until all services have answered.
 func (a *Admin) Erasures(ctx context.Context) ([]wire.Erasure, error) {
 	all := []wire.Erasure{}
 	query := url.Values{"limit": {"200"}}

@@ -51,7 +51,7 @@ func (c *Client) tokenOf(ctx context.Context, by caller.Caller) (string, error) 
 		return t.Text, nil
 	}
 	r := c.urls.IdentityAdmin.request(http.MethodPost, "/v1/access-tokens")
-	r.body = map[string]any{"subject": by.ID, "company": by.Company, "groups": []string{}, "scopes": append([]string{}, by.Scopes...)}
+	r.body = map[string]any{"subject": by.ID, "company": by.Company, "scopes": append([]string{}, by.Scopes...)}
 	t, err := call[accessToken](ctx, c.sender, r)
 	if err != nil {
 		return "", err

@@ -2,6 +2,7 @@ package command
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -98,25 +99,39 @@ func newApprovals(g *Globals) *cobra.Command {
 	var approver string
 	var most int
 	cmd := &cobra.Command{
-		Use:     "approvals --approver ID",
-		Short:   "List the orders that wait for an approver, soonest to expire first",
-		Example: "  quad b2b approvals --approver alice",
+		Use:   "approvals [--approver ID]",
+		Short: "List the orders that wait for an approver, soonest to expire first",
+		Long: `approvals lists what waits for the person who signed in with quad login or, with
+--approver, what waits for anybody: that needs b2b's admin port.`,
+		Example: "  quad b2b approvals\n  quad b2b approvals --approver alice",
 		Args:    NoArgs,
 		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, _ []string) error {
-			pending, err := inst.Client.Approvals(cmd.Context(), approver, most)
+			pending, err := approvalsOf(cmd.Context(), inst, approver, most)
 			if err != nil {
-				return fmt.Errorf("list what waits for %s: %w", approver, err)
+				return fmt.Errorf("list what waits for %s: %w", cmp.Or(approver, "you"), err)
 			}
 			if g.JSON {
 				return output.JSON(os.Stdout, pending)
 			}
-			printApprovals(approver, pending)
+			printApprovals(cmp.Or(approver, "you"), pending)
 			return nil
 		}),
 	}
-	cmd.Flags().StringVar(&approver, "approver", "", "whose queue")
+	cmd.Flags().StringVar(&approver, "approver", "", "whose queue, as an operator (default: that of who signed in)")
 	cmd.Flags().IntVar(&most, "most", 0, "list no more than these (default: all)")
 	return cmd
+}
+
+// approvalsOf asks as an operator where an approver is named.
+func approvalsOf(ctx context.Context, inst *installation.Installation, approver string, most int) ([]wire.Pending, error) {
+	if approver != "" {
+		return inst.Client.Approvals(ctx, approver, most)
+	}
+	person, err := inst.Person(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return person.Approvals(ctx, most)
 }
 
 func printApprovals(approver string, pending []wire.Pending) {
@@ -142,16 +157,20 @@ func printApprovals(approver string, pending []wire.Pending) {
 func newDecide(g *Globals, decision string) *cobra.Command {
 	vote := wire.Vote{Decision: decision}
 	cmd := &cobra.Command{
-		Use:     decision + " ID --by APPROVER",
-		Short:   map[string]string{"approve": "Approve an order", "reject": "Reject an order, with a reason"}[decision],
-		Example: "  quad b2b " + decision + " 019aa0c2-6f0e-7d51-b1a7-1e1e4c0e9d3a --by alice --reason 'as agreed'",
-		Args:    Exactly("ID"),
+		Use:   decision + " ID [--by APPROVER]",
+		Short: map[string]string{"approve": "Approve an order", "reject": "Reject an order, with a reason"}[decision],
+		Long: "The person who signed in with quad login decides. " + `With --by an operator decides in the
+name of an approver instead, by an access token that identity's admin port gives;
+who is signed in does not matter then.`,
+		Example: "  quad b2b " + decision + " 019aa0c2-6f0e-7d51-b1a7-1e1e4c0e9d3a --reason 'as agreed'\n" +
+			"  quad b2b " + decision + " 019aa0c2-6f0e-7d51-b1a7-1e1e4c0e9d3a --by alice --reason 'as agreed'",
+		Args: Exactly("ID"),
 		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, args []string) error {
 			id, err := parseID("order", args[0])
 			if err != nil {
 				return err
 			}
-			poll, err := inst.Client.Decide(cmd.Context(), id, vote)
+			poll, err := decide(cmd.Context(), inst, id, vote)
 			if err != nil {
 				return fmt.Errorf("%s order %s: %w", decision, id, err)
 			}
@@ -166,9 +185,21 @@ func newDecide(g *Globals, decision string) *cobra.Command {
 			return nil
 		}),
 	}
-	cmd.Flags().StringVar(&vote.Approver, "by", "", "who decides")
+	cmd.Flags().StringVar(&vote.Approver, "by", "", "decide in this approver's name, as an operator (default: as who signed in)")
 	cmd.Flags().StringVar(&vote.Reason, "reason", "", "why; required to reject")
 	return cmd
+}
+
+// decide is an operator's where an approver is named.
+func decide(ctx context.Context, inst *installation.Installation, id uuid.UUID, vote wire.Vote) (wire.Poll, error) {
+	if vote.Approver != "" {
+		return inst.Client.Decide(ctx, id, vote)
+	}
+	person, err := inst.Person(ctx)
+	if err != nil {
+		return wire.Poll{}, err
+	}
+	return person.Decide(ctx, id, vote)
 }
 
 func newStuck(g *Globals) *cobra.Command {

@@ -175,6 +175,7 @@ func newContextAdd(g *Globals) *cobra.Command {
       admin_token: {file: ~/.quadrille/order.admin}
       database: {env: ORDER_AUDIT_URL}
     identity: {public: https://shop.example.com, admin: http://127.0.0.1:18142}
+    gateway: {public: https://shop.example.com, no_database: true}           # for quad login
   sign_in: {client: CLIENT_ID, secret: {file: ~/.quadrille/client.secret}}   # instead of admin tokens
   psp: {url: https://psp.example.com, key: {file: ~/.quadrille/psp.key}}
   erp: {url: https://erp.example.com, key: {file: ~/.quadrille/erp.key}}
@@ -235,7 +236,9 @@ func newContextRemove(g *Globals) *cobra.Command {
 	return &cobra.Command{
 		Use:   "rm NAME",
 		Short: "Take a context out of your file",
-		Args:  Exactly("NAME"),
+		Long: `rm takes a context out of your file, and forgets who is signed in there. quad logout
+before ends that session at identity too.`,
+		Args: Exactly("NAME"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			file, err := contexts()
 			if err != nil {
@@ -244,9 +247,8 @@ func newContextRemove(g *Globals) *cobra.Command {
 			if _, there := file.Contexts[args[0]]; !there {
 				return UsageError{fmt.Errorf("there is no context %s in %s", args[0], file.Path)}
 			}
-			delete(file.Contexts, args[0])
-			if file.Current == args[0] {
-				file.Current = ""
+			if err := file.Remove(args[0]); err != nil {
+				return err
 			}
 			return g.write(file, "removed context "+args[0])
 		},

@@ -31,7 +31,7 @@ not answered; the log and the table erasures of such a service say what it waits
 func newErasureList(g *Globals) *cobra.Command {
 	return &cobra.Command{
 		Use:     "list",
-		Short:   "List the customers who are to be erased; exits 1 when one is late",
+		Short:   "List the customers who wait to be erased; exits 1 when one is late",
 		Example: "  quad erasure list",
 		Args:    NoArgs,
 		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, _ []string) error {
@@ -64,7 +64,7 @@ func lateErasures(open []wire.Erasure, now time.Time) (late int) {
 
 func printErasures(open []wire.Erasure) {
 	if len(open) == 0 {
-		fmt.Println("no customer is to be erased")
+		fmt.Println("no customer waits to be erased")
 		return
 	}
 	t := output.NewTable("CUSTOMER", "REQUESTED", "DEADLINE", "DATA", "NOT ANSWERED")

@@ -30,12 +30,17 @@ func newOrder(g *Globals) *cobra.Command {
 }
 
 func newOrderShow(g *Globals) *cobra.Command {
-	return &cobra.Command{
+	var trace bool
+	cmd := &cobra.Command{
 		Use:   "show ID",
 		Short: "Tell an order's story over all services",
 		Long: `show merges what every service's database says of an order into one timeline:
-who did what when, what was tried again, what is parked, and what it waits for.`,
-		Example: "  quad order show 019aa0c2-6f0e-7d51-b1a7-1e1e4c0e9d3a",
+who did what when, what was tried again, what is parked, and what it waits for.
+
+With --trace it draws the order's trace instead, each step below its cause, with how long
+after the first it began and how long it took. A local stack keeps traces when it was
+started with quad up --trace.`,
+		Example: "  quad order show 019aa0c2-6f0e-7d51-b1a7-1e1e4c0e9d3a --trace",
 		Args:    Exactly("ID"),
 		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, args []string) error {
 			id, err := parseID("order", args[0])
@@ -50,6 +55,9 @@ who did what when, what was tried again, what is parked, and what it waits for.`
 			if err != nil {
 				return advise(err)
 			}
+			if trace {
+				return showTrace(cmd.Context(), g, inst, t.TraceID)
+			}
 			if g.JSON {
 				return output.JSON(os.Stdout, t)
 			}
@@ -57,6 +65,21 @@ who did what when, what was tried again, what is parked, and what it waits for.`
 			return nil
 		}),
 	}
+	cmd.Flags().BoolVar(&trace, "trace", false, "draw the order's trace")
+	return cmd
+}
+
+func showTrace(ctx context.Context, g *Globals, inst *installation.Installation, traceID string) error {
+	tree, err := readTrace(ctx, inst, traceID)
+	if err != nil {
+		return fmt.Errorf("trace %s: %w", traceID, err)
+	}
+	if g.JSON {
+		return output.JSON(os.Stdout, tree)
+	}
+	fmt.Printf("trace %s\n\n", traceID)
+	printTrace(tree)
+	return nil
 }
 
 func advise(err error) error {

@@ -30,9 +30,10 @@ func newOrderPlace(g *Globals) *cobra.Command {
 		Use:   "place --sku SKU=QUANTITY@PRICE ... | --quote TOKEN",
 		Short: "Place an order",
 		Long: `place sends an order to checkout. A line is SKU=QUANTITY@PRICE, the price of one
-unit in minor units (250 is 2.50). A quote says its customer, lines and prices itself. Means of payment that the provider's stand-in
-knows: tok_success, tok_decline, tok_insufficient_funds, tok_slow, tok_flaky,
-tok_rate_limited, tok_lost_reply, tok_lost_reply_refund.`,
+unit in minor units (250 is 2.50). A quote says its customer, lines and prices itself.
+Means of payment that the provider's stand-in knows: tok_success, tok_decline,
+tok_insufficient_funds, tok_slow, tok_flaky, tok_rate_limited, tok_lost_reply,
+tok_lost_reply_refund.`,
 		Example: `  quad order place --sku A1=3@250 --sku B2=1@999 --watch
   quad order place --sku A1=1@250 --token tok_decline --customer c7
   quad order place --quote - < quote.jws`,

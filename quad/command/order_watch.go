@@ -28,7 +28,8 @@ func newOrderWatch(g *Globals) *cobra.Command {
 		Short: "Follow an order, moment by moment, until it is settled",
 		Long: `watch prints each moment of an order as it happens and returns once the order is
 settled and all services have followed: 0 when it is confirmed, 1 when it is
-cancelled, or stands still since one of its events is parked. With --json it prints one object a line.`,
+cancelled, or stands still since one of its events is parked. With --json it prints one
+object a line.`,
 		Example: "  quad order watch 019aa0c2-6f0e-7d51-b1a7-1e1e4c0e9d3a",
 		Args:    Exactly("ID"),
 		RunE: g.with(func(cmd *cobra.Command, inst *installation.Installation, args []string) error {

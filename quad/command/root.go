@@ -25,6 +25,8 @@ type Options struct {
 	Local func() (installation.Context, error)
 	// Examine checks the machine and that stack, for quad doctor.
 	Examine func(context.Context) ([]Finding, error)
+	// Components is the folder of component files that the stack on this machine uses.
+	Components func() (string, error)
 	// Versions are those of other parts, by name.
 	Versions map[string]string
 }
@@ -59,7 +61,7 @@ what operators change. A context says where the installation is: see quad contex
 	root.PersistentFlags().StringVar(&g.Context, "context", "", "the installation that is meant (default: the current one of quad context ls)")
 	root.AddCommand(
 		newOrder(g), newStock(g), newCatalog(g), newB2B(g), newPayment(g), newParked(g), newErasure(g), writes(newImport(g)), newVerify(g),
-		newDoctor(g), newContext(g), newVersion(g),
+		newExplain(g), newDoctor(g), newContext(g), newLogin(g), newLogout(g), newWhoami(g), newVersion(g),
 	)
 	return root, g
 }

@@ -22,9 +22,10 @@ func newVerify(g *Globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Prove from all databases and the provider's ledger that the books balance",
-		Long: `verify compares what checkout, inventory, payment, order and the payment provider say
-of every order and every SKU. What is merely on its way is no fault: an order is read
-again before it is reported. Exits 1 with the offenders if a rule is broken.`,
+		Long: `verify compares what the services, the payment provider and the ERP say of every order and
+every SKU, of quotes, vouchers, companies' credit and erased customers. What is merely on
+its way is no fault: an order is read again before it is reported. Exits 1 with the
+offenders if a rule is broken.`,
 		Example: `  quad verify
   quad verify --settle 30s
   quad verify --json | jq '.checks[] | select(.offenders)'`,

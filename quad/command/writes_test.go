@@ -18,9 +18,10 @@ func TestCommandsSayWhetherTheyChangeSomething(t *testing.T) {
 		},
 		false: {
 			"quad b2b approvals", "quad b2b company show", "quad b2b show", "quad b2b stuck", "quad catalog check",
-			"quad context add", "quad context ls", "quad context rm", "quad context show", "quad context use", "quad doctor", "quad erasure list",
+			"quad context add", "quad context ls", "quad context rm", "quad context show", "quad context use", "quad doctor", "quad erasure list", "quad explain",
+			"quad login", "quad logout",
 			"quad order list", "quad order show", "quad order watch", "quad parked list", "quad parked show",
-			"quad payment list", "quad payment show", "quad stock show", "quad verify", "quad version",
+			"quad payment list", "quad payment show", "quad stock show", "quad verify", "quad version", "quad whoami",
 		},
 	}
 	got := make(map[bool][]string)

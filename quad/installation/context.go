@@ -26,6 +26,8 @@ type Context struct {
 	SignIn SignIn  `yaml:"sign_in,omitempty" json:"sign_in,omitzero"`
 	PSP    Partner `yaml:"psp,omitempty" json:"psp,omitzero"`
 	ERP    Partner `yaml:"erp,omitempty" json:"erp,omitzero"`
+	// Traces is where the local stack's collector answers.
+	Traces string `yaml:"traces,omitempty" json:"traces,omitempty"`
 
 	// Dir is the folder for what commands write; default: the working folder.
 	Dir string `yaml:"-" json:"-"`
@@ -83,6 +85,7 @@ func (c *Context) check() error {
 	add("psp.key", c.PSP.Key.check())
 	add("erp.url", checkAddress(c.ERP.URL))
 	add("erp.key", c.ERP.Key.check())
+	add("traces", checkAddress(c.Traces))
 	return errors.Join(faults...)
 }
 

@@ -135,6 +135,18 @@ func (f *File) Context(name string) (Context, error) {
 	return c, nil
 }
 
+// Remove takes a context out, and forgets its session, which goes on at identity.
+func (f *File) Remove(name string) error {
+	delete(f.Contexts, name)
+	if f.Current == name {
+		f.Current = ""
+	}
+	if err := os.Remove(sessionFile(f.Path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forget the session of context %s: %w", name, err)
+	}
+	return nil
+}
+
 // name is what a context may be called: it is typed on command lines.
 var name = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]*$`)
 
@@ -155,23 +167,29 @@ func (f *File) Write() error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(f.Path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := writePrivate(f.Path, text); err != nil {
 		return fmt.Errorf("write your contexts: %w", err)
 	}
-	temp, err := os.CreateTemp(dir, ".contexts-*") // with mode 0600
+	return nil
+}
+
+// writePrivate replaces a file, which only its owner may read. Readers see the old text or
+// the new one.
+func writePrivate(path string, text []byte) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	temp, err := os.CreateTemp(dir, ".new-*") // with mode 0600
 	if err != nil {
-		return fmt.Errorf("write your contexts: %w", err)
+		return err
 	}
 	defer os.Remove(temp.Name()) //nolint:errcheck // it was renamed, or is of no use
 	_, err = temp.Write(text)
 	if err = errors.Join(err, temp.Close()); err == nil {
-		err = os.Rename(temp.Name(), f.Path)
+		err = os.Rename(temp.Name(), path)
 	}
-	if err != nil {
-		return fmt.Errorf("write your contexts: %w", err)
-	}
-	return nil
+	return err
 }
 
 // oneLine joins what pgx and errors.Join write on several lines.

@@ -27,7 +27,7 @@ func choose(path, name string) (Context, error) {
 	return file.Context(name)
 }
 
-// Whoever reads the error knows which context and setting it is, and what to do.
+// Who reads the error knows which context and setting it is, and what to do.
 func TestAContextThatCannotBeRightSaysWhatIsWrong(t *testing.T) {
 	const whole = "contexts: {there: {services: {order: %s}}}"
 	for _, c := range []struct {

@@ -34,6 +34,7 @@ type Installation struct {
 	where    string     // the context's file, "" for the local stack
 	login    *api.Login // nil where the context does not sign in
 	loginErr error
+	person   *api.Person // nil until it is needed
 	admins   map[string]*api.Admin
 	pools    map[string]*pgxpool.Pool
 	ledger   *provider.Client
@@ -85,6 +86,9 @@ func (i *Installation) Close() {
 	i.Client.Close()
 	if i.login != nil {
 		i.login.Close()
+	}
+	if i.person != nil {
+		i.person.Close()
 	}
 	for _, a := range i.admins {
 		a.Close()
@@ -236,6 +240,9 @@ func (i *Installation) remedy() string {
 func (i *Installation) Explain(err error) error {
 	if problem, ok := errors.AsType[*api.Problem](err); ok && problem.Code == "token" {
 		return i.fault("services."+i.serviceAt(problem.URL)+".admin_token", "the service has another")
+	}
+	if errors.Is(err, api.ErrSessionEnded) {
+		return i.sessionFault(oneLine(err), "sign in again: "+i.loginCommand())
 	}
 	switch {
 	case i.where != "" && Unreachable(err):

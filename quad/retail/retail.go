@@ -70,13 +70,16 @@ func Read(r io.Reader) (*File, error) {
 	return b.finish(), nil
 }
 
+// places are where the columns of a file are.
+type places map[string]int
+
 // header finds the place of each column.
-func header(line []byte) (map[string]int, error) {
+func header(line []byte) (places, error) {
 	names, err := record(string(bytes.TrimPrefix(line, []byte("\ufeff"))))
 	if err != nil {
 		return nil, fmt.Errorf("the first line is no CSV header: %w", err)
 	}
-	place := make(map[string]int, len(names))
+	place := make(places, len(names))
 	for i, name := range names {
 		place[strings.TrimSpace(name)] = i
 	}
@@ -100,17 +103,35 @@ func record(line string) ([]string, error) {
 	return fields, err
 }
 
+// split reads the fields of a line. Of one that does not have them it says why, and returns the
+// fields there are, or the whole text.
+func (at places) split(text string) (l *line, fields []string, unread string) {
+	fields, err := record(text)
+	if err != nil {
+		return nil, []string{text}, err.Error()
+	}
+	if len(fields) != len(at) {
+		return nil, fields, fmt.Sprintf("%d fields, the header has %d", len(fields), len(at))
+	}
+	return at.read(fields), fields, ""
+}
+
+func (at places) read(fields []string) *line {
+	field := func(name string) string { return strings.TrimSpace(fields[at[name]]) }
+	return newLine(field("InvoiceNo"), field("StockCode"), field("Quantity"), field("UnitPrice"), field("CustomerID"))
+}
+
 // builder collects a file line by line.
 type builder struct {
 	file     *File
-	place    map[string]int
+	place    places
 	invoices map[string]*Invoice
 	order    []string
 	seen     map[string]bool // every invoice number, ordered from or not
 	partly   map[string]bool // those with rejected lines
 }
 
-func newBuilder(place map[string]int) *builder {
+func newBuilder(place places) *builder {
 	return &builder{
 		file: &File{Tally: newTally()}, place: place,
 		invoices: make(map[string]*Invoice), seen: make(map[string]bool), partly: make(map[string]bool),
@@ -119,17 +140,11 @@ func newBuilder(place map[string]int) *builder {
 
 func (b *builder) add(number int, text string) {
 	b.file.Tally.Lines++
-	fields, err := record(text)
-	if err != nil {
-		b.reject(Reject{number, Unreadable, err.Error(), []string{text}}, nil)
+	l, fields, unread := b.place.split(text)
+	if l == nil {
+		b.reject(Reject{number, Unreadable, unread, fields}, nil)
 		return
 	}
-	if len(fields) != len(b.place) {
-		detail := fmt.Sprintf("%d fields, the header has %d", len(fields), len(b.place))
-		b.reject(Reject{number, Unreadable, detail, fields}, nil)
-		return
-	}
-	l := b.read(fields)
 	if l.invoice != "" {
 		b.seen[l.invoice] = true
 	}
@@ -146,11 +161,6 @@ func (b *builder) add(number int, text string) {
 		return
 	}
 	b.sell(l)
-}
-
-func (b *builder) read(fields []string) *line {
-	field := func(name string) string { return strings.TrimSpace(fields[b.place[name]]) }
-	return newLine(field("InvoiceNo"), field("StockCode"), field("Quantity"), field("UnitPrice"), field("CustomerID"))
 }
 
 // ofOneCustomer refuses a line whose customer is not that of its invoice: an order

@@ -27,12 +27,7 @@ func TestTodaysMigrationsDoNotBreakTheReleaseBefore(t *testing.T) {
 		today[spec.Name] = spec
 	}
 	kit := readAllowed(t, filepath.Join(root, "platform", "schema", "migrations"))
-	files, err := os.ReadDir(programs)
-	if err != nil || len(files) < 5 {
-		t.Fatalf("release %s has %d programs, %v", previous.Name, len(files), err)
-	}
-	for _, file := range files {
-		name := file.Name()
+	for _, name := range withDatabase(t, previous) {
 		t.Run(name, func(t *testing.T) {
 			spec, ok := today[name]
 			if !ok {
@@ -57,6 +52,28 @@ func TestTodaysMigrationsDoNotBreakTheReleaseBefore(t *testing.T) {
 	for _, line := range kit.Unused() {
 		t.Error(line)
 	}
+}
+
+// withDatabase are the services of a release that have migrations.
+func withDatabase(t *testing.T, r release.Release) (names []string) {
+	t.Helper()
+	source, err := r.Source(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range []string{"services", "workflows"} {
+		found, err := filepath.Glob(filepath.Join(source, folder, "*", "migrations"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, migrations := range found {
+			names = append(names, filepath.Base(filepath.Dir(migrations)))
+		}
+	}
+	if len(names) < 5 {
+		t.Fatalf("release %s has migrations of %q only", r.Name, names)
+	}
+	return names
 }
 
 // upgrade makes the database of the release before, brings it up to date, and returns

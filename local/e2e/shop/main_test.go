@@ -27,8 +27,11 @@ const (
 	stopTimeout    = time.Minute
 )
 
-// sys is the stack of these tests.
-var sys *stack.Stack
+// sys is the stack of these tests, and options how it was made.
+var (
+	sys     *stack.Stack
+	options stack.Options
+)
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
@@ -61,14 +64,14 @@ func start() error {
 	if err != nil {
 		return err
 	}
-	opts := stack.Options{Root: root, Dir: filepath.Join(root, ".local", "shop"), PortShift: portShift, Broker: stack.Redis}
+	options = stack.Options{Root: root, Dir: filepath.Join(root, ".local", "shop"), PortShift: portShift, Broker: stack.Redis, Trace: true}
 	switch os.Getenv("QUADRILLE_TEST_BROKER") {
 	case stack.Kafka:
-		opts.Dir, opts.PortShift, opts.Broker = opts.Dir+"-kafka", kafkaPortShift, stack.Kafka
+		options.Dir, options.PortShift, options.Broker = options.Dir+"-kafka", kafkaPortShift, stack.Kafka
 	case stack.OneProcess:
-		opts.Dir, opts.PortShift, opts.Broker = opts.Dir+"-one-process", onePortShift, stack.OneProcess
+		options.Dir, options.PortShift, options.Broker = options.Dir+"-one-process", onePortShift, stack.OneProcess
 	}
-	if sys, err = stack.New(opts); err != nil {
+	if sys, err = stack.New(options); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
@@ -81,6 +84,9 @@ func start() error {
 	}
 	return nil
 }
+
+// soak says whether there is time for more.
+func soak() bool { return os.Getenv("QUADRILLE_SOAK") != "" }
 
 func stop() error {
 	if sys == nil {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -68,50 +67,30 @@ func stateFile(t *testing.T) []byte {
 }
 
 func TestLastLineTornAtAnyByteIsCutOff(t *testing.T) {
-	whole := stateFile(t)
-	first := bytes.IndexByte(whole, '\n') + 1
-	for size := first + 1; size < len(whole); size++ {
-		path := filepath.Join(t.TempDir(), "state")
-		if err := os.WriteFile(path, whole[:size], 0o600); err != nil {
-			t.Fatal(err)
-		}
-		var logged bytes.Buffer
-		l, err := Open(path, time.Now, slog.New(slog.NewTextHandler(&logged, nil)))
+	standintest.CheckTorn(t, stateFile(t), func(path string, log *slog.Logger) error {
+		l, err := Open(path, time.Now, log)
 		if err != nil {
-			t.Fatalf("torn at %d: %v", size, err)
-		}
-		if !strings.Contains(logged.String(), fmt.Sprintf("bytes=%d", size-first)) {
-			t.Fatalf("torn at %d, logged %q", size, logged.String())
+			return err
 		}
 		if status := all(t, l)[0].Status; status != StatusOpen { // nobody was told that it was cancelled
-			t.Fatalf("torn at %d: order is %s", size, status)
+			t.Errorf("the order is %s", status)
 		}
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
+		return l.Close()
+	})
 }
 
 func TestDamagedFileIsRefused(t *testing.T) {
 	lines := bytes.SplitAfter(stateFile(t), []byte("\n"))
-	for name, damaged := range map[string]string{
+	standintest.CheckDamaged(t, map[string]string{
 		"not json":      "{\n" + string(lines[0]),
 		"id used twice": string(lines[0]) + string(lines[0]),
 		"no id":         `{"create":{"order":{}}}` + "\n",
 		"neither":       "{}\n",
 		"no such order": string(lines[1]),
-	} {
-		path := filepath.Join(t.TempDir(), "state")
-		if err := os.WriteFile(path, []byte(damaged), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if l, err := Open(path, time.Now, slog.New(slog.DiscardHandler)); err == nil {
-			t.Errorf("%s: opened with %+v", name, l.Summary())
-		}
-		if raw, _ := os.ReadFile(path); string(raw) != damaged {
-			t.Errorf("%s: the evidence was changed", name)
-		}
-	}
+	}, func(path string) error {
+		_, err := Open(path, time.Now, slog.New(slog.DiscardHandler))
+		return err
+	})
 }
 
 // Rivals pass the check that spares the disk together and all reach the file.

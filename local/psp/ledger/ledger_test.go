@@ -3,11 +3,9 @@ package ledger
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -56,52 +54,35 @@ func stateFile(t *testing.T) []byte {
 }
 
 func TestLastLineTornAtAnyByteIsCutOff(t *testing.T) {
-	whole := stateFile(t)
-	first := bytes.IndexByte(whole, '\n') + 1
-	for size := first + 1; size < len(whole); size++ {
-		path := filepath.Join(t.TempDir(), "state")
-		if err := os.WriteFile(path, whole[:size], 0o600); err != nil {
-			t.Fatal(err)
-		}
-		var logged bytes.Buffer
-		l, err := Open(path, time.Now, slog.New(slog.NewTextHandler(&logged, nil)))
+	standintest.CheckTorn(t, stateFile(t), func(path string, log *slog.Logger) error {
+		l, err := Open(path, time.Now, log)
 		if err != nil {
-			t.Fatalf("torn at %d: %v", size, err)
-		}
-		if !strings.Contains(logged.String(), fmt.Sprintf("bytes=%d", size-first)) {
-			t.Fatalf("torn at %d, logged %q", size, logged.String())
+			return err
 		}
 		if _, err := charge(t, l, "k2"); err != nil { // nobody was told, so the key is free
-			t.Fatal(err)
+			return err
 		}
 		if err := l.Close(); err != nil {
-			t.Fatal(err)
+			return err
 		}
 		if n := open(t, path).Summary().Charges; n != 2 {
-			t.Fatalf("torn at %d: %d charges", size, n)
+			t.Errorf("%d charges", n)
 		}
-	}
+		return nil
+	})
 }
 
 func TestDamagedFileIsRefused(t *testing.T) {
 	lines := bytes.SplitAfter(stateFile(t), []byte("\n"))
-	for name, damaged := range map[string]string{
+	standintest.CheckDamaged(t, map[string]string{
 		"not json":       "{\n" + string(lines[0]),
 		"key used twice": string(lines[0]) + string(lines[0]),
 		"no outcome":     `{"key":"k"}` + "\n",
 		"orphan refund":  `{"key":"k","refund":{"id":"re_1","charge":"ch_1","amount":1}}` + "\n",
-	} {
-		path := filepath.Join(t.TempDir(), "state")
-		if err := os.WriteFile(path, []byte(damaged), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if l, err := Open(path, time.Now, slog.New(slog.DiscardHandler)); err == nil {
-			t.Errorf("%s: opened with %+v", name, l.Summary())
-		}
-		if raw, _ := os.ReadFile(path); string(raw) != damaged {
-			t.Errorf("%s: the evidence was changed", name)
-		}
-	}
+	}, func(path string) error {
+		_, err := Open(path, time.Now, slog.New(slog.DiscardHandler))
+		return err
+	})
 }
 
 func TestFailedWriteStopsTheLedger(t *testing.T) {

@@ -175,7 +175,7 @@ func (s *subscription) read(ctx context.Context) error {
 	return nil
 }
 
-// recreateGroup makes a consumer group anew that a Redis without its data lost.
+// recreateGroup makes a consumer group again that a Redis without its data lost.
 func (s *subscription) recreateGroup(ctx context.Context, err error) {
 	if !strings.Contains(err.Error(), "NOGROUP") {
 		return
