@@ -10,7 +10,7 @@ QUAD_FLAGS ?=
 #   QUADRILLE_SOAK=1 go -C local/e2e test -race -timeout=2h -v -run RandomKills .
 SOAK ?= RandomKills|ERPThatIsDown|Rule1|Rule3|Rule5|Replicas
 
-.PHONY: help try build generate up down demo test soak bench lint clean quad
+.PHONY: help try build images generate up down demo test soak bench lint clean quad
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,11 +21,14 @@ try: quad ## all services in one process, without Dapr: place orders, prove the 
 build: quad ## build the services, quad and, when its version changed, Dapr
 	@$(quad) build $(QUAD_FLAGS)
 
+images: quad ## make container images of the services in .local/images, without Docker
+	@$(quad) images $(QUAD_FLAGS)
+
 generate: quad ## write what follows from the services' declarations: scopes, ports, tables
 	@$(quad) generate $(QUAD_FLAGS)
 
-up: quad ## build and start everything that is not running
-	@$(quad) up $(QUAD_FLAGS)
+up: quad ## build and start everything that is not running; TRACE=1 keeps traces
+	@$(quad) up $(if $(TRACE),--trace) $(QUAD_FLAGS)
 
 down: quad ## stop everything
 	@$(quad) down $(QUAD_FLAGS)
@@ -36,15 +39,21 @@ demo: quad ## the same, then on Dapr (built the first time, about 10 min): both 
 test: quad ## run every test of every module against real servers
 	@$(quad) test $(QUAD_FLAGS)
 
-soak: quad ## 500 kills, an ERP down for a minute, ten times the load, an hour of flat memory (2 h)
+soak: quad ## 500 kills, an ERP down for a minute, ten times the load, an hour of flat memory, a rolling release, all rules on Kafka (4 h)
 	@$(quad) build $(QUAD_FLAGS)
 	QUADRILLE_SOAK=10 go -C local/e2e test -race -count=1 -timeout=3h -v -run '$(SOAK)' .
+	QUADRILLE_SOAK=1 QUADRILLE_TEST_BROKER=kafka QUADRILLE_TEST_RELAY=debezium \
+		go -C local/e2e test -race -count=1 -timeout=2h -v .
+	QUADRILLE_SOAK=1 QUADRILLE_KILLS=100 QUADRILLE_TEST_BROKER=kafka \
+		go -C local/e2e test -race -count=1 -timeout=2h -v .
+	QUADRILLE_SOAK=2 QUADRILLE_TEST_BROKER=kafka-3 go -C local/e2e test -race -count=1 -timeout=1h -v .
+	QUADRILLE_SOAK=1 QUADRILLE_TEST_BROKER=kafka go -C local/e2e test -count=1 -timeout=1h -v -run RollingRelease ./shop
 	@$(quad) bench --scenario hour --no-bare-dapr $(QUAD_FLAGS)
 
 bench: quad ## measure orders settled a second in every scenario (about 5 min)
 	@$(quad) bench --scenario all --where $(QUAD_FLAGS)
 
-lint: $(bin)/golangci-lint $(bin)/govulncheck ## check format, vet, linters and known vulnerabilities
+lint: quad $(bin)/golangci-lint $(bin)/govulncheck ## check format, vet, linters, the gRPC files and known vulnerabilities
 	@local/lint.sh $(bin)
 
 clean: quad ## stop everything and delete .local: data, builds, logs
