@@ -88,6 +88,12 @@ func given(env map[string]string, name string) bool {
 
 // mostPods is how many pods of a workload there may be, with those of a roll-out.
 func (s *set) mostPods(p pod) int {
+	most := s.mostReplicas(p)
+	return most + 2*s.surge(p.owner, most)
+}
+
+// mostReplicas is how many a workload may grow to.
+func (s *set) mostReplicas(p pod) int {
 	most := max(1, number(p.owner.At("spec", "replicas")))
 	for _, m := range s.of("HorizontalPodAutoscaler", "ScaledObject") {
 		ref := m.Map("spec", "scaleTargetRef")
@@ -96,7 +102,7 @@ func (s *set) mostPods(p pod) int {
 		}
 		most = max(most, number(m.At("spec", "maxReplicas")), number(m.At("spec", "maxReplicaCount")))
 	}
-	return most + 2*s.surge(p.owner, most)
+	return most
 }
 
 // surge is how many pods more than its replicas a workload may have while it rolls out.

@@ -26,7 +26,8 @@ var theirs = []declared.Service{
 	},
 	{
 		Name: "gateway", Ports: declared.Ports{Public: 18280, GRPC: 18281, Admin: 18282, Health: 18283},
-		Calls: []string{"/http.v1.Connections/Connect"},
+		Calls:    []string{"/http.v1.Connections/Connect"},
+		Settings: []declared.Setting{{Name: "QUADRILLE_REPLICAS"}},
 	},
 }
 
@@ -134,6 +135,8 @@ func TestFaults(t *testing.T) {
 		"more memory than there":       {"memory: 1Gi", "memory: 950Mi", "Cluster quad/postgres", "max_connections", "are 972 MiB, and the server has 950"},
 		"more replicas than there":     {"maxReplicaCount: 3", "maxReplicaCount: 4", "Cluster quad/postgres", "max_connections", "open 100 connections"},
 		"more pods in a roll-out":      {"maxSurge: 1, maxUnavailable: 0, steps", "maxSurge: 40%, maxUnavailable: 0, steps", "Cluster quad/postgres", "max_connections", "open 108 connections"},
+		"fewer parts than replicas":    {"maxReplicas: 2", "maxReplicas: 6", "Deployment quad/gateway", "env[QUADRILLE_REPLICAS]", "each of up to 6 replicas allows a part of the rates as if there were 2"},
+		"no parts at all":              {", QUADRILLE_REPLICAS: \"2\"", "", "Deployment quad/gateway", "env[QUADRILLE_REPLICAS]", "as if there were 1"},
 		"a pool without an end":        {", QUADRILLE_DATABASE_CONNS: \"4\"}", "}", "Deployment quad/stock", ".env", "how many connections to the database"},
 		"a state store without an end": {"{name: maxConns, value: \"2\"}", "{name: timeout, value: \"20s\"}", "Component quad/statestore", "maxConns", "how many connections a sidecar"},
 		"no broker":                    {"scopes: [shop, stock]", "scopes: [shop]", "Deployment quad/stock", "spec.template", "loads no broker"},

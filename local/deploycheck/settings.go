@@ -1,6 +1,7 @@
 package deploycheck
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -48,7 +49,23 @@ func settings(s *set) {
 					s.fault(p.owner, c.field+".env", d.Name+" does not start without "+name, "set it, or "+name+"_FILE")
 				}
 			}
+			s.sharedOut(p, c, d, env)
 		}
+	}
+}
+
+// sharedOut refuses a service that shares a limit out among fewer replicas than there may be: together
+// they would allow more than the limit. Where they count in Redis it matters while that is away.
+func (s *set) sharedOut(p pod, c container, d declared.Service, env map[string]string) {
+	const name = "QUADRILLE_REPLICAS"
+	if !reads(d.Settings, name) {
+		return
+	}
+	said, most := max(1, number(env[name])), s.mostReplicas(p)
+	if said < most {
+		s.fault(p.owner, c.field+".env["+name+"]",
+			fmt.Sprintf("each of up to %d replicas allows a part of the rates as if there were %d", most, said),
+			fmt.Sprintf("set it to %d, the most replicas", most))
 	}
 }
 

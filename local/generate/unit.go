@@ -171,6 +171,9 @@ func (c *catalog) podSettings(u unit) []value {
 		if v, ok := examples[read.Name]; ok {
 			set(read.Name, v)
 		}
+		if read.Name == "QUADRILLE_REPLICAS" {
+			set(read.Name, strconv.Itoa(u.MaxReplicas)) // fewer would allow more than the rate once there are more
+		}
 	}
 	return append(list, u.Settings...)
 }
@@ -181,7 +184,6 @@ var examples = map[string]string{
 	"QUADRILLE_SHOP_URL":        "https://shop.example.com",
 	"QUADRILLE_ALLOWED_ORIGINS": "https://shop.example.com",
 	"QUADRILLE_TRUSTED_PROXIES": "10.0.0.0/8",
-	"QUADRILLE_REPLICAS":        "3",
 	"QUADRILLE_PSP_URL":         "https://psp.example.com",
 	"QUADRILLE_ERP_URL":         "https://erp.example.com",
 	"QUADRILLE_MAIL_URL":        "smtp://quadrille@mail.example.com:587",

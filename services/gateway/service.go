@@ -68,7 +68,7 @@ func readSettings(r *config.Reader) settings {
 			r.About("requests a second of one caller").Int("QUADRILLE_CALLER_RATE", 50, 1, 1_000_000),
 			r.About("requests of one caller at once, beyond its rate").Int("QUADRILLE_CALLER_BURST", 200, 1, 1_000_000),
 		},
-		replicas: r.About("gateways that run: where they do not share a count, each allows its part of the rates").
+		replicas: r.About("most gateways that may run: where they do not share a count, each allows its part of the rates").
 			Int("QUADRILLE_REPLICAS", 1, 1, 1_000),
 		redis: r.About("host:port of the Redis in which gateways share their counts; without it each counts for itself").
 			String("QUADRILLE_LIMITS_REDIS", ""),
