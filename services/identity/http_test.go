@@ -116,6 +116,23 @@ func TestAStolenRefreshTokenEndsTheSession(t *testing.T) {
 	s.refreshed(elsewhere.RefreshToken) // another session of the same person goes on
 }
 
+// Replicas have clocks of their own: a session that another one used a moment later, by its clock,
+// ends all the same, and not before it was used.
+func TestASessionEndsAfterItsLastUse(t *testing.T) {
+	s := newShop(t)
+	got := s.signIn(address)
+	servicetest.Exec(t, s.kit.Pool, `update sessions set used_at = now() + interval '1 s'`)
+	if a := s.Do(http.MethodDelete, "/v1/sessions", "", bearer(got)...); a.Status != http.StatusNoContent {
+		t.Fatalf("sign out: %d %s", a.Status, a.Body)
+	}
+	if ended := s.count(`select count(*) from sessions where revoked_at is not null`); ended != 1 {
+		t.Errorf("%d sessions have ended, want 1", ended)
+	}
+	if early := s.count(`select count(*) from sessions where revoked_at < used_at`); early > 0 {
+		t.Error("it ended before it was used")
+	}
+}
+
 // Nobody ends a session by its id, which every access token names.
 func TestAMadeUpRefreshTokenEndsNothing(t *testing.T) {
 	s := newShop(t)

@@ -154,10 +154,11 @@ type revocation struct {
 	reason    string
 }
 
-// revoke ends sessions, and says so.
+// revoke ends sessions, and says so. Another replica may have used one at a time that is later than ours, or while
+// we waited for it: none ends before it was used.
 func revoke(ctx context.Context, tx *outbox.Tx, r revocation) error {
 	rows, err := tx.Query(ctx, `
-		update sessions set revoked_at = $4, revoked_for = $5
+		update sessions set revoked_at = greatest($4, used_at), revoked_for = $5
 		where account_id = $1 and revoked_at is null and expires_at > $4 and ($2::uuid = '00000000-0000-0000-0000-000000000000' or id = $2) and id <> $3
 		returning id`, r.account, r.only, r.but, tx.Now, r.reason)
 	if err != nil {
