@@ -25,6 +25,8 @@ const (
 	ReasonPassword = "password_changed"
 	// ReasonAddress: the account has another e-mail address.
 	ReasonAddress = "address_changed"
+	// ReasonTooMany: there was a new sign-in, and of the most sessions that an account may have this was used longest ago.
+	ReasonTooMany = "too_many_sessions"
 	// ReasonOperator: an operator ended it.
 	ReasonOperator = "operator"
 	// ReasonErased: the customer's data is erased, and the account with it.

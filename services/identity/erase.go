@@ -22,6 +22,10 @@ func erase(ctx context.Context, tx *outbox.Tx, c erasure.Customer) (erasure.Outc
 	if err != nil {
 		return erasure.Outcome{Deleted: grouped.RowsAffected()}, nil //nolint:nilerr // accounts have ids of this form only
 	}
+	// The account first, as a sign-in does: the session of one at the same time ends too, and they do not wait for each other.
+	if _, err := lockAccount(ctx, tx, id); err != nil {
+		return erasure.Outcome{}, err
+	}
 	if err := revoke(ctx, tx, revocation{account: id, reason: identity.ReasonErased}); err != nil {
 		return erasure.Outcome{}, err
 	}

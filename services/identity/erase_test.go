@@ -1,11 +1,13 @@
 package identity
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"quadrille.internal/events"
 	"quadrille.internal/events/customer"
@@ -49,4 +51,23 @@ func TestAnAccountIsErased(t *testing.T) {
 		t.Errorf("told %v of who has no account", got)
 	}
 	s.signIn(address) // as somebody new
+}
+
+// A sign-in that is not finished when the account is erased: its session is said to end too.
+func TestASignInWhileTheAccountIsErased(t *testing.T) {
+	s := newShop(t)
+	first := s.signIn(address)
+	in := servicetest.RunInbox(t, s.kit, s.server.forget.Handle(nil))
+	in.Deliver(servicetest.Message(t, customer.ErasureRequested{OfCustomer: events.OfCustomer{CustomerID: first.AccountID.String()}, Deadline: time.Now()}, time.Now()))
+	s.during(*first.AccountID, 1, func() { servicetest.EraseDue(t, s.kit.Pool, s.server.forget.Next) }, func(ctx context.Context, tx pgx.Tx) error {
+		session, _, err := newSession(*first.AccountID, time.Now(), time.Hour)
+		if err != nil {
+			return err
+		}
+		return addSession(ctx, tx, session)
+	})
+	got := servicetest.Types(servicetest.EmittedAbout(t, s.kit.Pool, first.AccountID.String()))
+	if want := []string{identity.TypeSessionRevoked, identity.TypeSessionRevoked, identity.TypeCustomerErased}; !slices.Equal(got, want) {
+		t.Errorf("told %v, want %v", got, want)
+	}
 }

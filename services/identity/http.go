@@ -18,8 +18,9 @@ import (
 	"quadrille.internal/platform/rest"
 )
 
-// maxSessions is how many sessions are listed.
-const maxSessions = 200
+// maxSessions is how many sessions an account has, and how many are listed. It is far more than the devices of
+// a person, and few enough to look through at each sign-in.
+const maxSessions = 100
 
 type server struct {
 	settings
@@ -183,7 +184,9 @@ func wrongCredentials() error {
 }
 
 // open begins a session of an account as it was read: where its password was changed
-// meanwhile, the sign-in was with the old one, and is refused.
+// meanwhile, the sign-in was with the old one, and is refused. Where there would be more than
+// maxSessions, the one that was used longest ago ends. The account is locked, so that sign-ins at
+// once see each other's sessions.
 func (s *server) open(ctx context.Context, account *Account) (*tokens, error) {
 	var session *Session
 	var first refreshToken
@@ -196,6 +199,9 @@ func (s *server) open(ctx context.Context, account *Account) (*tokens, error) {
 			return wrongCredentials()
 		}
 		account = now
+		if err := revoke(ctx, tx, revocation{account: account.ID, keep: maxSessions - 1, reason: identity.ReasonTooMany}); err != nil {
+			return err
+		}
 		if session, first, err = newSession(account.ID, tx.Now, s.sessionLife); err != nil {
 			return err
 		}

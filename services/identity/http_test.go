@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -9,8 +10,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"quadrille.internal/events/identity"
+	"quadrille.internal/platform/pgtx"
 	"quadrille.internal/platform/servicetest"
 )
 
@@ -114,6 +117,90 @@ func TestAStolenRefreshTokenEndsTheSession(t *testing.T) {
 		t.Errorf("told %q, want once that a token was reused", told)
 	}
 	s.refreshed(elsewhere.RefreshToken) // another session of the same person goes on
+}
+
+// addSessions gives an account sessions, the first used a minute ago, each next one a minute earlier.
+func (s *shop) addSessions(account uuid.UUID, n int) {
+	s.t.Helper()
+	servicetest.Exec(s.t, s.kit.Pool, `
+		insert into sessions (id, account_id, token_hash, generation, exchanges, created_at, used_at, expires_at)
+		select gen_random_uuid(), $1, '', i, '{}', now() - interval '20 d', now() - i * interval '1 min', now() + interval '10 d' from generate_series(1, $2) i`, account, n)
+}
+
+// live counts the sessions that last.
+func (s *shop) live() int {
+	s.t.Helper()
+	return s.count(`select count(*) from sessions where revoked_at is null and expires_at > now()`)
+}
+
+// An account has a hundred sessions. A sign-in more ends the one that was used longest ago, of those
+// that last, and says so; nobody else's.
+func TestASessionMoreEndsTheOneUsedLongestAgo(t *testing.T) {
+	s := newShop(t)
+	other := s.signIn("ben@example.com")
+	s.addSessions(*other.AccountID, maxSessions-1)
+	first := s.signIn(address)
+	s.addSessions(*first.AccountID, maxSessions-1)
+	servicetest.Exec(t, s.kit.Pool, `update sessions set used_at = now() - interval '1 d' where id = $1`, first.SessionID)
+	s.refreshed(first.RefreshToken) // now the first is not the one
+	last := s.signInAgain(address, pass)
+	if ended := s.count(`select coalesce(sum(generation), 0) from sessions where revoked_for = $1`, identity.ReasonTooMany); ended != maxSessions-1 {
+		t.Errorf("those of number %d ended, want %d, the one used longest ago", ended, maxSessions-1)
+	}
+	if told := s.revoked(*first.AccountID); !slices.Equal(told, []string{identity.ReasonTooMany}) {
+		t.Errorf("told %q", told)
+	}
+	// What has ended or expired takes no place.
+	servicetest.Exec(t, s.kit.Pool, `update sessions set expires_at = now() - interval '1 h' where generation = 2 and account_id = $1`, first.AccountID)
+	s.signInAgain(address, pass)
+	// An account of a release without this bound has too many.
+	s.addSessions(*first.AccountID, 50)
+	s.signInAgain(address, pass)
+	if told := s.revoked(*first.AccountID); len(told) != 1+51 {
+		t.Errorf("told %d ends, want 52", len(told))
+	}
+	if n := s.live(); n != 2*maxSessions {
+		t.Errorf("%d sessions last, want %d of each of two accounts", n, maxSessions)
+	}
+	s.refreshed(last.RefreshToken)
+	s.refreshed(other.RefreshToken)
+}
+
+// Sign-ins at once do not exceed the bound together.
+func TestSignInsAtOnceKeepTheBound(t *testing.T) {
+	s := newShop(t)
+	account := *s.signIn(address).AccountID
+	s.addSessions(account, maxSessions-2)
+	s.during(account, 4, func() {
+		if a := s.login(address, pass); a.Status != http.StatusCreated {
+			t.Errorf("sign in: %d %s", a.Status, a.Body)
+		}
+	}, func(context.Context, pgx.Tx) error { return nil })
+	if n := s.live(); n != maxSessions {
+		t.Errorf("%d sessions last, want %d", n, maxSessions)
+	}
+}
+
+// during has n at once do what needs the account, while a transaction has it. That ends once all wait.
+func (s *shop) during(account uuid.UUID, n int, do func(), change func(context.Context, pgx.Tx) error) {
+	s.t.Helper()
+	var doing sync.WaitGroup
+	err := pgtx.Run(s.t.Context(), s.kit.Pool, func(ctx context.Context, tx pgx.Tx) error {
+		if _, err := lockAccount(ctx, tx, account); err != nil {
+			return err
+		}
+		for range n {
+			doing.Go(do)
+		}
+		servicetest.Await(s.t, "all wait for the account", func() bool {
+			return s.count(`select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`) == n
+		})
+		return change(ctx, tx)
+	})
+	if err != nil {
+		s.t.Error(err)
+	}
+	doing.Wait()
 }
 
 // Replicas have clocks of their own: a session that another one used a moment later, by its clock,

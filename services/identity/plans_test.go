@@ -21,7 +21,7 @@ var history = []string{
 }
 
 func TestPlans(t *testing.T) {
-	indexes := []string{"accounts_pkey", "accounts_login_key", "sessions_pkey", "sessions_by_account", "sessions_by_expiry", "clients_pkey", "attempts_pkey", "attempts_by_time", "customer_groups_pkey"}
+	indexes := []string{"accounts_pkey", "accounts_login_key", "sessions_pkey", "sessions_by_account", "sessions_not_ended", "sessions_by_expiry", "clients_pkey", "attempts_pkey", "attempts_by_time", "customer_groups_pkey"}
 	servicetest.CheckPlans(t, Service(), history, indexes, func(t *testing.T, kit *service.Kit) {
 		s := newShopOn(t, kit, nil)
 		got := s.refreshed(s.signIn(address).RefreshToken)

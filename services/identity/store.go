@@ -147,10 +147,12 @@ func listSessions(ctx context.Context, db querier, account uuid.UUID, now time.T
 	return list, nil
 }
 
-// revocation says which sessions of an account are revoked: one, or all but one.
+// revocation says which sessions of an account are revoked: one, all but one, or all but so many that were
+// used last.
 type revocation struct {
 	account   uuid.UUID
 	only, but uuid.UUID
+	keep      int
 	reason    string
 }
 
@@ -160,7 +162,8 @@ func revoke(ctx context.Context, tx *outbox.Tx, r revocation) error {
 	rows, err := tx.Query(ctx, `
 		update sessions set revoked_at = greatest($4, used_at), revoked_for = $5
 		where account_id = $1 and revoked_at is null and expires_at > $4 and ($2::uuid = '00000000-0000-0000-0000-000000000000' or id = $2) and id <> $3
-		returning id`, r.account, r.only, r.but, tx.Now, r.reason)
+			and id not in (select id from sessions where account_id = $1 and revoked_at is null and expires_at > $4 order by used_at desc, id desc limit $6)
+		returning id`, r.account, r.only, r.but, tx.Now, r.reason, r.keep)
 	if err != nil {
 		return fmt.Errorf("revoke sessions: %w", err)
 	}
