@@ -22,6 +22,7 @@ const (
 	namespace = "quadrille"
 	replicas  = 10 // so that one pod is 10 %
 	gateHolds = 3 * time.Second
+	patience  = 5 * time.Minute
 )
 
 // Images of releases, which the test's shop knows.
@@ -125,7 +126,7 @@ func rank(o kube.Object) int {
 // quicken gives an analysis other defaults of its arguments.
 func quicken(template kube.Object, prometheus string) {
 	for _, arg := range template.List("spec", "args") {
-		if value, there := map[string]string{"prometheus": prometheus, "window": "5s", "interval": "1s"}[arg.Text("name")]; there {
+		if value, there := map[string]string{"prometheus": prometheus, "window": "10s", "interval": "1s"}[arg.Text("name")]; there {
 			arg["value"] = value
 		}
 	}
@@ -151,7 +152,7 @@ func (c *cluster) promote(t *testing.T, rollout kube.Object) {
 // await waits until the Rollout, as the controller last saw it, is so.
 func (c *cluster) await(t *testing.T, rollout kube.Object, what string, isSo func(kube.Object) bool) {
 	t.Helper()
-	tick, patience := time.NewTicker(100*time.Millisecond), time.After(2*time.Minute)
+	tick, end := time.NewTicker(100*time.Millisecond), time.After(patience)
 	defer tick.Stop()
 	for {
 		now, err := c.Get(t.Context(), rollout)
@@ -164,8 +165,8 @@ func (c *cluster) await(t *testing.T, rollout kube.Object, what string, isSo fun
 		}
 		select {
 		case <-tick.C:
-		case <-patience:
-			t.Fatalf("not so after 2 min: %s; the Rollout is %v; analyses: %v", what, now["status"], outcomes(c.analyses(t, "")))
+		case <-end:
+			t.Fatalf("not so after %s: %s; the Rollout is %v; analyses: %v", patience, what, now["status"], outcomes(c.analyses(t, "")))
 		}
 	}
 }

@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -54,16 +54,24 @@ func newCluster(t *testing.T, s *stack.Stack, releases map[string]release) (c *c
 	metrics := httptest.NewServer(c.shop)
 	t.Cleanup(metrics.Close)
 	scrape := filepath.Join(dir, "prometheus.yaml")
-	if err := os.WriteFile(scrape, fmt.Appendf(nil, "global: {scrape_interval: 500ms, scrape_timeout: 500ms}\nscrape_configs: [{job_name: shop, static_configs: [{targets: [%q]}]}]\n",
+	if err := os.WriteFile(scrape, fmt.Appendf(nil, "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs: [{job_name: shop, static_configs: [{targets: [%q]}]}]\n",
 		metrics.Listener.Addr()), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	prometheus = freeAddress(t)
+	keep := func() string {
+		addr, err := c.KeepPort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return addr
+	}
+	portOf := func(addr string) string { return strings.TrimPrefix(addr, "127.0.0.1:") }
+	prometheus = keep()
 	for name, args := range map[string][]string{
 		"kube-controller-manager": {s.KubernetesTool("kubernetes"), "kube-controller-manager", "--kubeconfig=" + config,
 			"--controllers=replicaset-controller", "--leader-elect=false", "--secure-port=0"},
 		"rollouts": {s.KubernetesTool("rollouts-controller"), "--kubeconfig=" + config, "--leader-elect=false",
-			"--metricsport=" + freePort(t), "--healthzPort=" + freePort(t)},
+			"--metricsport=" + portOf(keep()), "--healthzPort=" + portOf(keep())},
 		"prometheus": {"prometheus", "--config.file=" + scrape, "--storage.tsdb.path=" + filepath.Join(dir, "prometheus"),
 			"--web.listen-address=" + prometheus, "--log.level=warn"},
 	} {
@@ -131,25 +139,6 @@ func (c *cluster) mostPods() map[string]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return maps.Clone(c.most)
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	_, port, err := net.SplitHostPort(freeAddress(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }
 
 // programs returns the stack with the programs of the test, or skips it.

@@ -100,7 +100,7 @@ func keep(ctx context.Context, server *kube.Client, m manifest) error {
 
 // established waits until the API server serves what a CRD defines.
 func established(ctx context.Context, server *kube.Client, crd kube.Object) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +16,8 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+
+	"quadrille.internal/local/port"
 )
 
 // serves runs the program of an image as its user in a root file system that has nothing but
@@ -36,7 +37,12 @@ func serves(t *testing.T, m Image) {
 		t.Skip("only root may change the root of a process: the program was not run")
 	}
 
-	health := freeAddr(t)
+	kept, err := port.Keep()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kept.Release() //nolint:errcheck // the process ends
+	health := kept.Addr
 	var log bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), "/"+example)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: User, Gid: User, NoSetGroups: true}}
@@ -65,19 +71,9 @@ func serves(t *testing.T, m Image) {
 	}
 }
 
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // awaitHealth waits until a program answers, or has ended.
 func awaitHealth(ctx context.Context, url string, ended chan error) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

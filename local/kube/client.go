@@ -23,7 +23,7 @@ type Client struct {
 }
 
 const (
-	requestTimeout = 30 * time.Second
+	requestTimeout = 2 * time.Minute
 	manager        = "quad" // of fields; the API server wants a name
 )
 

@@ -16,6 +16,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"quadrille.internal/local/port"
 )
 
 // Config says what to start.
@@ -30,11 +32,12 @@ type Server struct {
 
 	cfg       Config
 	processes []*process // in the order of their start
+	ports     []port.Kept
 }
 
 const (
-	readyTimeout = time.Minute
-	stopGrace    = 10 * time.Second
+	readyTimeout = 3 * time.Minute // seconds, unless the machine also runs tests and compilers
+	stopGrace    = time.Minute
 )
 
 // Start starts etcd and an API server and waits until it is ready.
@@ -45,9 +48,11 @@ func Start(ctx context.Context, cfg Config) (s *Server, err error) {
 			err = errors.Join(err, s.Stop())
 		}
 	}()
-	ports, err := freePorts(3)
-	if err != nil {
-		return s, fmt.Errorf("look for free ports: %w", err)
+	var ports [3]string
+	for i := range ports {
+		if ports[i], err = s.KeepPort(); err != nil {
+			return s, err
+		}
 	}
 	client, peer := "http://"+ports[0], "http://"+ports[1]
 	keys, err := makeKeys(cfg.Dir)
@@ -62,12 +67,12 @@ func Start(ctx context.Context, cfg Config) (s *Server, err error) {
 	}); err != nil {
 		return s, err
 	}
-	_, port, err := net.SplitHostPort(ports[2])
+	_, secure, err := net.SplitHostPort(ports[2])
 	if err != nil {
 		return s, err
 	}
 	if err := s.Run("kube-apiserver", []string{cfg.Binary, "kube-apiserver",
-		"--etcd-servers=" + client, "--bind-address=127.0.0.1", "--secure-port=" + port,
+		"--etcd-servers=" + client, "--bind-address=127.0.0.1", "--secure-port=" + secure,
 		"--tls-cert-file=" + keys.cert, "--tls-private-key-file=" + keys.key,
 		"--service-account-key-file=" + keys.key, "--service-account-signing-key-file=" + keys.key,
 		"--service-account-issuer=https://kubernetes.default.svc", "--service-cluster-ip-range=10.96.0.0/16",
@@ -80,6 +85,17 @@ func Start(ctx context.Context, cfg Config) (s *Server, err error) {
 		Timeout:   requestTimeout,
 	}}
 	return s, s.awaitReady(ctx)
+}
+
+// KeepPort returns an address of this machine that is kept free for a program until the server
+// is stopped.
+func (s *Server) KeepPort() (addr string, err error) {
+	kept, err := port.Keep()
+	if err != nil {
+		return "", err
+	}
+	s.ports = append(s.ports, kept)
+	return kept.Addr, nil
 }
 
 // awaitReady waits until the API server says that it is ready, or one of its processes
@@ -146,6 +162,10 @@ func (s *Server) Stop() error {
 		faults = append(faults, s.processes[i].stop())
 	}
 	s.processes = nil
+	for _, p := range s.ports {
+		faults = append(faults, p.Release())
+	}
+	s.ports = nil
 	if s.Client != nil {
 		s.http.CloseIdleConnections()
 	}
@@ -222,17 +242,4 @@ func (p *process) tail() string {
 		text = text[len(text)-most:]
 	}
 	return string(bytes.TrimSpace(text))
-}
-
-// freePorts returns addresses on which nobody listens now.
-func freePorts(n int) (addrs []string, err error) {
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer ln.Close() // all at the end, so that they differ
-		addrs = append(addrs, ln.Addr().String())
-	}
-	return addrs, nil
 }
