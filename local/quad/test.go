@@ -229,7 +229,7 @@ func runLane(ctx context.Context, lane []goTest, out *sync.Mutex) (failed []stri
 }
 
 func (t goTest) run(ctx context.Context) (output []byte, err error) {
-	cmd := exec.CommandContext(ctx, "go", "test", "-race", "-count=1", "-timeout=20m", cmp.Or(t.packages, "./..."))
+	cmd := exec.CommandContext(ctx, "go", "test", "-race", "-count=1", "-timeout=40m", cmp.Or(t.packages, "./..."))
 	cmd.Dir = t.dir
 	cmd.Env = append(os.Environ(), t.env...)
 	return cmd.CombinedOutput()

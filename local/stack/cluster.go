@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"quadrille.internal/quad/components"
@@ -22,7 +23,7 @@ const (
 	// The heap of a broker that has little to do, alone and as one of three.
 	oneHeap, eachHeap = "256m", "192m"
 	// provisionPatience is for a cluster whose brokers are just starting.
-	provisionPatience = 60 * time.Second
+	provisionPatience = 3 * time.Minute
 	// scramIterations is the least that Kafka takes; passwords are random.
 	scramIterations = 4096
 )
@@ -191,7 +192,7 @@ func (s *Stack) GrantKafka(ctx context.Context, user string, publish, subscribe 
 		grants = append(grants, kadm.NewACLs().Topics(subscribe...).Operations(kadm.OpRead, kadm.OpDescribe),
 			kadm.NewACLs().Groups(user).Operations(kadm.OpRead))
 	}
-	return s.kafkaAdmin(func(admin *kadm.Client) error {
+	err = s.kafkaAdmin(func(admin *kadm.Client) error {
 		altered, err := admin.AlterUserSCRAMs(ctx, nil, []kadm.UpsertSCRAM{{
 			User: user, Mechanism: kadm.ScramSha512, Iterations: scramIterations, Password: password,
 		}})
@@ -206,6 +207,57 @@ func (s *Stack) GrantKafka(ctx context.Context, user string, publish, subscribe 
 			if err != nil {
 				return fmt.Errorf("let Kafka's user %s use its topics: %w", user, err)
 			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, node := range s.kafka.nodes {
+		if err := s.awaitGranted(ctx, node, user, publish, subscribe); err != nil {
+			return fmt.Errorf("%s does not know what the user %s may do: %w", node.part, user, err)
+		}
+	}
+	return nil
+}
+
+// awaitGranted waits until a broker knows what a user may do. Brokers hear of it one after
+// the other, of its password first, and refuse the user before.
+func (s *Stack) awaitGranted(ctx context.Context, node kafkaNode, user string, publish, subscribe []string) error {
+	client, err := s.KafkaClient("")
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	principal := "User:" + user
+	ask := kmsg.NewPtrDescribeACLsRequest()
+	ask.ResourceType, ask.ResourcePatternType, ask.Principal = kmsg.ACLResourceTypeAny, kmsg.ACLResourcePatternTypeAny, &principal
+	ask.Operation, ask.PermissionType = kmsg.ACLOperationAny, kmsg.ACLPermissionTypeAny
+	ctx, cancel := context.WithTimeout(ctx, provisionPatience)
+	defer cancel()
+	return poll(ctx, func(ctx context.Context) error {
+		told, err := ask.RequestWith(ctx, client.Broker(node.id))
+		if err == nil {
+			err = kerr.ErrorForCode(told.ErrorCode)
+		}
+		if err != nil {
+			return err
+		}
+		may := map[kmsg.ACLOperation][]string{}
+		for _, resource := range told.Resources {
+			for _, rule := range resource.ACLs {
+				may[rule.Operation] = append(may[rule.Operation], resource.ResourceName)
+			}
+		}
+		for operation, topics := range map[kmsg.ACLOperation][]string{kmsg.ACLOperationWrite: publish, kmsg.ACLOperationRead: subscribe} {
+			for _, topic := range topics {
+				if !slices.Contains(may[operation], topic) {
+					return fmt.Errorf("not yet %s of %s", operation, topic)
+				}
+			}
+		}
+		if len(subscribe) > 0 && !slices.Contains(may[kmsg.ACLOperationRead], user) {
+			return errors.New("not yet its consumer group")
 		}
 		return nil
 	})

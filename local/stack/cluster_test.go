@@ -15,6 +15,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
+// patience is how long brokers may take for what takes seconds on a quiet machine.
+const patience = 3 * time.Minute
+
 // newCluster starts three brokers, until the test ends.
 func newCluster(t *testing.T) *Stack {
 	t.Helper()
@@ -63,10 +66,10 @@ func TestThreeBrokers(t *testing.T) {
 	t.Run("topics by hand", func(t *testing.T) { s.topicsByHand(t) })
 	t.Logf("memory: %s", s.memoryOf(t, s.BrokerParts()...))
 
-	client := s.clientOf(t, "order", kgo.RequiredAcks(kgo.AllISRAcks()), kgo.RecordDeliveryTimeout(30*time.Second))
+	client := s.clientOf(t, "order", kgo.RequiredAcks(kgo.AllISRAcks()), kgo.RecordDeliveryTimeout(patience))
 	acknowledged := map[string]bool{}
 	say := func(n int) error {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		for i := range n {
 			value := fmt.Sprintf("%d-%d", len(acknowledged), i)
@@ -111,7 +114,7 @@ func TestThreeBrokers(t *testing.T) {
 	if err := s.startKafka(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := s.AwaitReplicas(ctx); err != nil {
 		t.Fatal(err)
@@ -135,7 +138,7 @@ func (s *Stack) usersDoWhatTheirScopesSay(t *testing.T) {
 		"another's topic":       {"order", "payment.completed", kerr.TopicAuthorizationFailed},
 		"a topic it hears only": {"inventory", "order.confirmed", kerr.TopicAuthorizationFailed},
 	} {
-		client := s.clientOf(t, c.user, kgo.RecordDeliveryTimeout(20*time.Second))
+		client := s.clientOf(t, c.user, kgo.RecordDeliveryTimeout(patience))
 		if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: c.topic, Value: []byte("said")}).FirstErr(); !errors.Is(err, c.want) {
 			t.Errorf("%s publishes %s: %v, want %v", c.user, name, err, c.want)
 		}
@@ -148,7 +151,7 @@ func (s *Stack) usersDoWhatTheirScopesSay(t *testing.T) {
 		"what it does not hear": {[]kgo.Opt{kgo.ConsumeTopics("payment.refunded")}, kerr.TopicAuthorizationFailed},
 		"in another's group":    {[]kgo.Opt{kgo.ConsumeTopics("order.confirmed"), kgo.ConsumerGroup("checkout")}, kerr.GroupAuthorizationFailed},
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		client := s.clientOf(t, "inventory", append(c.opts, kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))...)
 		if err := client.PollFetches(ctx).Err(); !errors.Is(err, c.want) {
 			t.Errorf("inventory reads %s: %v, want %v", name, err, c.want)

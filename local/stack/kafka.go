@@ -28,7 +28,7 @@ import (
 const (
 	// minJava is what Kafka 4 runs on.
 	minJava    = 17
-	kafkaGrace = 20 * time.Second
+	kafkaGrace = 60 * time.Second
 )
 
 // locateKafka decides between a private broker and the cluster that the variables

@@ -23,7 +23,7 @@ import (
 const (
 	auditor       = "auditor"
 	stateStore    = "workflow" // role and database of the workflows' checkpoints
-	postgresGrace = 30 * time.Second
+	postgresGrace = 60 * time.Second
 )
 
 // postgresConf suits a small machine. Durability is what production has: a commit

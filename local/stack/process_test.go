@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -85,17 +86,25 @@ func TestStopKillsWhatDoesNotListen(t *testing.T) {
 	}
 }
 
+// await polls check until it returns nil, also on a busy machine.
+func await(t *testing.T, check func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	if err := poll(ctx, func(context.Context) error { return check() }); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func awaitLog(t *testing.T, s *Stack, part, text string) {
 	t.Helper()
-	if err := poll(t.Context(), func(context.Context) error {
+	await(t, func() error {
 		log, err := os.ReadFile(s.LogFile(part))
 		if err == nil && !strings.Contains(string(log), text) {
 			err = fmt.Errorf("no %q in the log of %s", text, part)
 		}
 		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
+	})
 }
 
 // A service's parent is `dapr run`; when that dies, nobody we started knows it.
@@ -109,10 +118,13 @@ func TestOrphanIsFoundAndSwept(t *testing.T) {
 	if err := parent.Kill(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	orphan := s.Process("sleep")
-	if orphan == nil {
-		t.Fatal("the orphan was not found")
-	}
+	var orphan *Process
+	await(t, func() error { // the shell may only just have forked it
+		if orphan = s.Process("sleep"); orphan == nil {
+			return errors.New("the orphan was not found")
+		}
+		return nil
+	})
 	if err := s.Down(t.Context()); err != nil {
 		t.Fatal(err)
 	}

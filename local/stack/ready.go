@@ -15,9 +15,9 @@ import (
 
 const (
 	pollEvery = 25 * time.Millisecond
-	// startPatience bounds the start of one part; a busy two-core machine needs a
-	// few seconds at most.
-	startPatience = 60 * time.Second
+	// startPatience bounds the start of one part, and of all services one after the other: a
+	// two-core machine needs seconds, and one that also runs tests and compilers much longer.
+	startPatience = 3 * time.Minute
 )
 
 // hopeless is an error that asking again won't change.
@@ -64,7 +64,7 @@ func (s *Stack) awaitReadyWithin(ctx context.Context, patience time.Duration, p 
 	return nil
 }
 
-var probe = &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+var probe = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
 // httpOK checks that a GET of url is answered with a 2xx.
 func httpOK(url string) func(context.Context) error {

@@ -87,4 +87,4 @@ maxmemory-policy noeviction
 `, portOf(s.redis.addr), s.redis.password, strconv.Quote(dir)), 0o600)
 }
 
-const redisGrace = 20 * time.Second
+const redisGrace = 60 * time.Second

@@ -25,7 +25,7 @@ const (
 	connect = "connect"
 	// relayRole may read the outboxes and the server's log, and nothing else.
 	relayRole    = "relay"
-	connectGrace = 20 * time.Second
+	connectGrace = 60 * time.Second
 	// connectPatience bounds the start of the worker, and of all connectors: 6 s each on a
 	// quiet machine, much more on a busy one.
 	connectPatience = 4 * time.Minute

@@ -29,7 +29,7 @@ const (
 	ownPort = 4
 	// drain is for how long a replica that stops says so and works on. The balancer looks
 	// four times a second, and a busy machine is late.
-	drain = "2s"
+	drain = "4s"
 
 	balancer = "balancer"
 	// partOf tells a further replica from the first, in its environment.

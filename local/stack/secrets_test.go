@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,16 +59,13 @@ func TestNothingInheritsQuadsOwnCredentials(t *testing.T) {
 	}
 	p := sleeper(t, s, "worker")
 	var environ []byte
-	err := poll(t.Context(), func(context.Context) (err error) {
+	await(t, func() (err error) {
 		environ, err = os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.PID))
 		if err == nil && len(environ) == 0 { // the kernel is just replacing the program
 			err = errors.New("no environment yet")
 		}
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	if strings.Contains(string(environ), "secret of") || !slices.Contains(strings.Split(string(environ), "\x00"), marker+"="+s.Dir) {
 		t.Errorf("a process inherits %q", environ)
 	}

@@ -98,7 +98,7 @@ type Slot struct {
 
 // Slots looks at the replication slots, by app.
 func (s *Stack) Slots(ctx context.Context) (map[string]Slot, error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, s.SuperuserURL())
 	if err != nil {

@@ -14,11 +14,12 @@ import (
 	"time"
 )
 
-// Services have 10 s to stop and a sidecar 30 s; what takes longer is killed.
+// Services end within 10 s of their own accord and a sidecar within 30 s, as long as they get
+// the processor. What takes much longer is killed.
 const (
-	serviceGrace = 12 * time.Second
-	sidecarGrace = 33 * time.Second
-	partGrace    = 10 * time.Second
+	serviceGrace = 30 * time.Second
+	sidecarGrace = 60 * time.Second
+	partGrace    = 30 * time.Second
 )
 
 // Up starts what is not running: the infrastructure, and the services with

@@ -45,11 +45,14 @@ func TestUpRepairsWhatWasKilled(t *testing.T) {
 			if started := startedParts(*events); !slices.Equal(started, test.started) {
 				t.Errorf("started %q, want %q", started, test.started)
 			}
-			for _, status := range s.Status(t.Context()) {
-				if status.PID == 0 || status.Fault != nil {
-					t.Errorf("%s: pid %d, %v", status.Part, status.PID, status.Fault)
+			await(t, func() (err error) { // what has lost its connection to what was killed makes another
+				for _, status := range s.Status(t.Context()) {
+					if status.PID == 0 || status.Fault != nil {
+						err = errors.Join(err, fmt.Errorf("%s: pid %d, %w", status.Part, status.PID, status.Fault))
+					}
 				}
-			}
+				return err
+			})
 		})
 	}
 
