@@ -18,7 +18,7 @@ const (
 	// lookEvery is how often replicas are asked whether they are ready. One that stops says so
 	// for longer than this before its port closes (QUADRILLE_DRAIN).
 	lookEvery   = 250 * time.Millisecond
-	lookTimeout = 2 * time.Second
+	usualLook   = 2 * time.Second // until it is answered
 	dialTimeout = time.Second
 )
 
@@ -26,8 +26,10 @@ const (
 type front struct {
 	addr     string
 	replicas []*replica
-	next     atomic.Uint64
-	ln       net.Listener
+	// lookTimeout is how long a replica may take to say whether it is ready.
+	lookTimeout time.Duration
+	next        atomic.Uint64
+	ln          net.Listener
 }
 
 type replica struct {
@@ -41,7 +43,7 @@ func parseFront(text string) (*front, error) {
 	if !found {
 		return nil, fmt.Errorf("%q is not ADDR=REPLICA@HEALTH", text)
 	}
-	f := &front{addr: addr}
+	f := &front{addr: addr, lookTimeout: usualLook}
 	for one := range strings.SplitSeq(list, ",") {
 		at, health, found := strings.Cut(one, "@")
 		if !found {
@@ -64,7 +66,7 @@ func (f *front) serve(ctx context.Context, log *slog.Logger) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	for _, r := range f.replicas {
-		all.Go(func() { r.watch(ctx, log) })
+		all.Go(func() { r.watch(ctx, f.lookTimeout, log) })
 	}
 	stop := context.AfterFunc(ctx, func() { _ = f.ln.Close() })
 	defer stop()
@@ -85,7 +87,7 @@ func (f *front) serve(ctx context.Context, log *slog.Logger) error {
 }
 
 // watch asks a replica whether it is ready.
-func (r *replica) watch(ctx context.Context, log *slog.Logger) {
+func (r *replica) watch(ctx context.Context, lookTimeout time.Duration, log *slog.Logger) {
 	client := &http.Client{Timeout: lookTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: 1}}
 	defer client.CloseIdleConnections()
 	tick := time.NewTicker(lookEvery)

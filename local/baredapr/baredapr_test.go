@@ -28,7 +28,7 @@ func TestDriverCountsEveryMessageOnce(t *testing.T) {
 	out := newForwarder(publisher, topic(1), slog.New(slog.DiscardHandler))
 	d := newDriver(out)
 	publisher.to = d
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	ended := make(chan error)
 	go func() { ended <- out.run(ctx) }()
 
