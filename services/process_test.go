@@ -5,14 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -75,7 +71,7 @@ func newProcess(t *testing.T, runs ...string) *process {
 			p.set(spec.Name, "MASTER_KEY", strings.Repeat("0a", 32))
 		}
 		for _, port := range []string{"HTTP_ADDR", "ADMIN_ADDR", "HEALTH_ADDR"} {
-			p.set(spec.Name, port, freeAddr(t))
+			p.set(spec.Name, port, servicetest.FreeAddr(t))
 		}
 	}
 	t.Cleanup(func() {
@@ -94,29 +90,6 @@ func (p *process) addr(service, port string) string { return p.env[setting(servi
 
 func setting(service, name string) string {
 	return "QUADRILLE_" + strings.ToUpper(service) + "_" + name
-}
-
-// given are the ports that freeAddr has returned.
-var given sync.Map
-
-// freeAddr returns an address that no other test is given. Its port is below those of the stacks
-// that tests run at the same time (18000 and up), and of those that the kernel gives to outgoing
-// connections: one of these may take it while the process that had it is being started again.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		port := 11_000 + rand.IntN(7_000)
-		if _, taken := given.LoadOrStore(port, true); taken {
-			continue
-		}
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-		if ln, err := net.Listen("tcp", addr); err == nil {
-			_ = ln.Close()
-			return addr
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
 }
 
 // start starts the process and waits until its services are ready.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"quadrille.internal/platform/inprocess"
 	"quadrille.internal/platform/pgtest"
 	"quadrille.internal/platform/service"
+	"quadrille.internal/platform/servicetest"
 	"quadrille.internal/platform/transport"
 )
 
@@ -24,14 +24,7 @@ import (
 // process's end.
 func movableProcess(t *testing.T, specs []service.Spec, line string) (env map[string]string, ended chan error) {
 	t.Helper()
-	free := func() string {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close()
-		return ln.Addr().String()
-	}
+	free := func() string { return servicetest.FreeAddr(t) }
 	env = map[string]string{
 		"QUADRILLE_BRIDGE": "on", "QUADRILLE_SHARE_PORTS": "on", "QUADRILLE_BRIDGE_ADMIN_ADDR": free(), "QUADRILLE_BRIDGE_GRPC_ADDR": free(),
 		"QUADRILLE_BRIDGE_ADMIN_TOKEN": "bridge-token", "APP_API_TOKEN": "app", "DAPR_API_TOKEN": "dapr",

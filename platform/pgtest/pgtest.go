@@ -6,16 +6,19 @@ package pgtest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"io/fs"
 	"maps"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quadrille.internal/platform/pgtx"
@@ -120,9 +123,25 @@ func Admin(t testing.TB, pool *pgxpool.Pool) *pgx.Conn {
 	return conn
 }
 
+// patience is how long the server may take for anything, on a machine that is busy.
+const patience = 2 * time.Minute
+
+const objectInUse = "55006" // SQLSTATE
+
+// open returns a pool as a service has it, but for how long it waits for the server: tests
+// that are about time set its bounds themselves.
 func open(t testing.TB, url string) *pgxpool.Pool {
 	t.Helper()
-	pool, err := pgtx.Open(t.Context(), url, pgtx.Options{Name: "test"})
+	bounded, err := pgtx.Open(t.Context(), url, pgtx.Options{Name: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := bounded.Config()
+	bounded.Close()
+	for _, bound := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"} {
+		cfg.ConnConfig.RuntimeParams[bound] = strconv.FormatInt(patience.Milliseconds(), 10)
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,14 +175,19 @@ func urlOf(t testing.TB, server, database, role string) string {
 
 func exec(t testing.TB, server, sql string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, server)
 	if err != nil {
 		t.Fatalf("connect to QUADRILLE_TEST_POSTGRES: %v", err)
 	}
 	defer conn.Close(ctx)
-	if _, err := conn.Exec(ctx, sql); err != nil {
+	_, err = conn.Exec(ctx, sql)
+	// The server waits 5 s for sessions that it has ended, which may be too little for a busy machine.
+	for inUse := new(pgconn.PgError); errors.As(err, &inUse) && inUse.Code == objectInUse && ctx.Err() == nil; {
+		_, err = conn.Exec(ctx, sql)
+	}
+	if err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}
 }

@@ -3,6 +3,7 @@ package pgtest
 import (
 	"context"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -114,12 +115,19 @@ func (p *Plans) Check(t testing.TB, indexes ...string) {
 	}
 }
 
+const noAutovacuum = `do $$ declare name text; begin
+	for name in select oid::regclass from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r' loop
+		execute 'alter table ' || name || ' set (autovacuum_enabled = off)';
+	end loop;
+end $$`
+
 // Fill runs statements that give tables a realistic size, and brings their statistics
-// up to date. It may do anything.
+// up to date. It may do anything. The server does not change the statistics by itself
+// later, so the plans depend on nothing but the statements.
 func Fill(t testing.TB, pool *pgxpool.Pool, statements ...string) {
 	t.Helper()
 	admin := Admin(t, pool)
-	for _, sql := range append(statements, `vacuum analyze`) {
+	for _, sql := range slices.Concat([]string{noAutovacuum}, statements, []string{`vacuum analyze`}) {
 		if _, err := admin.Exec(t.Context(), sql); err != nil {
 			t.Fatalf("%s: %v", sql, err)
 		}

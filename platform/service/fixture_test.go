@@ -29,6 +29,7 @@ import (
 	"quadrille.internal/platform/pgtest"
 	"quadrille.internal/platform/rest"
 	"quadrille.internal/platform/service"
+	"quadrille.internal/platform/servicetest"
 )
 
 const (
@@ -125,24 +126,6 @@ func spec(entered, release chan struct{}) service.Spec {
 	}
 }
 
-var given sync.Map // addresses of freeAddr, which the services take only later
-
-// freeAddr returns an address that nothing listens on, never the same twice.
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	for {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		addr := ln.Addr().String()
-		_ = ln.Close()
-		if _, taken := given.LoadOrStore(addr, true); !taken {
-			return addr
-		}
-	}
-}
-
 // migrated returns the URL of the service's role on a database that is up to date.
 func migrated(t testing.TB) string {
 	t.Helper()
@@ -154,7 +137,7 @@ func migrated(t testing.TB) string {
 func environment(t testing.TB, d *daprd) map[string]string {
 	t.Helper()
 	return map[string]string{
-		"QUADRILLE_HTTP_ADDR": freeAddr(t), "QUADRILLE_GRPC_ADDR": freeAddr(t), "QUADRILLE_ADMIN_ADDR": freeAddr(t), "QUADRILLE_HEALTH_ADDR": freeAddr(t),
+		"QUADRILLE_HTTP_ADDR": servicetest.FreeAddr(t), "QUADRILLE_GRPC_ADDR": servicetest.FreeAddr(t), "QUADRILLE_ADMIN_ADDR": servicetest.FreeAddr(t), "QUADRILLE_HEALTH_ADDR": servicetest.FreeAddr(t),
 		"QUADRILLE_DATABASE_URL": migrated(t), "DAPR_GRPC_PORT": d.port,
 		"APP_API_TOKEN": appToken, "DAPR_API_TOKEN": daprToken, "QUADRILLE_ADMIN_TOKEN": adminToken,
 	}

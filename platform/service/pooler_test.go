@@ -20,6 +20,7 @@ import (
 	runtimev1 "github.com/dapr/dapr/pkg/proto/runtime/v1"
 
 	"quadrille.internal/platform/pgtest"
+	"quadrille.internal/platform/servicetest"
 )
 
 // startPgBouncer starts a PgBouncer in transaction mode before the test server and
@@ -37,7 +38,7 @@ func startPgBouncer(t *testing.T, database string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr, password := freeAddr(t), ""
+	addr, password := servicetest.FreeAddr(t), ""
 	if direct.User != nil {
 		password, _ = direct.User.Password()
 	}

@@ -19,6 +19,7 @@ import (
 	"quadrille.internal/events/order"
 	"quadrille.internal/platform/host"
 	"quadrille.internal/platform/service"
+	"quadrille.internal/platform/servicetest"
 )
 
 func TestServiceHandlesAndPublishes(t *testing.T) {
@@ -249,7 +250,7 @@ func TestAMissingDatabaseIsNamed(t *testing.T) {
 // A stop while the database is still awaited is no reason to wait on.
 func TestStoppingWhileStarting(t *testing.T) {
 	env := environment(t, startDaprd(t))
-	env["QUADRILLE_DATABASE_URL"] = "postgres://nobody@" + freeAddr(t) + "/none"
+	env["QUADRILLE_DATABASE_URL"] = "postgres://nobody@" + servicetest.FreeAddr(t) + "/none"
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := host.Run(ctx, []service.Spec{spec(nil, nil)}, lookup(env), io.Discard); err == nil {

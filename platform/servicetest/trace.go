@@ -3,6 +3,7 @@ package servicetest
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -11,10 +12,17 @@ import (
 	"quadrille.internal/platform/pgtest"
 )
 
+// byChance are texts that a random id, which may be hexadecimal or base64, has now and then.
+var byChance = regexp.MustCompile(`^([0-9a-f-]{0,19}|[0-9A-Za-z_-]{0,5})$`)
+
 // Holding returns the tables that have a text in one of their rows, in a column of any
-// type: the kit's and the service's.
+// type: the kit's and the service's. The text must be one that no random id, time or number
+// has as a part of it.
 func Holding(t testing.TB, pool *pgxpool.Pool, text string) (found []string) {
 	t.Helper()
+	if byChance.MatchString(text) {
+		t.Fatalf("%q may be found by chance: look for a longer text", text)
+	}
 	admin := pgtest.Admin(t, pool)
 	rows, err := admin.Query(t.Context(), `select oid::regclass::text from pg_class
 		where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition order by 1`)

@@ -24,7 +24,7 @@ func TestACustomerIsErasedOnceNoCheckoutIsOpen(t *testing.T) {
 	forget := erasure.New(f.kit, erase, func(e events.Erased) events.Event { return checkout.CustomerErased{Erased: e} })
 	in := servicetest.RunInbox(t, f.kit, forget.Handle(handle))
 	id := place(t, api)
-	request := servicetest.Message(t, customer.ErasureRequested{OfCustomer: events.OfCustomer{CustomerID: "17850"}, Deadline: time.Now()}, time.Now())
+	request := servicetest.Message(t, customer.ErasureRequested{OfCustomer: events.OfCustomer{CustomerID: "customer-17850"}, Deadline: time.Now()}, time.Now())
 	in.Deliver(request)
 	refused := func(when string) {
 		t.Helper()
@@ -32,7 +32,7 @@ func TestACustomerIsErasedOnceNoCheckoutIsOpen(t *testing.T) {
 		if p := a.Problem(); a.Status != 409 || p.Code != "customer_erased" {
 			t.Errorf("%s, an order is answered %d %s", when, a.Status, a.Body)
 		}
-		other := strings.Replace(goodBody, "17850", "another", 1)
+		other := strings.Replace(goodBody, "customer-17850", "another", 1)
 		if a := api.Do("POST", "/v1/checkouts", other, "Idempotency-Key", when); a.Status != 202 {
 			t.Errorf("%s, an order of somebody else is answered %d %s", when, a.Status, a.Body)
 		}
@@ -40,7 +40,7 @@ func TestACustomerIsErasedOnceNoCheckoutIsOpen(t *testing.T) {
 	answers := func() []events.Event {
 		t.Helper()
 		servicetest.EraseDue(t, f.kit.Pool, forget.Next)
-		return servicetest.EmittedAbout(t, f.kit.Pool, "17850")
+		return servicetest.EmittedAbout(t, f.kit.Pool, "customer-17850")
 	}
 	refused("asked-for")
 	if got := answers(); len(got) > 0 {
@@ -53,7 +53,7 @@ func TestACustomerIsErasedOnceNoCheckoutIsOpen(t *testing.T) {
 	}
 	refused("erased")
 	servicetest.Exec(t, f.kit.Pool, `delete from outbox where topic = $1`, checkout.TypeOrderCreated)
-	if found := servicetest.Holding(t, f.kit.Pool, "17850"); !slices.Equal(found, []string{"outbox"}) {
+	if found := servicetest.Holding(t, f.kit.Pool, "customer-17850"); !slices.Equal(found, []string{"outbox"}) {
 		t.Errorf("the id is in %v, want it in the answer only", found)
 	}
 	kept, err := checkouts.Load(t.Context(), f.kit.Pool, []uuid.UUID{id})
@@ -75,14 +75,14 @@ func TestAQuoteIsForgottenWithItsCustomer(t *testing.T) {
 	}
 	in.Deliver(
 		servicetest.Message(t, orderConfirmed(events.OfOrder{OrderID: q.ID}), time.Now()),
-		servicetest.Message(t, customer.ErasureRequested{OfCustomer: events.OfCustomer{CustomerID: "17850"}, Deadline: time.Now()}, time.Now()))
+		servicetest.Message(t, customer.ErasureRequested{OfCustomer: events.OfCustomer{CustomerID: "customer-17850"}, Deadline: time.Now()}, time.Now()))
 	servicetest.EraseDue(t, f.kit.Pool, forget.Next)
 	late := newQuote()
 	if a := post(api, "k2", quoted(signer.sign(t, late))); a.Status != 409 || a.Problem().Code != "customer_erased" {
 		t.Errorf("a quote from before: %d %s", a.Status, a.Body)
 	}
 	servicetest.Exec(t, f.kit.Pool, `delete from outbox where topic = $1`, checkout.TypeOrderCreatedV2)
-	if found := servicetest.Holding(t, f.kit.Pool, "17850"); !slices.Equal(found, []string{"outbox"}) {
+	if found := servicetest.Holding(t, f.kit.Pool, "customer-17850"); !slices.Equal(found, []string{"outbox"}) {
 		t.Errorf("the id is in %v, want it in the answer only", found)
 	}
 	if found := known(t, f, q.ID, late.ID); !slices.Equal(found, []string{q.ID.String()}) {

@@ -36,13 +36,13 @@ func paymentFailed(s events.OfOrder) events.Event {
 }
 
 func orderConfirmed(s events.OfOrder) events.Event {
-	return &order.Confirmed{OfOrder: s, CustomerID: "17850", Total: events.Money{Amount: 1869, Currency: "GBP"}}
+	return &order.Confirmed{OfOrder: s, CustomerID: "customer-17850", Total: events.Money{Amount: 1869, Currency: "GBP"}}
 }
 
 // cancelledFor is the verdict, whose reason is the one that counts.
 func cancelledFor(code string) func(events.OfOrder) events.Event {
 	return func(s events.OfOrder) events.Event {
-		return &order.Cancelled{OfOrder: s, CustomerID: "17850", Reason: events.Reason{Code: code, Message: "Sorry."}}
+		return &order.Cancelled{OfOrder: s, CustomerID: "customer-17850", Reason: events.Reason{Code: code, Message: "Sorry."}}
 	}
 }
 

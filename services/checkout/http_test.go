@@ -31,7 +31,7 @@ func TestPlace(t *testing.T) {
 		t.Errorf("Location %q, want %q", got, want)
 	}
 	want := &checkout.OrderCreated{
-		OfOrder: events.OfOrder{OrderID: r.ID}, CustomerID: "17850", PaymentToken: "tok_success",
+		OfOrder: events.OfOrder{OrderID: r.ID}, CustomerID: "customer-17850", PaymentToken: "tok_success",
 		Total: events.Money{Amount: 1869, Currency: "GBP"},
 		Lines: []events.Line{{SKU: "85123A", Quantity: 6, UnitPrice: 255}, {SKU: "71053", Quantity: 1, UnitPrice: 339}},
 	}
@@ -42,7 +42,7 @@ func TestPlace(t *testing.T) {
 	if err := json.Unmarshal([]byte(api.Do(http.MethodGet, a.Header.Get("Location"), "").Body), &v); err != nil {
 		t.Fatal(err)
 	}
-	if v.ID != r.ID || v.Status != Placed || v.CustomerID != "17850" || !reflect.DeepEqual(v.Lines, want.Lines) {
+	if v.ID != r.ID || v.Status != Placed || v.CustomerID != "customer-17850" || !reflect.DeepEqual(v.Lines, want.Lines) {
 		t.Errorf("checkout %+v", v)
 	}
 	var tokens int
@@ -53,7 +53,7 @@ func TestPlace(t *testing.T) {
 
 // body is a request with one thing changed.
 func body(change func(*request)) string {
-	req := request{CustomerID: "17850", Currency: "GBP", PaymentToken: "tok_success",
+	req := request{CustomerID: "customer-17850", Currency: "GBP", PaymentToken: "tok_success",
 		Lines: []events.Line{{SKU: "85123A", Quantity: 6, UnitPrice: 255}}}
 	change(&req)
 	b, _ := json.Marshal(req) // plain fields
@@ -107,7 +107,7 @@ func TestRefusals(t *testing.T) {
 
 // The largest order there may be has a total that an int64 holds.
 func TestTotalDoesNotOverflow(t *testing.T) {
-	req := request{CustomerID: "17850", Currency: "GBP", PaymentToken: "tok_success"}
+	req := request{CustomerID: "customer-17850", Currency: "GBP", PaymentToken: "tok_success"}
 	for i := range events.MaxLines {
 		req.Lines = append(req.Lines, events.Line{SKU: fmt.Sprint(i), Quantity: events.MaxQuantity, UnitPrice: events.MaxUnitPrice})
 	}

@@ -18,7 +18,7 @@ func TestMigrations(t *testing.T) { servicetest.CheckMigrations(t, migrations) }
 
 var epoch = time.Date(2024, 6, 14, 9, 30, 0, 0, time.UTC)
 
-const goodBody = `{"customer_id":"17850","currency":"GBP","payment_token":"tok_success",` +
+const goodBody = `{"customer_id":"customer-17850","currency":"GBP","payment_token":"tok_success",` +
 	`"lines":[{"sku":"85123A","quantity":6,"unit_price":255},{"sku":"71053","quantity":1,"unit_price":339}]}`
 
 // fixture is the service on a database of its own.

@@ -39,14 +39,14 @@ func TestCheckoutsAreTheirCustomersOnly(t *testing.T) {
 	}
 	f.checkPlaced(t, 0)
 
-	placed := post("17850")
+	placed := post("customer-17850")
 	if placed.Status != http.StatusAccepted {
 		t.Fatalf("in his own name: %d %s", placed.Status, placed.Body)
 	}
 	get := func(path, as string) servicetest.Answer {
 		return api.Do(http.MethodGet, path, "", caller.Header, as)
 	}
-	if a := get(placed.Header.Get("Location"), "17850"); a.Status != http.StatusOK {
+	if a := get(placed.Header.Get("Location"), "customer-17850"); a.Status != http.StatusOK {
 		t.Errorf("his own: %d %s", a.Status, a.Body)
 	}
 	others, nobodys := get(placed.Header.Get("Location"), "17851"), get("/v1/checkouts/"+uuid.NewString(), "17851")
@@ -63,7 +63,7 @@ func TestTwoCustomersMayUseTheSameKey(t *testing.T) {
 			key := "PO-1 of " + name
 			key = strings.ReplaceAll(key, " ", "-")
 			post := func(customer, token string) servicetest.Answer {
-				body := strings.NewReplacer("17850", customer, "tok_success", token).Replace(goodBody)
+				body := strings.NewReplacer("customer-17850", customer, "tok_success", token).Replace(goodBody)
 				return api.Do(http.MethodPost, "/v1/checkouts", body, "Idempotency-Key", key, caller.Header, customer)
 			}
 			first, second := post("ann", "tok_success"), post("bob", "tok_success")
@@ -96,7 +96,7 @@ func TestTwoCustomersUseTheSameKeyAtOnce(t *testing.T) {
 		}
 		answers, bodies := make(chan answer, 2), make(map[string]string)
 		for n, customer := range []string{"ann", "bob"} {
-			body := strings.Replace(goodBody, "17850", customer, 1)
+			body := strings.Replace(goodBody, "customer-17850", customer, 1)
 			go func() {
 				answers <- answer{customer, api.Do(http.MethodPost, "/v1/checkouts", body, "Idempotency-Key", "PO-1")}
 			}()

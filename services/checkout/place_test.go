@@ -91,7 +91,7 @@ func placements(keys ...string) []*placement {
 	for _, key := range keys {
 		batch = append(batch, &placement{paymentToken: "tok_success", checkout: &Checkout{
 			Row: aggregate.Row{ID: uuid.New(), Version: 1}, IdempotencyKey: key, RequestHash: idempotency.HashOf([]byte(goodBody)),
-			CustomerID: "17850", Amount: 200, Currency: "GBP", Status: Placed,
+			CustomerID: "customer-17850", Amount: 200, Currency: "GBP", Status: Placed,
 			Lines: []events.Line{{SKU: "85123A", Quantity: 2, UnitPrice: 100}},
 		}})
 	}

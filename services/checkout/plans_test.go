@@ -35,7 +35,7 @@ func TestPlans(t *testing.T) {
 				t.Errorf("known are %v, want %s", found, q.ID)
 			}
 			in.Deliver(servicetest.Message(t, &order.Confirmed{
-				OfOrder: events.OfOrder{OrderID: id}, CustomerID: "17850", Total: events.Money{Amount: 1, Currency: "GBP"},
+				OfOrder: events.OfOrder{OrderID: id}, CustomerID: "customer-17850", Total: events.Money{Amount: 1, Currency: "GBP"},
 			}, epoch))
 			for path, want := range map[string]int{id.String(): http.StatusOK, uuid.NewString(): http.StatusNotFound} {
 				if a := api.Do(http.MethodGet, "/v1/checkouts/"+path, ""); a.Status != want {

@@ -90,7 +90,7 @@ func keysOf(t *testing.T, signers ...*signer) *quote.Keys {
 func newQuote(change ...func(*price.Quote)) *price.Quote {
 	now := time.Now().UTC().Truncate(time.Second)
 	q := &price.Quote{
-		ID: uuid.Must(uuid.NewV7()), Version: 7, CustomerID: "17850", CartID: "cart-1", Currency: "GBP",
+		ID: uuid.Must(uuid.NewV7()), Version: 7, CustomerID: "customer-17850", CartID: "cart-1", Currency: "GBP",
 		Lines: []price.Line{
 			{SKU: "71053", Quantity: 1, ListPrice: 339, UnitPrice: 300, Total: 300, Tax: 60},
 			{SKU: "85123A", Quantity: 6, ListPrice: 255, UnitPrice: 255, Total: 1377, Tax: 275,
@@ -140,7 +140,7 @@ func TestPlaceByQuote(t *testing.T) {
 		t.Errorf("receipt %+v, want the quote's id and total", r)
 	}
 	want := &checkout.OrderCreatedV2{
-		OfOrder: events.OfOrder{OrderID: q.ID}, CustomerID: "17850", Total: total, PaymentToken: "tok_success", QuoteID: q.ID, CartID: "cart-1",
+		OfOrder: events.OfOrder{OrderID: q.ID}, CustomerID: "customer-17850", Total: total, PaymentToken: "tok_success", QuoteID: q.ID, CartID: "cart-1",
 		Lines:  []events.Line{{SKU: "71053", Quantity: 1, UnitPrice: 300}, {SKU: "85123A", Quantity: 6, UnitPrice: 255}},
 		Extras: events.Extras{Adjustments: []events.Adjustment{{Name: "SPRING10", Amount: -153, Line: 2}}, Shipping: 199, Tax: 375},
 	}
@@ -192,7 +192,7 @@ func TestQuotesThatAreRefused(t *testing.T) {
 		{"an address without a quote", `{"payment_token":"t","address_id":"01977420-0000-7000-8000-00000000add4"}`, 400, "unexpected", "address_id"},
 		{"to an address that nobody can check", fmt.Sprintf(`{"payment_token":"t","quote":%q,"address_id":"01977420-0000-7000-8000-00000000add4"}`, token), 503, "address_unavailable", ""},
 	} {
-		a := post(api, uuid.NewString(), c.body, caller.Header, "17850")
+		a := post(api, uuid.NewString(), c.body, caller.Header, "customer-17850")
 		if p := a.Problem(); a.Status != c.status || p.Code != c.code || p.Field != c.field {
 			t.Errorf("%s: %d %s, want %d %s %s", c.name, a.Status, a.Body, c.status, c.code, c.field)
 		}

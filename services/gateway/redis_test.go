@@ -21,12 +21,7 @@ func startRedis(t *testing.T) *redisServer {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Skip("SKIPPED: there is no redis-server, so the shared count is not tested")
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &redisServer{addr: ln.Addr().String()}
-	_ = ln.Close()
+	r := &redisServer{addr: servicetest.FreeAddr(t)}
 	r.start(t)
 	return r
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,6 +21,7 @@ import (
 
 	"quadrille.internal/platform/config"
 	"quadrille.internal/platform/pgtest"
+	"quadrille.internal/platform/servicetest"
 )
 
 const (
@@ -67,16 +67,6 @@ func run(t *testing.T, healthURL string, env []string, command ...string) {
 	})
 }
 
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
-}
-
 // eventually polls check until it returns nil.
 func eventually(t testing.TB, what string, check func() error) {
 	t.Helper()
@@ -101,7 +91,7 @@ type erpServer struct {
 
 func startERP(t *testing.T) *erpServer {
 	t.Helper()
-	dir, addr := t.TempDir(), freeAddr(t)
+	dir, addr := t.TempDir(), servicetest.FreeAddr(t)
 	key := filepath.Join(dir, "key")
 	if err := os.WriteFile(key, []byte(erpKey), 0o600); err != nil {
 		t.Fatal(err)
@@ -177,7 +167,7 @@ type inventoryServer struct {
 
 func startInventory(t *testing.T) *inventoryServer {
 	t.Helper()
-	api, intake, admin, health := freeAddr(t), freeAddr(t), freeAddr(t), freeAddr(t)
+	api, intake, admin, health := servicetest.FreeAddr(t), servicetest.FreeAddr(t), servicetest.FreeAddr(t), servicetest.FreeAddr(t)
 	database := pgtest.New(t)
 	database.Migrate(t, os.DirFS("../../services/inventory"))
 	run(t, "http://"+health+"/healthz", []string{

@@ -30,6 +30,9 @@ const (
 	nobody            = 65534
 	// toldOfLog is how much of the server's log a failed test shows.
 	toldOfLog = 4 << 10
+	// startTimeout is for a machine that is busy with other servers too.
+	startTimeout = 5 * time.Minute
+	lookEvery    = 100 * time.Millisecond
 )
 
 // Server is an OpenSearch of one node, for tests only.
@@ -64,7 +67,7 @@ func Start(t testing.TB) *Server {
 		_ = os.RemoveAll(home) // it is below the folder of temporary files
 	})
 	s.layOut(t)
-	s.addr = fmt.Sprintf("127.0.0.1:%d", s.configure(t))
+	s.addr = s.configure(t)
 	s.URL = "http://" + s.addr
 	s.Run(t)
 	return s
@@ -169,27 +172,21 @@ func copyFile(t testing.TB, from fs.FS, name, to string) {
 	}
 }
 
-// configure writes the settings, with ports that are free now.
-func (s *Server) configure(t testing.TB) (port int) {
+// configure writes the settings, with ports that stay the server's, and returns where it will listen.
+func (s *Server) configure(t testing.TB) (addr string) {
 	t.Helper()
-	ports := [2]int{}
-	for i := range ports {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close()
-		ports[i] = ln.Addr().(*net.TCPAddr).Port //nolint:errcheck,forcetypeassert // it listens by TCP
-	}
+	addr = servicetest.FreeAddr(t)
+	_, http, _ := net.SplitHostPort(addr)
+	_, transport, _ := net.SplitHostPort(servicetest.FreeAddr(t))
 	text := fmt.Sprintf(`cluster.name: quadrille-test
 node.name: one
 network.host: 127.0.0.1
-http.port: %d
-transport.port: %d
+http.port: %s
+transport.port: %s
 discovery.type: single-node
 cluster.routing.allocation.disk.threshold_enabled: false
 bootstrap.memory_lock: false
-`, ports[0], ports[1])
+`, http, transport)
 	const logging = "status = error\nappender.console.type = Console\nappender.console.name = console\n" +
 		"appender.console.layout.type = PatternLayout\nappender.console.layout.pattern = %d %p %c{1.} %m%n\n" +
 		"rootLogger.level = warn\nrootLogger.appenderRef.console.ref = console\n"
@@ -198,7 +195,7 @@ bootstrap.memory_lock: false
 			t.Fatal(err)
 		}
 	}
-	return ports[0]
+	return addr
 }
 
 // Run starts the server, also after Kill. It does not run as root, which it refuses.
@@ -228,19 +225,37 @@ func (s *Server) Run(t testing.TB) {
 		_ = cmd.Wait() // it is killed
 		close(ended)
 	}(s.cmd, s.ended)
-	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	servicetest.Await(t, "OpenSearch answers (see "+log.Name()+")", func() bool {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/_cluster/health?wait_for_status=yellow&timeout=500ms", http.NoBody)
-		if err != nil {
-			t.Fatal(err)
+	s.awaitAnswer(t, log.Name())
+}
+
+// awaitAnswer waits until the server answers, or has ended.
+func (s *Server) awaitAnswer(t testing.TB, log string) {
+	t.Helper()
+	client := &http.Client{Timeout: startTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
+	for deadline := time.Now().Add(startTimeout); !s.answers(t, client); {
+		select {
+		case <-s.ended:
+			t.Fatalf("OpenSearch has ended (see %s)", log)
+		case <-time.After(lookEvery):
 		}
-		res, err := client.Do(req)
-		if err != nil {
-			return false
+		if time.Now().After(deadline) {
+			t.Fatalf("OpenSearch does not answer within %s (see %s)", startTimeout, log)
 		}
-		defer res.Body.Close()
-		return res.StatusCode == http.StatusOK
-	})
+	}
+}
+
+func (s *Server) answers(t testing.TB, client *http.Client) bool {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/_cluster/health?wait_for_status=yellow&timeout=500ms", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return false
+	}
+	defer res.Body.Close()
+	return res.StatusCode == http.StatusOK
 }
 
 func (s *Server) giveTo(t testing.TB, user int) {
