@@ -87,6 +87,8 @@ type Config struct {
 	// Parallel is how many calls for one topic are under way at a time. Default 1, so that
 	// batches grow with the load and a topic keeps its order while nothing fails.
 	Parallel int
+	// PublishTimeout bounds a publish call. Default 4 s.
+	PublishTimeout time.Duration
 	// Drain bounds the publishing of what is committed, at the end. Default 4 s.
 	Drain time.Duration
 	// BySlot says that the reader of a replication slot publishes instead: Debezium, for
@@ -141,6 +143,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Parallel == 0 {
 		c.Parallel = 1
+	}
+	if c.PublishTimeout == 0 {
+		c.PublishTimeout = 4 * time.Second
 	}
 	if c.Drain == 0 {
 		c.Drain = 4 * time.Second

@@ -25,10 +25,9 @@ var (
 )
 
 const (
-	publishers     = 4       // topics with batches under way at once
-	maxBatch       = 200     // messages in one publish call
-	maxBatchBytes  = 2 << 20 // in one publish call: daprd takes 4 MiB unless told otherwise
-	publishTimeout = 4 * time.Second
+	publishers    = 4       // topics with batches under way at once
+	maxBatch      = 200     // messages in one publish call
+	maxBatchBytes = 2 << 20 // in one publish call: daprd takes 4 MiB unless told otherwise
 	// maxDivided bounds the calls that look for the message that makes a batch fail.
 	maxDivided = 64
 )
@@ -133,7 +132,7 @@ func (o *Outbox) halve(ctx context.Context, batch []Message, calls *int, out *ou
 
 // call publishes messages of one topic in one call.
 func (o *Outbox) call(ctx context.Context, batch []Message) (taken, left []Message, err error) {
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	ctx, cancel := context.WithTimeout(ctx, o.cfg.PublishTimeout)
 	defer cancel()
 	ctx, span := telemetry.SendEvents(ctx, telemetry.Event{System: o.cfg.System, Topic: batch[0].Topic}, traces(batch))
 	defer span.End()

@@ -122,6 +122,8 @@ type world struct {
 	t    *testing.T
 	h    Harness
 	pool map[string]*pgxpool.Pool
+	// publishTimeout is that of all outboxes; 0 is their own.
+	publishTimeout time.Duration
 
 	mu       sync.Mutex
 	subjects map[string]bool // of the events that were published
@@ -181,7 +183,8 @@ func (w *world) start(services map[string]*subscriber) *process {
 	return p
 }
 
-func (h Harness) again() time.Duration { return h.Again + 10*time.Second }
+// again is how long a test waits for that, on a machine that is busy.
+func (h Harness) again() time.Duration { return h.Again + time.Minute }
 
 func (p *process) join(name string, s *subscriber) {
 	p.t.Helper()
@@ -228,7 +231,7 @@ func (p *process) emit(name string, joined transport.Transport, log *slog.Logger
 	}
 	p.outbox[name] = outbox.New(outbox.Config{
 		Source: name, Emits: []string{payment.TypeFailed, b2b.TypeOrderRejected}, Pool: p.pool[name], Publisher: joined, Log: log,
-		Lease: p.h.Lease, Parallel: joined.Parallel(), Drain: time.Millisecond,
+		Lease: p.h.Lease, PublishTimeout: p.publishTimeout, Parallel: joined.Parallel(), Drain: time.Millisecond,
 	})
 	p.run(p.outbox[name].Run)
 }
