@@ -26,6 +26,9 @@ import (
 	"quadrille.internal/platform/tokentest"
 )
 
+// patience is how long an answer may take on a machine that is busy.
+const patience = 2 * time.Minute
+
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // shop is a gateway on a port, before services that tests make.
@@ -67,7 +70,7 @@ func open(t testing.TB, env map[string]string) *shop {
 	}
 	s.addr = ln.Addr().String()
 	serve(t, rest.NewConnLimit(rest.LimitEach(ln, set.connsOfEach, set.proxies.contain), set.conns), s.gateway.handler())
-	s.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}, Timeout: 20 * time.Second,
+	s.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}, Timeout: patience,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	t.Cleanup(s.client.CloseIdleConnections)
 	return s
@@ -122,7 +125,7 @@ func (s *shop) raw(text string) (status int, answer string) {
 		s.t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(c, text); err != nil {
 		s.t.Fatal(err)
 	}

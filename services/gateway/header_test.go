@@ -238,7 +238,7 @@ func TestExpectIsTheGatewaysToMeet(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(c, "POST /v1/orders HTTP/1.1\r\nHost: x\r\nOrigin: https://shop.example\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n{}"); err != nil {
 		t.Fatal(err)
 	}

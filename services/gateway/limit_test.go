@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"quadrille.internal/platform/rest"
 	"quadrille.internal/platform/servicetest"
@@ -28,18 +29,22 @@ func countAllowed(t *testing.T, l *limit, key string, n int) (allowed int) {
 	return allowed
 }
 
+// since is how many seconds have begun.
+func since(began time.Time) int { return int(time.Since(began).Seconds()) + 1 }
+
 // Ten thousand addresses below the limit are all served, one above it is not, and memory
 // stays bounded for however many more.
 func TestManyAddresses(t *testing.T) {
 	l := testLimit(1, 5, 1, nil)
+	began := time.Now()
 	for n := range 10_000 {
 		key := rest.NetworkOf(netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}))
 		if got := countAllowed(t, l, key, 5); got != 5 {
 			t.Fatalf("%s is allowed %d of 5", key, got)
 		}
 	}
-	if got := countAllowed(t, l, "10.0.0.7", 5); got > 1 {
-		t.Errorf("an address at its limit is allowed %d more", got)
+	if got := countAllowed(t, l, "10.0.0.7", 5); got > since(began) {
+		t.Errorf("an address at its limit is allowed %d more within %d s", got, since(began))
 	}
 	for n := range 4 * maxKeys {
 		l.allow(t.Context(), fmt.Sprint("other-", n))
@@ -90,24 +95,36 @@ func TestTheAddressIsNotTheClientsToChoose(t *testing.T) {
 func TestLimitsOfAddressAndCaller(t *testing.T) {
 	s := open(t, map[string]string{"QUADRILLE_ADDRESS_RATE": "1", "QUADRILLE_ADDRESS_BURST": "12", "QUADRILLE_CALLER_RATE": "1", "QUADRILLE_CALLER_BURST": "3"})
 	s.service("order", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	carl, dora := "Authorization: Bearer "+s.token("carl"), "Authorization: Bearer "+s.token("dora")
-	for n := range 3 {
-		if status, _ := s.get("/v1/orders", carl); status != http.StatusOK {
-			t.Errorf("request %d of carl: %d", n, status)
+	ask := func(who string) (status int, answer string) {
+		return s.get("/v1/orders", "Authorization: Bearer "+s.token(who))
+	}
+	began, allowed := time.Now(), 0
+	servicetest.Await(t, "one is too many of carl", func() bool {
+		status, answer := ask("carl")
+		switch {
+		case status == http.StatusOK:
+			allowed++
+		case status != http.StatusTooManyRequests || !strings.Contains(answer, "too_many_requests"):
+			t.Errorf("carl is answered %d %s", status, answer)
 		}
+		return status != http.StatusOK
+	})
+	if allowed < 3 || allowed > 3+since(began) {
+		t.Errorf("carl is allowed %d requests within %d s", allowed, since(began))
 	}
-	if status, answer := s.get("/v1/orders", carl); status != http.StatusTooManyRequests || !strings.Contains(answer, "too_many_requests") {
-		t.Errorf("one too many of carl: %d %s", status, answer)
-	}
-	if status, _ := s.get("/v1/orders", dora); status != http.StatusOK {
+	if status, _ := ask("dora"); status != http.StatusOK {
 		t.Errorf("dora pays for carl: %d", status)
 	}
-	for range 20 { // wrong tokens count, or they could be tried out
-		s.get("/v1/orders", "Authorization: Bearer forged")
-	}
-	if status, _ := s.get("/v1/orders", dora); status != http.StatusTooManyRequests {
-		t.Errorf("the address is not limited: %d", status)
-	}
+	// Wrong tokens count, or they could be tried out. A caller who has asked for nothing is refused then.
+	var callers int
+	servicetest.Await(t, "the address is limited", func() bool {
+		for range 20 {
+			s.get("/v1/orders", "Authorization: Bearer forged")
+		}
+		callers++
+		status, _ := ask(fmt.Sprint("caller-", callers))
+		return status == http.StatusTooManyRequests
+	})
 }
 
 // Gateways that share a count allow together what one may; while Redis is away each allows
@@ -121,22 +138,41 @@ func TestGatewaysShareACount(t *testing.T) {
 		t.Cleanup(func() { _ = s.client.Close() })
 		limits = append(limits, testLimit(1, 100, 2, s))
 	}
-	if got := allowedTogether(t, limits, "a", 150); got < 100 || got > 103 {
-		t.Errorf("two gateways allow %d of 300, want 100", got)
-	}
+	checkShared(t, limits, "at first")
 	r.stop()
-	if got := allowedTogether(t, limits, "b", 150); got < 100 || got > 103 {
-		t.Errorf("two gateways without Redis allow %d of 300, want 50 each", got)
+	began := time.Now()
+	if got := allowedTogether(t, limits, "away", 150); got < 100 || got > 100+2*since(began) {
+		t.Errorf("two gateways without Redis allow %d of 300 within %d s, want 50 each", got, since(began))
 	}
 	r.start(t)
-	var round int
-	servicetest.Await(t, "the gateways share again", func() bool {
-		round++
-		return allowedTogether(t, limits, fmt.Sprint("c", round), 150) < 150 && limits[0].shared.awayUntil.Load() == 0 && limits[1].shared.awayUntil.Load() == 0
-	})
-	if got := allowedTogether(t, limits, "d", 150); got < 100 || got > 103 {
-		t.Errorf("with Redis back, they allow %d of 300, want 100", got)
+	checkShared(t, limits, "with Redis back")
+}
+
+// checkShared looks at what gateways allow while Redis answers each of their questions in time:
+// on a machine that is busy it may not, and a gateway then rightly allows its part.
+func checkShared(t *testing.T, limits []*limit, when string) {
+	t.Helper()
+	unanswered := func() (n int64) {
+		for _, l := range limits {
+			n += l.shared.failed.Load() + l.shared.awayUntil.Load()
+		}
+		return n
 	}
+	var round int
+	servicetest.Await(t, when+" the gateways share a count", func() bool {
+		round++
+		before, began := unanswered(), time.Now()
+		got := allowedTogether(t, limits, fmt.Sprint(when, round), 150)
+		for _, l := range limits {
+			if l.shared.awayUntil.Load() != 0 || unanswered() != before {
+				return false
+			}
+		}
+		if got < 100 || got > 100+since(began) {
+			t.Errorf("%s two gateways allow %d of 300 within %d s, want 100", when, got, since(began))
+		}
+		return true
+	})
 }
 
 func allowedTogether(t *testing.T, limits []*limit, key string, each int) (allowed int) {

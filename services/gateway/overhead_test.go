@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"quadrille.internal/platform/rest"
+	"quadrille.internal/platform/servicetest"
 )
 
 var unlimited = map[string]string{
@@ -22,16 +23,15 @@ func TestTheGatewayAddsAtMostAMillisecond(t *testing.T) {
 	s := open(t, unlimited)
 	direct, through := s.urls(t)
 	var medians [2][]time.Duration
-	for range 3 { // other work on the machine comes and goes
+	// Other work on the machine comes and goes. A gateway that takes longer does so in every round.
+	servicetest.Await(t, "the gateway adds at most a millisecond to the median", func() bool {
 		for i, url := range []string{direct, through} {
 			medians[i] = append(medians[i], s.median(t, url, 300))
 		}
-	}
-	a, b := slices.Min(medians[0]), slices.Min(medians[1])
-	t.Logf("median: direct %v, through the gateway %v", a, b)
-	if b-a > time.Millisecond {
-		t.Errorf("the gateway adds %v to the median of %v", b-a, a)
-	}
+		a, b := slices.Min(medians[0]), slices.Min(medians[1])
+		t.Logf("median: direct %v, through the gateway %v", a, b)
+		return b-a <= time.Millisecond
+	})
 }
 
 func BenchmarkRequest(b *testing.B) {
