@@ -83,8 +83,8 @@ func (s *Stack) connectorReads(ctx context.Context, app string) error {
 	if err != nil {
 		return err
 	}
-	if task.State == stopped {
-		return errors.Join(task.err(), s.resume(ctx, app))
+	if task.halted() {
+		return errors.Join(task.err(), s.resume(ctx, app, task.State))
 	}
 	slots, err := s.Slots(ctx)
 	if err != nil {
@@ -101,11 +101,14 @@ func (s *Stack) connectorReads(ctx context.Context, app string) error {
 	return nil
 }
 
-const failed, stopped = "FAILED", "STOPPED"
+const failed, stopped, paused = "FAILED", "STOPPED", "PAUSED"
 
 // A connectorTask is what Connect says of the one task of a connector, or of a connector that
-// is stopped and has none.
+// is halted and has none.
 type connectorTask struct{ State, Trace string }
+
+// halted reports whether it waits until it is told to go on.
+func (t connectorTask) halted() bool { return t.State == stopped || t.State == paused }
 
 func (t connectorTask) err() error {
 	cause, _, _ := strings.Cut(t.Trace, "\n")
@@ -127,18 +130,23 @@ func (s *Stack) connectorTask(ctx context.Context, app string) (connectorTask, e
 	switch {
 	case len(status.Tasks) > 0:
 		return status.Tasks[0], nil
-	case status.Connector.State == stopped:
+	case status.Connector.halted():
 		return status.Connector, nil
 	}
 	return connectorTask{}, errors.New("has no task yet")
 }
 
-// resume starts a connector that an interrupted forgetPosition has left stopped.
-func (s *Stack) resume(ctx context.Context, app string) error {
+// resume has a connector go on that an interrupted forgetPosition has left stopped, or that somebody stopped or
+// paused: Connect remembers that beyond its end, and by itself it would never read again.
+func (s *Stack) resume(ctx context.Context, app, state string) error {
 	if _, err := s.askConnect(ctx, http.MethodPut, "/connectors/"+app+"/resume", nil); err != nil {
 		return err
 	}
-	return s.awaitNo(ctx, app, stopped)
+	if err := s.awaitNo(ctx, app, state); err != nil {
+		return err
+	}
+	s.report("connector of "+app, Note, "was "+strings.ToLower(state)+", and goes on")
+	return nil
 }
 
 // beginAgain starts a failed connector, with a new slot where it has none, and waits until

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 )
@@ -91,16 +92,28 @@ func TestAConnectorHasNoPassword(t *testing.T) {
 	}
 }
 
-// quad up may be killed while a connector forgets its position, and is stopped for that.
-func TestAConnectorThatWasLeftStoppedIsResumed(t *testing.T) {
-	s, err := New(Options{Dir: t.TempDir(), PortShift: testShift, Broker: Kafka, Relay: Debezium})
+// quad up may be killed while a connector forgets its position, and is stopped for that. Somebody may
+// have paused one, to look: Connect remembers both beyond its end.
+func TestAHaltedConnectorIsResumed(t *testing.T) {
+	for name, halted := range map[string]string{
+		"stopped":              `{"name": "order", "connector": {"state": "STOPPED"}, "tasks": []}`,
+		"paused":               `{"name": "order", "connector": {"state": "PAUSED"}, "tasks": [{"id": 0, "state": "PAUSED"}]}`,
+		"paused before a task": `{"name": "order", "connector": {"state": "PAUSED"}, "tasks": []}`,
+	} {
+		t.Run(name, func(t *testing.T) { checkResumed(t, strings.Fields(name)[0], halted) })
+	}
+}
+
+func checkResumed(t *testing.T, state, halted string) {
+	var told []Event
+	s, err := New(Options{Dir: t.TempDir(), PortShift: testShift, Broker: Kafka, Relay: Debezium, Report: func(e Event) { told = append(told, e) }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var resumed atomic.Bool
 	worker := http.NewServeMux()
 	worker.HandleFunc("GET /connectors/order/status", func(w http.ResponseWriter, _ *http.Request) {
-		status := `{"name": "order", "connector": {"state": "STOPPED"}, "tasks": []}`
+		status := halted
 		if resumed.Load() {
 			status = `{"name": "order", "connector": {"state": "RUNNING"}, "tasks": [{"id": 0, "state": "RUNNING"}]}`
 		}
@@ -118,10 +131,13 @@ func TestAConnectorThatWasLeftStoppedIsResumed(t *testing.T) {
 	server.Start()
 	defer http.DefaultClient.CloseIdleConnections()
 	defer server.Close()
-	if err := s.connectorReads(t.Context(), "order"); err == nil || err.Error() != "is stopped" {
-		t.Errorf("%v, want that it is stopped, and that it is resumed", err)
+	if err := s.connectorReads(t.Context(), "order"); err == nil || err.Error() != "is "+state {
+		t.Errorf("%v, want that it is %s, and that it is resumed", err, state)
 	}
 	if !resumed.Load() {
-		t.Error("it stays stopped")
+		t.Errorf("it stays %s", state)
+	}
+	if want := []Event{{Part: "connector of order", State: Note, Detail: "was " + state + ", and goes on"}}; !slices.Equal(told, want) {
+		t.Errorf("told %+v, want %+v", told, want)
 	}
 }
