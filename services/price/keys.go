@@ -29,7 +29,18 @@ const (
 
 	keysEvery   = 10 * time.Second
 	keysTimeout = 5 * time.Second
+
+	// keysBefore bounds the keys that are read before the last one.
+	keysBefore = 100
 )
+
+// leastPeriod is how long a key signs at least, in whole seconds. In a shorter time there would be more keys than are
+// read, of those that sign in the next ten minutes and those whose quotes are still valid: the oldest would be lost, and
+// their quotes with them.
+func leastPeriod(validity time.Duration) time.Duration {
+	const second = time.Second
+	return ((publishAhead+validity+2*keySkew)/(keysBefore-1) + second - 1).Truncate(second)
+}
 
 // signingKey is a key as the table has it. Its life is in its times, which never change:
 // next before signsFrom, current before signsUntil, retiring before goodUntil, and retired
@@ -117,7 +128,7 @@ func keyPlace(id string) string { return "signing key " + id }
 func (k *keyring) read(ctx context.Context) ([]signingKey, error) {
 	rows, err := k.pool.Query(ctx, `
 		select generation, id, sealed, signs_from, signs_until, good_until from signing_keys
-		where generation >= (select coalesce(max(generation), 0) from signing_keys) - $1 order by generation`, 100)
+		where generation >= (select coalesce(max(generation), 0) from signing_keys) - $1 order by generation`, keysBefore)
 	if err != nil {
 		return nil, fmt.Errorf("read the signing keys: %w", err)
 	}

@@ -65,7 +65,13 @@ func newFixture(t *testing.T) *fixture {
 
 func fixtureOn(t *testing.T, kit *service.Kit) *fixture {
 	t.Helper()
-	kit.Config = config.NewReader(func(string) (string, bool) { return "", false })
+	return fixtureWith(t, kit, nil)
+}
+
+// fixtureWith has settings of its own.
+func fixtureWith(t *testing.T, kit *service.Kit, settings map[string]string) *fixture {
+	t.Helper()
+	kit.Config = config.NewReader(func(name string) (string, bool) { v, ok := settings[name]; return v, ok })
 	box, err := seal.New(masterKey, "")
 	if err != nil {
 		t.Fatal(err)

@@ -147,6 +147,54 @@ func TestKeysArePublishedBeforeTheySign(t *testing.T) {
 	}
 }
 
+// Keys change as fast as they may, by a clock that is ahead and one that is behind: each quote is taken for as long as it
+// is valid.
+func TestNoKeyIsLostWhereKeysChangeFast(t *testing.T) {
+	f := fixtureWith(t, servicetest.NewKit(t, Service()), map[string]string{"QUADRILLE_QUOTE_KEY_PERIOD": "17s"})
+	if err := f.kit.Config.Err(); err != nil {
+		t.Fatal(err)
+	}
+	f.list("base", 500, longAgo)
+	ahead := &keyring{pool: f.kit.Pool, box: f.app.keys.box, period: f.app.keys.period, validity: f.app.keys.validity,
+		now: func() time.Time { return f.clock.now().Add(keySkew) }, log: f.kit.Log}
+	signed := make(map[string]time.Time) // when a quote was signed, by the id of the key
+	for range 2 * int(f.app.keys.validity/keysEvery) {
+		for _, ring := range []*keyring{ahead, f.app.keys} {
+			if err := ring.refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		now := f.clock.now()
+		key, err := f.app.keys.signer(t.Context(), now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		signed[key.ID] = now
+		for id, at := range signed {
+			if now.Before(at.Add(f.app.keys.validity)) && !slices.ContainsFunc(f.app.keys.keys, func(s signingKey) bool { return s.id == id }) {
+				t.Fatalf("the key of a quote that was signed %s ago is lost", now.Sub(at).Round(time.Second))
+			}
+		}
+		f.clock.move(keysEvery)
+	}
+}
+
+// Below that, price does not start.
+func TestAPeriodThatLosesKeysIsRefused(t *testing.T) {
+	kit := servicetest.NewKit(t, Service())
+	for _, c := range []struct{ period, validity, want string }{
+		{"17s", "15m", ""},
+		{"16s", "15m", "QUADRILLE_QUOTE_KEY_PERIOD: is 16s, want at least 17s where quotes are valid for 15m0s"},
+		{"17s", "24h", "QUADRILLE_QUOTE_KEY_PERIOD: is 17s, want at least 14m40s where quotes are valid for 24h0m0s"},
+	} {
+		f := fixtureWith(t, kit, map[string]string{"QUADRILLE_QUOTE_KEY_PERIOD": c.period, "QUADRILLE_QUOTE_VALIDITY": c.validity})
+		err := f.kit.Config.Err()
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("a period of %s and a validity of %s: %v, want %q", c.period, c.validity, err, c.want)
+		}
+	}
+}
+
 // A thief has a key that is retired, and signs a quote with it that would be valid. Price
 // refuses it, and so does who fetched the keys while that one was good.
 func TestARetiredKeyIsRefused(t *testing.T) {

@@ -4,6 +4,7 @@ package price
 import (
 	"context"
 	"embed"
+	"fmt"
 	"time"
 	_ "time/tzdata" // the shop's time zone must be known on any machine
 
@@ -79,7 +80,13 @@ type app struct {
 func newApp(kit *service.Kit, box *seal.Box, now func() time.Time) *app {
 	c := kit.Config
 	validity := c.About("how long a quote is valid").Duration("QUADRILLE_QUOTE_VALIDITY", 15*time.Minute)
-	period := c.About("how long a key signs quotes; its signatures are taken for the validity of a quote more").Duration("QUADRILLE_QUOTE_KEY_PERIOD", 24*time.Hour)
+	period := c.About("how long a key signs quotes; its signatures are taken for the validity of a quote more. 17 s at least, more where quotes are valid for longer").
+		Duration("QUADRILLE_QUOTE_KEY_PERIOD", 24*time.Hour)
+	if least := leastPeriod(validity); period < least {
+		c.Fault("QUADRILLE_QUOTE_KEY_PERIOD", fmt.Errorf(
+			"is %s, want at least %s where quotes are valid for %s: of more than %d keys at once price would lose the oldest, and refuse its quotes",
+			period, least, validity, keysBefore))
+	}
 	zone := c.About("the shop's time zone, in which its days begin").String("QUADRILLE_SHOP_TIME_ZONE", "Europe/London")
 	location, err := time.LoadLocation(zone)
 	if err != nil {
