@@ -42,7 +42,7 @@ func dial(t *testing.T, port int) *grpc.ClientConn {
 // through is the context of a call that a service makes through its sidecar.
 func (s *system) through(t *testing.T, callee string) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	t.Cleanup(cancel)
 	return metadata.AppendToOutgoingContext(ctx, "dapr-api-token", s.DaprAPIToken(), "dapr-app-id", callee)
 }
@@ -185,7 +185,7 @@ func TestAccess_InternalPortsWantACertificate(t *testing.T) {
 			t.Errorf("events delivered to %s at its sidecar's internal port: %v, want Unavailable", app, err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
 	_, err := schedulerv1.NewSchedulerClient(dial(t, s.portOf(t, "scheduler"))).ListJobs(ctx, &schedulerv1.ListJobsRequest{
 		Metadata: &schedulerv1.JobMetadata{AppId: b2b, Namespace: "default", Target: &schedulerv1.JobTargetMetadata{

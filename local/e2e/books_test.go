@@ -132,7 +132,7 @@ func (s *system) awaitSettled(t *testing.T, within time.Duration, ids ...uuid.UU
 // balanced proves the books as a whole: of all orders that any test ever placed.
 func (s *system) balanced(t *testing.T) {
 	t.Helper()
-	eventually(t, 40*time.Second, "books balanced", func(ctx context.Context) error {
+	eventually(t, soon, "books balanced", func(ctx context.Context) error {
 		report, err := verify.Run(ctx, verify.Sources{
 			Databases: s.books.pools, Provider: s.books.ledger, ERP: s.books.erp, Settle: 15 * time.Second,
 		})

@@ -20,7 +20,7 @@ const (
 	b2b = "b2b"
 	// sagaSoon is how soon sagas must have ended once everything runs again: a minute
 	// for workflows that Dapr left hanging to be started again, and time to go on.
-	sagaSoon = 100 * time.Second
+	sagaSoon = time.Minute + settleWithin
 )
 
 // company is a customer with a credit limit and an approval policy, of one test.

@@ -75,7 +75,7 @@ func (s *system) dropSlots(t *testing.T) {
 		s.kill(t, connect)
 	}
 	for _, app := range s.WithDatabase() {
-		eventually(t, 30*time.Second, "the slot of "+app+" is let go", func(ctx context.Context) error {
+		eventually(t, soon, "the slot of "+app+" is let go", func(ctx context.Context) error {
 			slots, err := s.Slots(ctx)
 			if err == nil && slots[app].Read {
 				err = errors.New("is read")
@@ -91,6 +91,7 @@ func (s *system) dropSlots(t *testing.T) {
 func TestDebezium_PublishesInPlaceOfTheServices(t *testing.T) {
 	needDebezium(t)
 	s := sys
+	s.awaitSlots(t, "there", 0)
 	s.cleared(t)
 	before := s.publishedByServices(t)
 	s.settles(t, s.underLoad(t, 100, func() {}))
@@ -256,7 +257,7 @@ func (s *system) publishedBySlots(t *testing.T) {
 // awaitSlots waits until all services say that their slot is gone (1), or there (0).
 func (s *system) awaitSlots(t *testing.T, what string, gone float64) {
 	t.Helper()
-	eventually(t, 30*time.Second, "all slots are "+what, func(context.Context) error {
+	eventually(t, soon, "all slots are "+what, func(context.Context) error {
 		for _, app := range s.WithDatabase() {
 			if s.metric(t, s.HealthURL(app), "quadrille_outbox_slot_gone") != gone {
 				return errors.New("that of " + app + " is not")
@@ -312,7 +313,7 @@ func (s *system) loseSlots(t *testing.T) {
 		s.admin(t, "postgres", `alter system reset max_slot_wal_keep_size`)
 		s.admin(t, "postgres", `select pg_reload_conf()`)
 	}()
-	eventually(t, 60*time.Second, "all slots are lost", func(ctx context.Context) error {
+	eventually(t, soon, "all slots are lost", func(ctx context.Context) error {
 		s.admin(t, "postgres", `select pg_logical_emit_message(false, 'test', repeat('x', 1 << 20))`)
 		s.admin(t, "postgres", `select pg_switch_wal()`)
 		s.admin(t, "postgres", `checkpoint`)

@@ -27,8 +27,8 @@ const (
 	portShift      = 11_000
 	kafkaPortShift = 13_000
 	onePortShift   = 12_000
-	startTimeout   = 5 * time.Minute
-	stopTimeout    = 2 * time.Minute
+	startTimeout   = 15 * time.Minute // it builds the services, with the race detector
+	stopTimeout    = 5 * time.Minute
 )
 
 // sys is the system under test; TestMain starts it.
@@ -169,7 +169,7 @@ func newSystem() (*system, error) {
 		return nil, err
 	}
 	return &system{Stack: st, claimed: claimed, spans: spans, http: &http.Client{
-		Timeout:   10 * time.Second,
+		Timeout:   time.Minute, // services answer sooner, as long as the machine does
 		Transport: &http.Transport{MaxIdleConnsPerHost: 256},
 	}}, nil
 }

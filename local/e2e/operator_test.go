@@ -109,7 +109,7 @@ func TestHTTP_OperatorsVerifyFromAContext(t *testing.T) {
 	s.setStock(t, "verified", map[string]int64{"leeds": 10})
 	s.expect(t, s.mustPlace(t, basketOf("verified", 1, "tok_success")), confirmed(250))
 	o.add(t, "here", s.Context())
-	out, _ := o.run(t, 0, "", "verify", "--settle", "10s", "--json", "--context", "here")
+	out, _ := o.run(t, 0, "", "verify", "--settle", "2m", "--json", "--context", "here")
 	var report struct {
 		Checks []struct {
 			Name    string `json:"name"`

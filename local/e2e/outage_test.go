@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -20,7 +19,7 @@ func (s *system) awaitHeard(t *testing.T, ids []uuid.UUID) {
 	t.Helper()
 	const sql = `select count(*) filter (where cancelled)::text from payments where id = any($1)`
 	want := strconv.Itoa(len(ids))
-	eventually(t, 15*time.Second, "payment hears of every cancellation", func(ctx context.Context) error {
+	eventually(t, soon, "payment hears of every cancellation", func(ctx context.Context) error {
 		if n := s.text(ctx, t, "payment", sql, ids); n != want {
 			return fmt.Errorf("it has heard of %s of %s", n, want)
 		}

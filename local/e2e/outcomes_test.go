@@ -35,7 +35,7 @@ func cancelled(reason, reservation, payment string, charged int64) ended {
 // the provider's ledger.
 func (s *system) expect(t *testing.T, id uuid.UUID, want ended) {
 	t.Helper()
-	got := ended{outcome: *s.awaitSettled(t, 30*time.Second, id)[id]}
+	got := ended{outcome: *s.awaitSettled(t, settleWithin, id)[id]}
 	got.charged, got.kept = s.charged(t, id)
 	if got != want {
 		t.Errorf("order ended %+v, want %+v", got, want)
@@ -110,11 +110,11 @@ func TestRule6_OneOrderDrawsOnSeveralWarehouses(t *testing.T) {
 func TestRule4_CustomerCancelsWhileThePaymentIsUnderWay(t *testing.T) {
 	s := sys
 	s.setStock(t, "changed-mind", map[string]int64{"leeds": 5})
-	id := s.mustPlace(t, basketOf("changed-mind", 1, "tok_slow"))
-	s.awaitFact(t, id, inventory.TypeReserved)
+	id, goOn := s.mustWaitForCharge(t, basketOf("changed-mind", 1, "tok_slow"))
 	if ok, err := s.cancel(t.Context(), id); err != nil || !ok {
 		t.Fatalf("cancel: %v, %v; want it cancelled", ok, err)
 	}
+	goOn()
 	s.expect(t, id, cancelled(events.ReasonCustomerRequest, "released", "refunded", 250))
 	s.balanced(t)
 }

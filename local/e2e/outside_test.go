@@ -369,7 +369,7 @@ func TestOutside_UsersOfTheBrokerDoWhatTheirScopesSay(t *testing.T) {
 		"a topic that is not its": {[]kgo.Opt{kgo.ConsumeTopics(payment.TypeRefunded)}, kerr.TopicAuthorizationFailed},
 		"another's group":         {[]kgo.Opt{kgo.ConsumeTopics(inventory.TypeCommitted), kgo.ConsumerGroup("order")}, kerr.GroupAuthorizationFailed},
 	} {
-		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		ctx, cancel := context.WithTimeout(ctx, soon)
 		if err := s.kafkaAs(t, warehouse, c.opts...).PollFetches(ctx).Err(); !errors.Is(err, c.want) {
 			t.Errorf("%s reads %s: %v, want %v", warehouse, name, err, c.want)
 		}

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -36,7 +35,7 @@ func (s *system) adminAuth(app string) map[string]string {
 func (s *system) awaitParked(t *testing.T, app string, match func(parked) bool) parked {
 	t.Helper()
 	var found parked
-	eventually(t, 20*time.Second, "event parked by "+app, func(ctx context.Context) error {
+	eventually(t, soon, "event parked by "+app, func(ctx context.Context) error {
 		a, err := s.send(ctx, http.MethodGet, s.AdminURL(app)+"/parked", s.adminAuth(app), nil)
 		if err != nil {
 			return err
@@ -72,7 +71,7 @@ func (s *system) discard(t *testing.T, app string) {
 // asOwner changes a service's database behind its back.
 func (s *system) asOwner(t *testing.T, app, sql string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), soon)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, s.OwnerURL(app))
 	if err != nil {
@@ -160,7 +159,15 @@ func TestRule3_AParkedEventIsReplayedWithItsIdAndTraceOnceMended(t *testing.T) {
 	jinxed := s.mustPlace(t, basketOf("jinxed", 1, "tok_success"))
 	lucky := s.mustPlace(t, basketOf("lucky", 1, "tok_success"))
 	s.expect(t, lucky, confirmed(250))
-	created := s.published(t, jinxed)[0]
+	var created message
+	eventually(t, soon, "the order on its topic", func(context.Context) error {
+		found := s.published(t, jinxed)
+		if len(found) == 0 {
+			return fmt.Errorf("order %s is not there", jinxed)
+		}
+		created = found[0]
+		return nil
+	})
 	p := s.awaitParked(t, "inventory", withID(created.ID))
 	if !strings.Contains(p.Cause, "jinx") || traceOf(p.TraceParent) != traceOf(created.TraceParent) {
 		t.Errorf("parked with cause %q and traceparent %s, want the constraint's name and trace of %s", p.Cause, p.TraceParent, created.TraceParent)

@@ -15,12 +15,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"quadrille.internal/local/stack"
 )
 
 const (
-	readyTimeout = 90 * time.Second
+	readyTimeout = 3 * time.Minute
 	pollEvery    = 20 * time.Millisecond
+	// soon is how soon something has happened that needs a moment on a quiet machine: this
+	// one has other tests to run, and may be slow.
+	soon = 2 * time.Minute
 )
 
 // eventually polls check until it returns nil, and fails the test with its last
@@ -63,7 +68,7 @@ func (s *system) end(t *testing.T, part string, sig syscall.Signal) {
 	if err := syscall.Kill(p.PID, sig); err != nil {
 		t.Fatalf("send %s to %s: %v", sig, part, err)
 	}
-	eventually(t, 30*time.Second, "end of "+part, func(context.Context) error {
+	eventually(t, soon, "end of "+part, func(context.Context) error {
 		if p.Alive() {
 			return errors.New("still runs")
 		}
@@ -170,6 +175,29 @@ func startTwin(t *testing.T, cmd *exec.Cmd) {
 			_ = cmd.Wait()
 		}
 	})
+}
+
+// mustWaitForCharge places an order whose charge is under way at the provider, and stays so
+// until goOn is called: it is then made, and answered to whoever still listens.
+func (s *system) mustWaitForCharge(t *testing.T, b basket) (id uuid.UUID, goOn func()) {
+	t.Helper()
+	slow := s.twin(t, "psp", 0)
+	slow.Args = append(slow.Args, "-slow", "1m") // the longest; told to end, it waits no longer
+	s.end(t, "psp", syscall.SIGTERM)
+	t.Cleanup(func() { s.revive(t) })
+	startTwin(t, slow)
+	id = s.mustPlace(t, b)
+	eventually(t, soon, "the provider is asked", func(context.Context) error {
+		log, err := os.ReadFile(s.LogFile("psp-twin"))
+		if err == nil && !bytes.Contains(log, []byte(id.String())) {
+			err = errors.New("it has not heard of the charge")
+		}
+		return err
+	})
+	return id, func() {
+		s.end(t, "psp", syscall.SIGTERM)
+		s.revive(t)
+	}
 }
 
 // stopTwin asks a process to end and returns how it did.

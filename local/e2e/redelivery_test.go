@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -55,7 +54,7 @@ func (s *system) duplicates(t *testing.T) (sum float64) {
 // snapshot is all that is written of orders, and of stock and money altogether.
 func (s *system) snapshot(t *testing.T, ids []uuid.UUID) map[string]string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
 	taken := map[string]string{}
 	for _, look := range []struct{ app, table string }{

@@ -176,7 +176,7 @@ type orderView struct {
 // awaitFact waits until the order service has heard of an event of an order.
 func (s *system) awaitFact(t *testing.T, id uuid.UUID, event string) {
 	t.Helper()
-	eventually(t, 15*time.Second, event, func(ctx context.Context) error {
+	eventually(t, soon, event, func(ctx context.Context) error {
 		a, err := s.send(ctx, http.MethodGet, s.orderURL(id), nil, nil)
 		if err == nil && !bytes.Contains(a.body, []byte(`"`+event+`"`)) {
 			err = fmt.Errorf("order is %s", a.body)

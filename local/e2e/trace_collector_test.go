@@ -44,7 +44,7 @@ func startCollector() (*collector, error) {
 }
 
 func (c *collector) stop() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), soon)
 	defer cancel()
 	return c.server.Shutdown(ctx)
 }

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
@@ -31,7 +30,7 @@ func TestRule8_OneTraceAnOrder(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			id := s.placeTraced(t, c.traceParent, basketOf("traced", 1, c.token))
-			s.awaitSettled(t, 30*time.Second, id)
+			s.awaitSettled(t, settleWithin, id)
 			trace := s.traceOnBroker(t, id)
 			if c.traceParent != "" && trace != traceOf(c.traceParent) {
 				t.Errorf("trace is %s, want the caller's", trace)
@@ -79,7 +78,7 @@ func TestRule8_AReplayIsPartOfTheTrace(t *testing.T) {
 	}
 	s.expect(t, id, confirmed(250))
 	tries := processing("inventory", checkout.TypeOrderCreated, id)
-	eventually(t, 15*time.Second, "spans of both tries, and of what the second caused", func(context.Context) error {
+	eventually(t, soon, "spans of both tries, and of what the second caused", func(context.Context) error {
 		found := s.spans.where(tries)
 		if len(found) != 2 || found[0].parent == "" || found[0].parent != found[1].parent {
 			return fmt.Errorf("the tries are %+v", found)
@@ -125,7 +124,7 @@ func (s *system) traceOnBroker(t *testing.T, id uuid.UUID) string {
 
 func (s *system) awaitSpan(t *testing.T, what, trace string, match func(span) bool) {
 	t.Helper()
-	eventually(t, 15*time.Second, "span of "+what, func(context.Context) error {
+	eventually(t, soon, "span of "+what, func(context.Context) error {
 		found := s.spans.where(match)
 		if len(found) == 0 {
 			return fmt.Errorf("not exported, but so are %q", s.namesIn(trace))

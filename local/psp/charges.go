@@ -86,6 +86,7 @@ func (s *server) createCharge(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if token.slow {
+		s.Log.InfoContext(r.Context(), "charge waits", "order_id", p.Metadata["order_id"])
 		s.Wait()
 	}
 	outcome, err := settleCharge(claim, token, p)

@@ -23,8 +23,8 @@ const (
 	portShift      = 7_000
 	kafkaPortShift = 6_000
 	onePortShift   = 5_000
-	startTimeout   = 3 * time.Minute
-	stopTimeout    = time.Minute
+	startTimeout   = 10 * time.Minute // it builds the services
+	stopTimeout    = 5 * time.Minute
 )
 
 // sys is the stack of these tests, and options how it was made.

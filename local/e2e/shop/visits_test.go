@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,7 +27,10 @@ const (
 	// repriceEvery is how often something costs something else.
 	repriceEvery = 300 * time.Millisecond
 	// settleTime is how long what was ordered may take once nothing is killed any more.
-	settleTime = 90 * time.Second
+	settleTime = 10 * time.Minute
+	lookEvery  = 100 * time.Millisecond
+	// What is killed and changed at least, or it proves little.
+	fewestKills, fewestChanges = 2, 2
 )
 
 // mall is a shop whose parts are killed.
@@ -91,7 +95,7 @@ func until[T any](ctx context.Context, m *mall, step func() (T, error)) (T, erro
 		select {
 		case <-ctx.Done():
 			return v, errors.Join(ctx.Err(), err)
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(lookEvery):
 		}
 	}
 }
@@ -166,10 +170,17 @@ func (m *mall) buy(ctx context.Context, customer *visit.Customer, address uuid.U
 	return nil
 }
 
-// kill kills services and sidecars, each of which is started again.
+// orders is how many were placed.
+func (m *mall) orders() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.bought)
+}
+
+// kill kills services and sidecars for a time, each of which is started again.
 func kill(ctx context.Context, t *testing.T, rng *rand.Rand, lasts time.Duration) (killed []string) {
 	t.Helper()
-	for end := time.Now().Add(lasts); time.Now().Before(end) && !t.Failed(); {
+	for end := time.Now().Add(lasts); (time.Now().Before(end) || len(killed) < fewestKills) && !t.Failed(); {
 		time.Sleep(time.Second + rand.N(2*time.Second)) //nolint:forbidigo // kills come at any time
 		parts := sys.ServiceProcesses()
 		part := parts[rng.IntN(len(parts))]
@@ -186,18 +197,18 @@ func kill(ctx context.Context, t *testing.T, rng *rand.Rand, lasts time.Duration
 	return killed
 }
 
-// reprice has one thing after the other cost something else, more or less, until done. It
-// returns how often.
-func (m *mall) reprice(ctx context.Context, rng *rand.Rand, done <-chan struct{}) (changes int, err error) {
-	for ; ; changes++ {
+// reprice has one thing after the other cost something else, more or less, until done, and
+// counts how often.
+func (m *mall) reprice(ctx context.Context, rng *rand.Rand, changes *atomic.Int64, done <-chan struct{}) error {
+	for ; ; changes.Add(1) {
 		select {
 		case <-done:
-			return changes, nil
+			return nil
 		case <-time.After(repriceEvery):
 		}
 		sku, amount := m.goods[rng.IntN(len(m.goods))].SKU, 50+rng.Int64N(400)
 		if _, err := until(ctx, m, func() (struct{}, error) { return struct{}{}, m.operator.Reprice(ctx, sku, amount) }); err != nil {
-			return changes, err
+			return err
 		}
 	}
 }
@@ -221,21 +232,29 @@ func TestVisitsWhilePartsAreKilled(t *testing.T) {
 	done, failed := make(chan struct{}), make([]error, visitors+1)
 	var all sync.WaitGroup
 	for i := range visitors {
-		all.Go(func() { failed[i] = m.visit(ctx, shop, rand.New(rand.NewPCG(seed, uint64(i+1))), done) })
+		all.Go(func() {
+			if failed[i] = m.visit(ctx, shop, rand.New(rand.NewPCG(seed, uint64(i+1))), done); failed[i] != nil {
+				cancel() // nobody waits for its orders
+			}
+		})
 	}
-	changes := 0
-	all.Go(func() { changes, failed[visitors] = m.reprice(ctx, rand.New(rand.NewPCG(seed, visitors+1)), done) })
+	var changes atomic.Int64
+	all.Go(func() {
+		if failed[visitors] = m.reprice(ctx, rand.New(rand.NewPCG(seed, visitors+1)), &changes, done); failed[visitors] != nil {
+			cancel()
+		}
+	})
 	killed := kill(ctx, t, rand.New(rand.NewPCG(seed, 0)), lasts)
+	for ctx.Err() == nil && (m.orders() < visitors || changes.Load() < fewestChanges) {
+		<-time.After(lookEvery)
+	}
 	close(done)
 	all.Wait()
 	if err := errors.Join(failed...); err != nil {
 		t.Fatal(err)
 	}
 	m.settled(ctx, t)
-	if len(m.bought) < visitors || len(killed) < 2 || changes < 2 {
-		t.Errorf("%d orders, %d changes of prices, killed %v: that proves little", len(m.bought), changes, killed)
-	}
-	t.Logf("%d orders, %d changes of prices; killed %v", len(m.bought), changes, killed)
+	t.Logf("%d orders, %d changes of prices; killed %v", len(m.bought), changes.Load(), killed)
 	m.balanced(t)
 	m.charged(t)
 }

@@ -21,8 +21,8 @@ const (
 	// Ports of its own, as the end-to-end tests run beside it.
 	portShift      = 9_000
 	kafkaPortShift = 8_000
-	startTimeout   = 3 * time.Minute
-	stopTimeout    = time.Minute
+	startTimeout   = 10 * time.Minute // it builds the services
+	stopTimeout    = 5 * time.Minute
 )
 
 // suiteApps are the services that the suite has.
