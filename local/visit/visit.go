@@ -16,7 +16,12 @@ import (
 	"quadrille.internal/events/price"
 )
 
-const callTimeout = 10 * time.Second
+const (
+	// callTimeout is for a shop that has hung up: it answers sooner, or refuses, but on a machine
+	// that also runs tests it may be late.
+	callTimeout = time.Minute
+	idleTimeout = 10 * time.Second
+)
 
 // What the customers of visits pay in, and where they live.
 const (
@@ -37,7 +42,7 @@ type Shop struct {
 
 // NewShop returns the shop behind a gateway.
 func NewShop(gateway string, mailbox Mailbox) *Shop {
-	connections := &http.Transport{MaxIdleConnsPerHost: 256, IdleConnTimeout: callTimeout}
+	connections := &http.Transport{MaxIdleConnsPerHost: 256, IdleConnTimeout: idleTimeout}
 	return &Shop{
 		gateway: strings.TrimSuffix(gateway, "/"), mailbox: mailbox,
 		http:    &http.Client{Timeout: callTimeout, Transport: connections},
