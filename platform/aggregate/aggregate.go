@@ -174,7 +174,7 @@ func (t *Table[T, K, P]) Load(ctx context.Context, db Querier, keys []K) (map[K]
 
 // Select returns the aggregates that a condition, in SQL, selects.
 func (t *Table[T, K, P]) Select(ctx context.Context, db Querier, condition string, args ...any) ([]*T, error) {
-	rows, err := db.Query(ctx, `select `+t.Columns("")+` from `+t.name+` `+condition, args...)
+	rows, err := db.Query(ctx, t.selection(condition), args...)
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", t.name, err)
 	}
@@ -195,6 +195,24 @@ func (t *Table[T, K, P]) Select(ctx context.Context, db Querier, condition strin
 		*loaded = all[start:len(all):len(all)]
 	}
 	return found, nil
+}
+
+// SelectWith queues what Select does, so that it travels with other statements: queue is
+// Queue of a pgx.Batch, or Last of a transaction, where it sees what was saved before. What
+// is found is for reading, and is given to found once the statements have run.
+func (t *Table[T, K, P]) SelectWith(queue func(sql string, args ...any) *pgx.QueuedQuery, found func([]*T), condition string, args ...any) {
+	queue(t.selection(condition), args...).Query(func(rows pgx.Rows) error {
+		all, err := pgx.CollectRows(rows, pgx.RowToAddrOfStructByPos[T])
+		if err != nil {
+			return fmt.Errorf("load %s: %w", t.name, err)
+		}
+		found(all)
+		return nil
+	})
+}
+
+func (t *Table[T, K, P]) selection(condition string) string {
+	return `select ` + t.Columns("") + ` from ` + t.name + ` ` + condition
 }
 
 // Save writes those of the aggregates that are new, or changed since they were loaded

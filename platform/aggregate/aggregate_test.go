@@ -100,6 +100,35 @@ func TestSaveWritesOnlyWhatChanged(t *testing.T) {
 	}
 }
 
+// What is selected with the commit is as it was saved before it, also without a transaction.
+func TestSelectWithOtherStatements(t *testing.T) {
+	pool := pgtest.Open(t, tables)
+	s := &shelf{Row: aggregate.Row{ID: uuid.New()}, Units: map[string]int{"tea": 3}, Label: "top"}
+	var saved, alone, none []*shelf
+	err := pgtx.RunPiped(t.Context(), pool, func(_ context.Context, tx *pgtx.Tx) error {
+		err := shelves.Save(tx, map[uuid.UUID]*shelf{s.ID: s})
+		shelves.SelectWith(tx.Last, func(found []*shelf) { saved = found }, `where label = $1`, "top")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b pgx.Batch
+	shelves.SelectWith(b.Queue, func(found []*shelf) { alone = found }, `where id = $1`, s.ID)
+	shelves.SelectWith(b.Queue, func(found []*shelf) { none = found }, `where label = 'bottom'`)
+	if err := pool.SendBatch(t.Context(), &b).Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, found := range [][]*shelf{saved, alone} {
+		if len(found) != 1 || found[0].ID != s.ID || found[0].Version != 1 || found[0].Units["tea"] != 3 {
+			t.Errorf("found %+v", found)
+		}
+	}
+	if len(none) != 0 {
+		t.Errorf("found %+v", none)
+	}
+}
+
 // Of transactions that only decided something from an aggregate, one at a time goes
 // on if they say so.
 func TestTouchLetsOneAtATimeCommit(t *testing.T) {

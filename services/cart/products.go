@@ -1,13 +1,11 @@
 package cart
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
 	"quadrille.internal/events/catalog"
-	"quadrille.internal/platform/aggregate"
 	"quadrille.internal/platform/inbox"
 	"quadrille.internal/platform/outbox"
 	"quadrille.internal/platform/snapshot"
@@ -35,18 +33,14 @@ func hearProducts(tx *outbox.Tx, batch []inbox.Delivery) error {
 	return products.Apply(tx.Tx, states...)
 }
 
-// retiredOf returns those of the SKUs whose product is retired.
-func retiredOf(ctx context.Context, db aggregate.Querier, skus []string) (map[string]bool, error) {
+// retiredOf selects those of a cart's SKUs whose product is retired.
+const retiredOf = `
+	with of_cart as (select array(select l ->> 'sku' from carts c, jsonb_array_elements(c.lines) l where c.id = $1) as skus)
+	select r.sku from products p, jsonb_array_elements_text(p.value -> 'retired') r (sku)
+	where p.value -> 'retired' ?| (select skus from of_cart) and r.sku = any((select skus from of_cart)::text[])`
+
+func readRetired(rows pgx.Rows) (map[string]bool, error) {
 	found := make(map[string]bool)
-	if len(skus) == 0 {
-		return found, nil
-	}
-	rows, err := db.Query(ctx, `
-		select r.sku from products p, jsonb_array_elements_text(p.value -> 'retired') r (sku)
-		where p.value -> 'retired' ?| $1 and r.sku = any($1)`, skus)
-	if err != nil {
-		return nil, fmt.Errorf("look for retired products: %w", err)
-	}
 	var sku string
 	if _, err := pgx.ForEachRow(rows, []any{&sku}, func() error { found[sku] = true; return nil }); err != nil {
 		return nil, fmt.Errorf("look for retired products: %w", err)

@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"quadrille.internal/platform/aggregate"
@@ -75,29 +77,35 @@ func (s state) ordering() (lines []Line) {
 	return lines
 }
 
-// get returns a cart of the caller's.
+// get returns a cart of the caller's, in one round trip.
 func (s *store) get(ctx context.Context, id uuid.UUID, token string) (st state, err error) {
-	found, err := carts.Load(ctx, s.pool, []uuid.UUID{id})
-	if err != nil {
-		return st, err
+	var b pgx.Batch
+	carts.SelectWith(b.Queue, func(found []*Cart) { st.Cart = first(found) }, `where id = $1`, id)
+	st.complete(b.Queue, id)
+	if err := s.pool.SendBatch(ctx, &b).Close(); err != nil {
+		return st, fmt.Errorf("read a cart: %w", err)
 	}
-	if st.Cart = found[id]; st.Cart == nil || !st.mayUse(ctx, token) {
-		return st, noCart()
+	if st.Cart == nil || !st.mayUse(ctx, token) {
+		return state{}, noCart()
 	}
-	return st, st.complete(ctx, s.pool)
+	return st, nil
 }
 
-// complete adds what else is known of the cart.
-func (s *state) complete(ctx context.Context, db aggregate.Querier) (err error) {
-	if s.open, err = openOrders(ctx, db, s.ID); err != nil {
+// complete has what else is known of a cart read with other statements, as queue of
+// aggregate.Table.SelectWith.
+func (s *state) complete(queue func(sql string, args ...any) *pgx.QueuedQuery, cart uuid.UUID) {
+	orders.SelectWith(queue, func(open []*Ordering) { s.open = open }, openOf, cart)
+	queue(retiredOf, cart).Query(func(rows pgx.Rows) (err error) {
+		s.retired, err = readRetired(rows)
 		return err
-	}
-	s.retired, err = retiredOf(ctx, db, skusOf(s.Lines))
-	return err
+	})
 }
+
+// openOf selects the orders of a cart that are open.
+const openOf = `where cart_id = $1 and verdict = '' order by id`
 
 func openOrders(ctx context.Context, db aggregate.Querier, cart uuid.UUID) ([]*Ordering, error) {
-	return orders.Select(ctx, db, `where cart_id = $1 and verdict = '' order by id`, cart)
+	return orders.Select(ctx, db, openOf, cart)
 }
 
 // createGuest makes a guest's cart, and returns its token.
@@ -117,7 +125,8 @@ func (s *store) own(ctx context.Context, customer string) (st state, err error) 
 		if st.Cart, err = ownCart(ctx, tx.Tx, customer, tx.Now); err != nil {
 			return err
 		}
-		return st.complete(ctx, tx)
+		st.complete(tx.Last, st.ID)
+		return nil
 	})
 	return st, err
 }
@@ -169,10 +178,11 @@ func (s *store) change(ctx context.Context, id uuid.UUID, token string, version 
 		if err := change(st.Cart, tx.Now); err != nil {
 			return err
 		}
-		if err := st.complete(ctx, tx); err != nil {
+		if err := carts.Save(tx, map[uuid.UUID]*Cart{id: st.Cart}); err != nil {
 			return err
 		}
-		return carts.Save(tx, map[uuid.UUID]*Cart{id: st.Cart})
+		st.complete(tx.Last, id)
+		return nil
 	})
 	return st, err
 }
@@ -193,12 +203,13 @@ func (s *store) merge(ctx context.Context, customer string, guest uuid.UUID, tok
 			return err
 		}
 		st.Cart = own
-		if err := st.complete(ctx, tx); err != nil {
-			return err
-		}
 		from := first(found)
 		if from == nil || !from.mayUse(ctx, token) {
+			st.complete(tx.Last, own.ID)
 			return nil
+		}
+		if st.open, err = openOrders(ctx, tx, own.ID); err != nil {
+			return err
 		}
 		open, err := openOrders(ctx, tx, guest)
 		if err != nil {
@@ -206,10 +217,11 @@ func (s *store) merge(ctx context.Context, customer string, guest uuid.UUID, tok
 		}
 		own.Merge(from, st.ordering(), state{open: open}.ordering(), tx.Now)
 		left = len(from.Lines)
-		if st.retired, err = retiredOf(ctx, tx, skusOf(own.Lines)); err != nil {
+		if err := carts.Save(tx, map[uuid.UUID]*Cart{own.ID: own, guest: from}); err != nil {
 			return err
 		}
-		return carts.Save(tx, map[uuid.UUID]*Cart{own.ID: own, guest: from})
+		st.complete(tx.Last, own.ID)
+		return nil
 	})
 	return st, left, err
 }
