@@ -88,7 +88,6 @@ const (
 	// a connection on which a request is just being sent.
 	idleTimeout    = time.Minute
 	idleConns      = 128
-	maxConns       = 1_024
 	maxHeaderBytes = 64 << 10
 )
 
@@ -103,7 +102,8 @@ func (e *DialError) Error() string { return fmt.Sprintf("call %s: %v", e.Service
 func (e *DialError) Unwrap() error { return e.Cause }
 
 // NewTransport returns a transport for requests to http://<service>/<path>, which keeps
-// connections open. It follows no redirects, and adds no Accept-Encoding.
+// connections open. It follows no redirects, and adds no Accept-Encoding. How much is under
+// way at a service is the caller's to bound: event streams must not keep requests waiting here.
 func NewTransport(dial func(ctx context.Context, service string) (net.Conn, error)) *http.Transport {
 	return &http.Transport{
 		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
@@ -121,7 +121,7 @@ func NewTransport(dial func(ctx context.Context, service string) (net.Conn, erro
 		},
 		DisableCompression:  true,
 		MaxIdleConns:        0, // MaxIdleConnsPerHost bounds them
-		MaxIdleConnsPerHost: idleConns, MaxConnsPerHost: maxConns, IdleConnTimeout: idleTimeout,
+		MaxIdleConnsPerHost: idleConns, IdleConnTimeout: idleTimeout,
 		MaxResponseHeaderBytes: maxHeaderBytes,
 	}
 }

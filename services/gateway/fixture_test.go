@@ -97,7 +97,7 @@ func (s *shop) dial(ctx context.Context, name string) (net.Conn, error) {
 func (s *shop) service(name string, h http.Handler) {
 	s.t.Helper()
 	l := httpcall.NewListener()
-	serve(s.t, rest.NewConnLimit(l, 1_024), h)
+	serve(s.t, rest.NewConnLimit(l, 4_096), h)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.services[name] = l

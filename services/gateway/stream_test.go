@@ -94,6 +94,28 @@ func TestNobodyHasAllEventStreams(t *testing.T) {
 	}
 }
 
+// However many event streams of a service are open, its other requests are answered.
+func TestEventStreamsKeepNoRequestWaiting(t *testing.T) {
+	const streams = 1_200
+	s := open(t, map[string]string{"QUADRILLE_TRUSTED_PROXIES": "127.0.0.0/8"})
+	s.service("cart", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/carts/stock" {
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}))
+	for n := range streams {
+		if res := s.watch(fmt.Sprintf("198.51.%d.1", n/10), ""); res.StatusCode != http.StatusOK { //nolint:bodyclose // watch closes it
+			t.Fatalf("stream %d: %d", n, res.StatusCode)
+		}
+	}
+	if status, answer := s.get("/v1/carts/mine", addressHeader+": 203.0.113.1"); status != http.StatusOK {
+		t.Errorf("a request beside %d streams: %d %s", streams, status, answer)
+	}
+}
+
 // of is an address of a network.
 func of(address string, n int) string {
 	if strings.Contains(address, "%") {
