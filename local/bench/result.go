@@ -65,6 +65,8 @@ type Figures struct {
 	TooLate    int64 `json:"too_late_to_cancel"`
 	// UnitsSold is of the one SKU of a flash sale.
 	UnitsSold int64 `json:"units_sold,omitempty"`
+	// Watchers are the browsers that watched its stock; nil where there were none.
+	Watchers *WatchersResult `json:"watchers,omitempty"`
 
 	CPUSeconds     map[string]float64 `json:"cpu_seconds"`
 	CPUMSPerOrder  float64            `json:"cpu_ms_per_order"`

@@ -18,6 +18,8 @@ type Config struct {
 	Stack     *stack.Stack // running
 	Scenarios []Scenario
 	Seed      uint64
+	// Watchers watch the stock of the SKU of a flash sale meanwhile.
+	Watchers Watchers
 	// BareDapr says whether to measure bare Dapr too.
 	BareDapr bool
 	// Verify proves the books and returns what is wrong with them.
@@ -137,7 +139,7 @@ type trial struct {
 func (cfg *Config) runOne(ctx context.Context, s Scenario, r *Result) error {
 	t := &trial{Config: cfg, scenario: s, runID: strconv.FormatInt(time.Now().UnixMilli(), 36)}
 	var err error
-	if t.books, err = openBooks(ctx, s.trade, cfg.Stack.Apps(), cfg.Stack.AuditorURL); err != nil {
+	if t.books, err = openBooks(ctx, s.trade, cfg.Stack.WithDatabase(), cfg.Stack.AuditorURL); err != nil {
 		return err
 	}
 	defer t.books.close(context.WithoutCancel(ctx))
@@ -217,7 +219,10 @@ func (t *trial) measure(ctx context.Context) (*Figures, error) {
 	go func() { defer close(watched); t.census.watch(watching) }()
 
 	t.load = newLoad(t.scenario, t.Seed, t.runID, t.host(t.scenario.trade.shop), t.host(t.scenario.trade.desk))
-	err = t.perform(ctx)
+	crowd, err := t.Watchers.open(t)
+	if err == nil {
+		err = t.perform(ctx)
+	}
 	enough()
 	<-watched
 	if err != nil {
@@ -227,7 +232,11 @@ func (t *trial) measure(ctx context.Context) (*Figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.figures(ctx, before, after)
+	f, err := t.figures(ctx, before, after)
+	if err == nil && crowd != nil {
+		f.Watchers, err = crowd.result()
+	}
+	return f, err
 }
 
 // perform runs the load while following it, and then waits for the last orders.

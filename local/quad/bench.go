@@ -29,6 +29,7 @@ type benchFlags struct {
 	together   bool // all services in one process
 	compare    bool
 	where      bool
+	watchers   bench.Watchers
 }
 
 func newBench(g *globals) *cobra.Command {
@@ -67,6 +68,8 @@ Scenarios: all, ` + strings.Join(bench.Names(), ", "),
 	flags.StringVar(&f.scenario, "scenario", "steady", "what is ordered, and how it comes in; several with commas")
 	flags.Float64Var(&f.overrides.Rate, "rate", 0, "open loop: orders a second, whatever becomes of them")
 	flags.BoolVar(&f.noBareDapr, "no-bare-dapr", false, "leave out bare Dapr")
+	flags.IntVar(&f.watchers.Browsers, "watchers", 0, "flash: browsers that watch the stock of what is sold; each takes a file at both ends")
+	flags.StringVar(&f.watchers.At, "watchers-at", "gateway", "flash: the service whose port they ask: gateway or cart")
 	flags.BoolVar(&f.noBareDapr, "no-chain", false, "leave out bare Dapr")
 	_ = flags.MarkDeprecated("no-chain", "it is called --no-bare-dapr now") // the flag is defined above
 	flags.BoolVar(&f.compare, "compare", false, "compare two result files")
@@ -123,7 +126,11 @@ func (f *benchFlags) run(ctx context.Context, g *globals) error {
 	if f.together {
 		broker = stack.OneProcess
 	}
-	return whileUp(ctx, g, broker, func(s *stack.Stack) error { return f.measure(ctx, g, s, chosen) })
+	opts := stack.Options{Broker: broker, Usual: stack.ForOrders}
+	if f.watchers.Browsers > 0 {
+		opts.Services, opts.Env = append(slices.Clone(stack.ForOrders), "cart", "gateway"), f.watchers.Env()
+	}
+	return whileUp(ctx, g, opts, func(s *stack.Stack) error { return f.measure(ctx, g, s, chosen) })
 }
 
 func (f *benchFlags) measure(ctx context.Context, g *globals, s *stack.Stack, chosen []bench.Scenario) error {
@@ -136,7 +143,7 @@ func (f *benchFlags) measure(ctx context.Context, g *globals, s *stack.Stack, ch
 	live := newLiveLine(os.Stderr)
 	results := bench.Results{}
 	err = bench.Run(ctx, bench.Config{
-		Stack: s, Scenarios: chosen, Seed: f.seed, BareDapr: !f.noBareDapr, Dir: filepath.Join(s.Dir, "bench"),
+		Stack: s, Scenarios: chosen, Watchers: f.watchers, Seed: f.seed, BareDapr: !f.noBareDapr, Dir: filepath.Join(s.Dir, "bench"),
 		Verify: func(ctx context.Context) ([]string, error) { return bookFaults(ctx, r) },
 		Live:   live.show,
 		Done: func(res *bench.Result) {
@@ -170,9 +177,10 @@ func explainBench(r *installation.Installation, err error) error {
 	}
 }
 
-// whileUp does work on a stack with the given broker that is up, and leaves it as it was.
-func whileUp(ctx context.Context, g *globals, broker string, work func(*stack.Stack) error) (err error) {
-	s, err := stack.New(stack.Options{Dir: g.dir, Broker: broker, Usual: stack.ForOrders, Report: newProgress(os.Stderr, g.JSON).report})
+// whileUp does work on a stack with the given options that is up, and leaves it as it was.
+func whileUp(ctx context.Context, g *globals, opts stack.Options, work func(*stack.Stack) error) (err error) {
+	opts.Dir, opts.Report = g.dir, newProgress(os.Stderr, g.JSON).report
+	s, err := stack.New(opts)
 	if err != nil {
 		return err
 	}
@@ -251,6 +259,10 @@ func printResult(r *bench.Result) {
 	}
 	fmt.Printf("; %s; oversold %d; verified\n", outcomesOf(r), r.Oversold)
 	t.Print(os.Stdout)
+	if w := r.Watchers; w != nil {
+		fmt.Printf("  %d browsers watched the stock and were told %d times, %d of them that it is sold out; they took %.1f s of CPU themselves\n",
+			w.Browsers, w.Frames, w.SoldOut, w.CPUSeconds)
+	}
 	printCosts(r)
 }
 

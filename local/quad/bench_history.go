@@ -35,7 +35,7 @@ seven minutes, and go with make clean.`,
 }
 
 func addHistory(ctx context.Context, g *globals, n int) error {
-	return whileUp(ctx, g, "", func(s *stack.Stack) error {
+	return whileUp(ctx, g, stack.Options{Usual: stack.ForOrders}, func(s *stack.Stack) error {
 		live, began := newLiveLine(os.Stderr), time.Now()
 		err := bench.Fill(ctx, s.OwnerURL, n, func(orders int) {
 			live.show(fmt.Sprintf("history: %s of %s orders, %s", output.Grouped(orders), output.Grouped(n), output.Seconds(time.Since(began))))
