@@ -40,6 +40,7 @@ type levels struct {
 	asOf atomic.Int64
 	// watchers is how many browsers there are.
 	watchers atomic.Int64
+	turns    *turns
 
 	mu   sync.Mutex
 	skus map[string]*level
@@ -74,8 +75,12 @@ type reading struct {
 	asOf    time.Time
 }
 
-func newLevels(conn grpc.ClientConnInterface, log *slog.Logger) *levels {
-	return &levels{client: inventoryv1.NewLiveStockClient(conn), log: log, skus: make(map[string]*level), pending: make(chan struct{}, 1)}
+// newLevels returns levels of which browsers are told in so many frames a second, in the long run.
+func newLevels(conn grpc.ClientConnInterface, perSecond float64, log *slog.Logger) *levels {
+	return &levels{
+		client: inventoryv1.NewLiveStockClient(conn), log: log, turns: newTurns(perSecond),
+		skus: make(map[string]*level), pending: make(chan struct{}, 1),
+	}
 }
 
 // shown is a level as people see it: a hint with its age.
@@ -167,6 +172,9 @@ func (v *levels) signal() {
 // run follows inventory until ctx ends. It begins again whenever the stream ends: what a
 // sidecar retries is only how it begins.
 func (v *levels) run(ctx context.Context) error {
+	var waking sync.WaitGroup
+	defer waking.Wait()
+	waking.Go(func() { v.turns.run(ctx) })
 	warned := false // of a silence that still lasts
 	for backoff := firstBackoff; ; {
 		told, err := v.follow(ctx)
@@ -307,11 +315,11 @@ func (v *levels) take(answer *inventoryv1.WatchResponse, now time.Time) {
 		if !r.current {
 			r.asOf = now
 		}
+		// Whether there is any is what people most want to know.
+		urgent := !r.known || (r.available > 0) != (told.GetAvailable() > 0)
 		r.known, r.available, r.version = true, told.GetAvailable(), told.GetVersion()
 		l.now.Store(&r)
-		for w := range l.watchers {
-			w.signal()
-		}
+		v.turns.change(l.watchers, urgent)
 	}
 	v.connected = true
 	if answer.AgeMs == nil {
@@ -342,6 +350,8 @@ func (v *levels) expose(m *telemetry.Metrics) {
 		}
 	}
 	m.Gauge("stock_watchers", "Browsers that watch stock.", v.watchers.Load)
+	m.Gauge("stock_waiting", "Browsers that are to be told of a change.", v.turns.waits)
+	m.Counter("stock_frames_total", "Times that a browser was told something.", v.turns.frames.Load)
 	m.Gauge("stock_watched", "SKUs that are watched.", locked(func() int64 { return int64(len(v.skus)) }))
 	m.Gauge("stock_connected", "1 while inventory tells of its stock.", locked(func() int64 {
 		if v.connected {

@@ -81,37 +81,24 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request, skus []string, b
 	return nil
 }
 
-// push sends what is newest whenever something changed, and everything now and then for its
-// age. A browser that is slow is asked to take the newest once it can.
+// push sends what is newest whenever it is the browser's turn. One that is slow is asked to
+// take the newest once it can.
 func push(ctx context.Context, out *sender, watcher *watcher) {
-	beat := time.NewTimer(beatEvery/2 + rand.N(beatEvery)) //nolint:gosec // as above
-	defer beat.Stop()
-	turn := time.NewTimer(0)
-	defer turn.Stop()
-	<-turn.C
+	turns := watcher.of.turns
 	for {
-		all := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-watcher.wake:
-		case <-beat.C:
-			all = true
-			beat.Reset(beatEvery)
 		}
-		frame := watcher.frame(all, time.Now())
-		if frame == nil {
-			continue
+		turns.begins()
+		if frame := watcher.frame(turns.all(watcher), time.Now()); frame != nil {
+			if out.send(frame) != nil {
+				return
+			}
+			turns.frames.Add(1)
 		}
-		if out.send(frame) != nil {
-			return
-		}
-		turn.Reset(watcher.of.turn())
-		select {
-		case <-ctx.Done():
-			return
-		case <-turn.C:
-		}
+		turns.told(watcher, time.Now())
 	}
 }
 

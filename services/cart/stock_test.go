@@ -63,7 +63,7 @@ func followed(t *testing.T) (*levels, *scripted) {
 	t.Helper()
 	s := &scripted{asked: make(chan *inventoryv1.WatchRequest, 100), tell: make(chan *inventoryv1.WatchResponse), begun: make(chan struct{}, 100)}
 	conn := servicetest.ServeCalls(t, func(r grpc.ServiceRegistrar) { inventoryv1.RegisterLiveStockServer(r, s) })
-	v := newLevels(conn, slog.New(slog.DiscardHandler))
+	v := newLevels(conn, 4_000, slog.New(slog.DiscardHandler))
 	servicetest.Run(t, v.run)
 	<-s.begun
 	if req := <-s.asked; len(req.GetWatch()) != 0 {
@@ -248,13 +248,13 @@ func TestSilenceEndsTheStream(t *testing.T) {
 
 // A slow browser takes up no more than one version for each SKU, and is told the newest.
 func TestASlowBrowser(t *testing.T) {
-	v := newLevels(nil, slog.New(slog.DiscardHandler))
+	v := newLevels(nil, 4_000, slog.New(slog.DiscardHandler))
 	w := v.watchStock([]string{"a"}, "", time.Now())
 	for n := range int64(10_000) {
 		v.take(told(1, 0, levelOf("a", 10_000-n, n+1)), time.Now())
 	}
-	if len(w.wake) != 1 || len(w.sent) != 1 {
-		t.Errorf("%d wake-ups and %d versions are kept", len(w.wake), len(w.sent))
+	if waits := v.turns.waits(); waits != 1 || len(w.sent) != 1 {
+		t.Errorf("it waits %d times and %d versions are kept", waits, len(w.sent))
 	}
 	list := framed(t, w.frame(false, time.Now()))
 	if len(list) != 1 || !is(list[0], 1) || w.frame(false, time.Now()) != nil {
@@ -270,7 +270,7 @@ func TestASlowBrowser(t *testing.T) {
 // While inventory is away nothing piles up, however many SKUs are looked at.
 func TestWatchedSKUsAreBounded(t *testing.T) {
 	for _, streaming := range []bool{false, true} {
-		v := newLevels(nil, slog.New(slog.DiscardHandler))
+		v := newLevels(nil, 4_000, slog.New(slog.DiscardHandler))
 		v.streaming = streaming
 		for n := range 3 * maxSKUs {
 			v.peek([]string{fmt.Sprint("sku-", n)}, time.Now())
@@ -287,7 +287,7 @@ func TestWatchedSKUsAreBounded(t *testing.T) {
 // Where browsers watch as many SKUs as may be, others are shown without, and turned away, until
 // one of those ends.
 func TestSKUsThatAreLookedAtStayWatched(t *testing.T) {
-	v, now := newLevels(nil, slog.New(slog.DiscardHandler)), time.Now()
+	v, now := newLevels(nil, 4_000, slog.New(slog.DiscardHandler)), time.Now()
 	var all []*watcher
 	for n := range maxSKUs {
 		all = append(all, v.watchStock([]string{fmt.Sprint("sku-", n)}, "", now))
@@ -307,7 +307,7 @@ func TestSKUsThatAreLookedAtStayWatched(t *testing.T) {
 
 // What is watched again is not unwatched by a request that follows.
 func TestUnwatchedGoesFirst(t *testing.T) {
-	v := newLevels(nil, slog.New(slog.DiscardHandler))
+	v := newLevels(nil, 4_000, slog.New(slog.DiscardHandler))
 	v.streaming = true
 	at := time.Now()
 	var skus []string
@@ -387,7 +387,7 @@ func TestAReplicaDiesWithItsBrowsers(t *testing.T) {
 }
 
 func TestLastEventID(t *testing.T) {
-	v := newLevels(nil, slog.New(slog.DiscardHandler))
+	v := newLevels(nil, 4_000, slog.New(slog.DiscardHandler))
 	w := v.watchStock([]string{"b", "a", "b"}, "", time.Now())
 	v.take(told(1, 0, levelOf("a", 9, 40), levelOf("b", 0, 1)), time.Now())
 	if len(w.levels) != 2 {

@@ -8,16 +8,6 @@ import (
 	"time"
 )
 
-const (
-	// pushEvery is how often one browser is told something, at most; pushRate is how many
-	// are told in a second, so that very many share what the machine has for them. Each is
-	// told what is newest at its turn.
-	pushEvery = 250 * time.Millisecond
-	pushRate  = 50_000
-	// beatEvery is how often a browser is told the age of what it shows.
-	beatEvery = 10 * time.Second
-)
-
 // watcher is a browser that looks at the stock of some SKUs. What it takes does not grow,
 // however slow the browser is: of each SKU there is one version.
 type watcher struct {
@@ -29,7 +19,9 @@ type watcher struct {
 	sent []int64
 	// buffer is for the next frame.
 	buffer []byte
-	wake   chan struct{}
+	// wake says that it is its turn.
+	wake chan struct{}
+	turn turn
 }
 
 // watchStock begins to watch SKUs for a browser that has seen the frame with the id last. It
@@ -50,7 +42,7 @@ func (v *levels) watchStock(skus []string, lastID string, now time.Time) *watche
 		w.levels = append(w.levels, l)
 	}
 	v.watchers.Add(1)
-	w.signal()
+	v.turns.join(w, now)
 	return w
 }
 
@@ -60,6 +52,7 @@ func (w *watcher) end(now time.Time) {
 	defer w.of.mu.Unlock()
 	w.of.watchers.Add(-1)
 	w.of.drop(w, now)
+	w.of.turns.leave(w)
 }
 
 // drop wants the lock.
@@ -68,18 +61,6 @@ func (v *levels) drop(w *watcher, now time.Time) {
 		delete(l.watchers, w)
 		l.usedAt = now
 	}
-}
-
-func (w *watcher) signal() {
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
-}
-
-// turn is how long a browser is to wait after it was told something.
-func (v *levels) turn() time.Duration {
-	return max(pushEvery, time.Duration(v.watchers.Load())*time.Second/pushRate)
 }
 
 // frame returns what must be sent: the levels that changed, or all, with their age. It is
