@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"quadrille.internal/platform/httpcall"
+	"quadrille.internal/platform/servicetest"
 	"quadrille.internal/platform/sidecar"
 )
 
@@ -51,10 +52,14 @@ func dialled(t *testing.T, refusals int32, code codes.Code) (*Transport, *atomic
 // The sidecar still knows a replica that takes no connection any more.
 func TestAnotherReplicaIsDialled(t *testing.T) {
 	d, tries := dialled(t, 3, codes.Unavailable)
-	c, err := d.Dial(t.Context(), "order")
-	if err != nil {
-		t.Fatal(err)
-	}
+	var c net.Conn
+	var dials int32
+	servicetest.Await(t, "a replica answers", func() (ok bool) { // one Dial has 0.6 s
+		var err error
+		c, err = d.Dial(t.Context(), "order")
+		dials++
+		return err == nil
+	})
 	defer c.Close()
 	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: order\r\nConnection: close\r\n\r\n"); err != nil {
 		t.Fatal(err)
@@ -64,8 +69,8 @@ func TestAnotherReplicaIsDialled(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	if text, err := io.ReadAll(res.Body); string(text) != "here" || tries.Load() != 4 {
-		t.Errorf("%q (%v) at attempt %d, want the fourth to answer", text, err, tries.Load())
+	if text, err := io.ReadAll(res.Body); string(text) != "here" || tries.Load() != 4 || dials == 4 {
+		t.Errorf("%q (%v) at attempt %d of %d dials, want the fourth to answer, and dials that try again", text, err, tries.Load(), dials)
 	}
 }
 
@@ -79,13 +84,18 @@ func TestDialGivesUp(t *testing.T) {
 		"away":    {codes.Unavailable, 5, 60},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d, tries := dialled(t, 1_000, test.code)
-			if _, err := d.Dial(t.Context(), "order"); status.Code(err) != test.code {
-				t.Errorf("%v, want %s", err, test.code)
-			}
-			if n := tries.Load(); n < test.at || n > test.most {
-				t.Errorf("%d attempts, want %d to %d", n, test.at, test.most)
-			}
+			d, tries := dialled(t, 1_000_000, test.code)
+			servicetest.Await(t, "there are attempts enough", func() bool { // in the 0.6 s that a dial has
+				before := tries.Load()
+				if _, err := d.Dial(t.Context(), "order"); status.Code(err) != test.code {
+					t.Errorf("%v, want %s", err, test.code)
+				}
+				n := tries.Load() - before
+				if n > test.most {
+					t.Errorf("%d attempts, want %d at most", n, test.most)
+				}
+				return n >= test.at
+			})
 		})
 	}
 }

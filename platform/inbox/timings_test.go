@@ -44,7 +44,7 @@ func TestWhereTheTimeOfEventsGoes(t *testing.T) {
 	if want := `quadrille_inbox_batch_size_sum{service="order"} 1` + "\n"; !strings.Contains(answer.Body.String(), want) {
 		t.Errorf("the metrics lack %s", want)
 	}
-	for part, within := range map[string][2]float64{"arrival": {10, 20}, "wait": {0, 5}, "transaction": {0, 5}} {
+	for part, within := range map[string][2]float64{"arrival": {10, 70}, "wait": {0, 60}, "transaction": {0, 60}} {
 		name := `quadrille_inbox_` + part + `_seconds_`
 		labels := `\{service="order",topic="payment.completed"\} `
 		sum := regexp.MustCompile(name + `sum` + labels + `(\S+)`).FindStringSubmatch(answer.Body.String())

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -27,16 +26,6 @@ func leave(t testing.TB, pool *pgxpool.Pool, topic string, rows, bytes int) {
 		from generate_series(1, $2) i`, topic, rows, bytes)
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-// within fails unless it comes true in so long.
-func within(t testing.TB, most time.Duration, what string, holds func() bool) {
-	t.Helper()
-	began := time.Now()
-	eventually(t, what, holds)
-	if took := time.Since(began); took > most {
-		t.Errorf("%s: only after %v, want %v at most", what, took, most)
 	}
 }
 
@@ -75,10 +64,10 @@ func TestARefusedTopicDelaysNoOther(t *testing.T) {
 			cfg.Lease, cfg.Poll = 0, 0 // as in a service
 			o := outbox.New(cfg)
 			start(t, o)
-			within(t, 20*time.Second, "what lies behind the refused rows is published", func() bool { return b.distinct() == 500 })
+			eventually(t, "what lies behind the refused rows is published", func() bool { return b.distinct() == 500 })
 			eventually(t, "and removed", func() bool { return left(t, pool, "payment.completed") == 0 })
 			leave(t, pool, "payment.refunded", 500, 200)
-			within(t, 20*time.Second, "what is left behind later is published", func() bool { return b.distinct() == 1_000 })
+			eventually(t, "what is left behind later is published", func() bool { return b.distinct() == 1_000 })
 			if n := left(t, pool, missing); n != rows {
 				t.Errorf("%d rows of the refused topic left, want %d", n, rows)
 			}
@@ -95,7 +84,7 @@ func TestARefusedTopicIsPublishedOnceItIsTaken(t *testing.T) {
 	start(t, o)
 	eventually(t, "it is refused", func() bool { return o.Stats().Failed > 3 })
 	b.is(nil)
-	within(t, 30*time.Second, "all are published", func() bool { return b.distinct() == 3_000 })
+	eventually(t, "all are published", func() bool { return b.distinct() == 3_000 })
 	eventually(t, "all rows are removed", empty(t, pool))
 }
 
@@ -123,11 +112,11 @@ func TestARefusedEventStopsNeitherItsBatchNorItsTopic(t *testing.T) {
 			cfg := config(pool, b)
 			o := outbox.New(cfg)
 			start(t, o)
-			within(t, 30*time.Second, "the others are published", func() bool { return b.distinct() == 500 })
+			eventually(t, "the others are published", func() bool { return b.distinct() == 500 })
 			for range 10 {
 				commit(t, o, 10)
 			}
-			within(t, 30*time.Second, "what comes later is published", func() bool { return b.distinct() == 600 })
+			eventually(t, "what comes later is published", func() bool { return b.distinct() == 600 })
 			eventually(t, "only the refused rows are left", func() bool { return count(t, pool, "outbox") == bad })
 			t.Logf("%d refused calls", tries.Load())
 		})

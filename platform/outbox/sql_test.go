@@ -48,7 +48,7 @@ func commit(t *testing.T, tx pgx.Tx) {
 // server, and other tests have theirs.
 func wantClaim(t *testing.T, pool *pgxpool.Pool, want ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	topics := make([]string, 0, len(want))
 	for {

@@ -16,6 +16,9 @@ import (
 	"quadrille.internal/platform/rest"
 )
 
+// patience is how long a test waits for anything, on a machine that is busy.
+const patience = 5 * time.Minute
+
 // client is one connection of a caller.
 type client struct {
 	net.Conn
@@ -30,7 +33,7 @@ func connect(t *testing.T, addr string) *client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	return &client{t: t, Conn: conn, in: bufio.NewReader(conn)}
@@ -81,14 +84,18 @@ func (c *client) wantReply() {
 	}
 }
 
-// closed reports whether the server has closed the connection.
-func (c *client) closed() bool {
+// closed reports whether the server closes the connection. It waits for that if it is to come.
+func (c *client) closed(toCome bool) bool {
 	c.t.Helper()
-	if err := c.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
+	wait := time.Millisecond
+	if toCome {
+		wait = patience
+	}
+	if err := c.SetReadDeadline(time.Now().Add(wait)); err != nil {
 		c.t.Fatal(err)
 	}
 	_, err := c.in.ReadByte()
-	if err := c.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		c.t.Fatal(err)
 	}
 	return !errors.Is(err, os.ErrDeadlineExceeded)
@@ -119,6 +126,8 @@ func serve(t *testing.T, conns int) *server {
 		}
 		w.WriteHeader(http.StatusNoContent)
 	}))
+	// No time-out makes room, and none cuts a request on a machine that is busy.
+	srv.ReadHeaderTimeout, srv.ReadTimeout, srv.WriteTimeout, srv.IdleTimeout = time.Hour, time.Hour, time.Hour, time.Hour
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(s.limit) }()
 	t.Cleanup(func() {
@@ -134,12 +143,12 @@ func await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(patience)
 	for !ok() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("not within 10 s: %s", what)
+			t.Fatalf("not within %s: %s", patience, what)
 		}
 	}
 }
@@ -158,7 +167,7 @@ func TestNewcomersAreRefusedWhileAllConnectionsAreBusy(t *testing.T) {
 	if a := busy.reply(); a.status != http.StatusNoContent || !a.last {
 		t.Errorf("the busy connection got %+v, want its answer and an end, since others wait", a)
 	}
-	if !busy.closed() {
+	if !busy.closed(true) {
 		t.Error("the connection goes on")
 	}
 	connect(t, s.addr).post("/").wantReply()
@@ -178,7 +187,7 @@ func TestConnectionsStayWhileThereIsRoom(t *testing.T) {
 }
 
 // Idle keep-alive connections on all places turned newcomers away until they
-// timed out, which takes two minutes.
+// timed out, which takes two minutes in services, and does not happen here.
 func TestTheLongestIdleConnectionGivesWay(t *testing.T) {
 	const conns, newcomers = 1_024, 16
 	s := serve(t, conns)
@@ -196,18 +205,14 @@ func TestTheLongestIdleConnectionGivesWay(t *testing.T) {
 		})
 		await(t, "the connection is idle", func() bool { return s.limit.Stats().Idle == int64(i+1) })
 	}
-	began := time.Now()
 	for range newcomers {
 		await(t, "a newcomer stays", func() bool {
 			a := connect(t, s.addr).post("/").reply()
 			return a.status == http.StatusNoContent && !a.last
 		})
 	}
-	if took := time.Since(began); took > 20*time.Second { // and not two minutes
-		t.Errorf("%d newcomers took %v", newcomers, took)
-	}
 	for i, c := range idle {
-		if want := i >= 1 && i <= newcomers; c.closed() != want {
+		if want := i >= 1 && i <= newcomers; c.closed(want) != want {
 			t.Errorf("connection %d: closed is %v, want the %d that were idle for longest", i, !want, newcomers)
 		}
 	}
@@ -272,13 +277,9 @@ func TestSilentConnectionsGiveWay(t *testing.T) {
 	for range 3 {
 		connect(t, s.addr)
 	}
-	began := time.Now()
 	await(t, "a newcomer is served", func() bool {
 		return connect(t, s.addr).post("/").reply().status == http.StatusNoContent
 	})
-	if took := time.Since(began); took > 4*time.Second {
-		t.Errorf("it took %v, the time-out for headers", took)
-	}
 }
 
 // More clients than places, each with requests and pauses of its own: every request
@@ -289,7 +290,7 @@ func TestConnectionsTakeTurns(t *testing.T) {
 	var clients sync.WaitGroup
 	for range 32 {
 		clients.Go(func() {
-			web := &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}
+			web := &http.Client{Transport: &http.Transport{}, Timeout: patience}
 			defer web.CloseIdleConnections()
 			for served := 0; served < 20; {
 				res, err := web.Post("http://"+s.addr+"/", "text/plain", strings.NewReader("x"))

@@ -22,7 +22,7 @@ type streaming struct {
 	addr   string
 }
 
-func serveStreams(t *testing.T, requests, streams int) *streaming {
+func serveStreams(t *testing.T, requests, streams int, deadlines time.Duration) *streaming {
 	t.Helper()
 	s := &streaming{limits: rest.NewLimits(requests, streams)}
 	api := rest.API{Log: slog.New(slog.DiscardHandler)}
@@ -54,7 +54,7 @@ func serveStreams(t *testing.T, requests, streams int) *streaming {
 		t.Fatal(err)
 	}
 	srv := rest.NewServer(s.limits.Handler(mux))
-	srv.ReadTimeout, srv.WriteTimeout = 200*time.Millisecond, 200*time.Millisecond
+	srv.ReadTimeout, srv.WriteTimeout = deadlines, deadlines
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(ln) }()
 	t.Cleanup(func() {
@@ -85,12 +85,14 @@ func (s *streaming) get(t *testing.T, path string) *http.Response {
 // A stream outlasts the deadlines of requests, and is not among those that are under way;
 // there are as many as the bound says.
 func TestStreamsLast(t *testing.T) {
-	s := serveStreams(t, 1, 2)
-	for range 2 {
-		lines := bufio.NewScanner(s.get(t, "/stream").Body) //nolint:bodyclose // get closes it
-		lines.Scan()
-		deadline := time.Now().Add(400 * time.Millisecond) // twice the server's deadlines
-		for time.Now().Before(deadline) {
+	const deadlines = 3 * time.Second
+	s := serveStreams(t, 1, 2, deadlines)
+	var open [2]*bufio.Scanner
+	for i := range open {
+		open[i] = bufio.NewScanner(s.get(t, "/stream").Body) //nolint:bodyclose // get closes it
+	}
+	for until := time.Now().Add(deadlines * 4 / 3); time.Now().Before(until); {
+		for _, lines := range open {
 			if !lines.Scan() {
 				t.Fatalf("the stream ended: %v", lines.Err())
 			}
@@ -109,7 +111,7 @@ func TestStreamsLast(t *testing.T) {
 
 // Streams end with the service, and by the caller's going away, and make room.
 func TestStreamsEnd(t *testing.T) {
-	s := serveStreams(t, 2, 1)
+	s := serveStreams(t, 2, 1, time.Hour)
 	ctx, cancel := context.WithCancel(t.Context())
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.addr+"/stream", http.NoBody)
 	if err != nil {
@@ -123,7 +125,7 @@ func TestStreamsEnd(t *testing.T) {
 	cancel()
 	_ = gone.Body.Close()
 	var res *http.Response
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(patience); ; {
 		if res = s.get(t, "/stream"); res.StatusCode == http.StatusOK || time.Now().After(deadline) { //nolint:bodyclose // get closes it
 			break
 		}

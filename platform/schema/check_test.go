@@ -3,20 +3,27 @@ package schema_test
 import (
 	"context"
 	"io/fs"
+	"log/slog"
 	"strings"
 	"testing"
-	"time"
 
 	"quadrille.internal/platform/schema"
 )
 
-// await checks for a service with these migrations, for a moment.
+// await checks for a service with these migrations, until it is told to wait.
 func (d *database) await(url string, own fs.FS, anyRole bool) error {
 	d.Helper()
-	ctx, cancel := context.WithTimeout(d.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithCancel(d.Context())
 	defer cancel()
-	return schema.Await(ctx, d.pool(url), schema.CheckOptions{Own: own, Command: "shop migrate", AnyRole: anyRole})
+	return schema.Await(ctx, d.pool(url), schema.CheckOptions{
+		Own: own, Command: "shop migrate", AnyRole: anyRole, Log: slog.New(slog.NewTextHandler(writer(cancel), nil)),
+	})
 }
+
+// writer is called for each line.
+type writer func()
+
+func (w writer) Write(b []byte) (int, error) { w(); return len(b), nil }
 
 func TestAServiceTellsASchemaThatItCanWorkWith(t *testing.T) {
 	one, two, three := "create table a ();", "create table b ();", "drop table a; select raise_schema_floor('service', 2, 'a is dropped');"

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
-	"time"
 
 	"quadrille.internal/platform/host"
 	"quadrille.internal/platform/pgtest"
@@ -63,6 +62,19 @@ func TestMigrateThenRun(t *testing.T) {
 	s.eventually("/readyz", 200) // it waited for its schema
 }
 
+// until is a log that ends what writes it with a line.
+type until struct {
+	line string
+	end  func()
+}
+
+func (u until) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte(u.line)) {
+		u.end()
+	}
+	return len(b), nil
+}
+
 func TestWhatAServiceRefuses(t *testing.T) {
 	empty, behind, owned := pgtest.New(t), pgtest.New(t), pgtest.New(t)
 	behind.Migrate(t, pgtest.None)
@@ -84,9 +96,9 @@ func TestWhatAServiceRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			env := environment(t, startDaprd(t))
 			env["QUADRILLE_DATABASE_URL"] = c.database
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			if err := host.Run(ctx, []service.Spec{c.spec}, lookup(env), io.Discard); err == nil || !strings.Contains(err.Error(), c.want) {
+			if err := host.Run(ctx, []service.Spec{c.spec}, lookup(env), until{"waiting for the schema", cancel}); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("Run = %v, want %q", err, c.want)
 			}
 		})

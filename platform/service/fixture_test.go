@@ -200,7 +200,7 @@ func (r *running) untilRefused(setting string) {
 	r.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(5 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		conn, err := net.Dial("tcp", r.env[setting])
 		if err != nil {
@@ -271,7 +271,7 @@ func get(addr, path, token string) (int, string, error) {
 }
 
 func request(method, addr, path, token string) (int, string, error) {
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 	req, err := http.NewRequest(method, "http://"+addr+path, nil)
 	if err != nil {
 		return 0, "", err

@@ -42,10 +42,11 @@ func TestReadinessNamesTheSubscriptionsThatAreMissing(t *testing.T) {
 // Between the signal to stop and the end of intake a service works on, and says that
 // it is to get no more.
 func TestStoppingIsToldBeforeIntakeEnds(t *testing.T) {
+	const drain = 10 * time.Second
 	entered, release := make(chan struct{}), make(chan struct{})
 	close(release)
 	env := environment(t, startDaprd(t))
-	env["QUADRILLE_DRAIN"] = "2s"
+	env["QUADRILLE_DRAIN"] = drain.String()
 	s := start(t, spec(entered, release), env)
 	s.eventually("/readyz", http.StatusOK)
 	s.cancel()
@@ -68,7 +69,7 @@ func TestStoppingIsToldBeforeIntakeEnds(t *testing.T) {
 		t.Errorf("while it drains an event is answered %v", got)
 	}
 	s.untilRefused("QUADRILLE_HTTP_ADDR")
-	if took := time.Since(signalled); took < 2*time.Second {
+	if took := time.Since(signalled); took < drain {
 		t.Errorf("intake ended %v after the signal", took)
 	}
 	if err := <-s.ended; err != nil {

@@ -49,6 +49,7 @@ func TestTokensThatAreRefused(t *testing.T) {
 	identity.SetKeys(key)
 	v := token.NewVerifier(identity.URL, remote(t, identity))
 	now := time.Now().Unix()
+	v.SetClock(func() time.Time { return time.Unix(now, 0) })
 	good := map[string]any{"iss": identity.URL, "aud": "quadrille", "sub": "c1", "iat": now, "exp": now + 300}
 	with := func(changes map[string]any) map[string]any {
 		claims := maps.Clone(good)
