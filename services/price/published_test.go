@@ -94,8 +94,8 @@ func (f *fixture) switchNow() {
 func TestListsSwitchByThemselves(t *testing.T) {
 	f := newFixture(t)
 	f.list("base", 500, longAgo)
-	soon := time.Now().Add(700 * time.Millisecond)
-	f.list("sale", 400, fmt.Sprintf(`, "valid_from": %q, "valid_until": %q`, soon.Format(time.RFC3339Nano), soon.Add(700*time.Millisecond).Format(time.RFC3339Nano)))
+	soon := time.Now().Add(5 * time.Second)
+	f.list("sale", 400, fmt.Sprintf(`, "valid_from": %q, "valid_until": %q`, soon.Format(time.RFC3339Nano), soon.Add(15*time.Second).Format(time.RFC3339Nano)))
 	f.switchNow()
 	before := f.told("TEA")
 	if got := amounts(before); !slices.Equal(got, []int64{500}) || before[0].Prices[0].ValidUntil == nil || !before[0].Prices[0].ValidUntil.Equal(soon.Truncate(time.Microsecond)) {
