@@ -40,18 +40,20 @@ type cashier struct {
 	outbox   *outbox.Outbox
 	provider *provider
 	log      *slog.Logger
-	fresh    chan *Payment // not tried yet
-	retries  chan *Payment
-	slots    chan struct{}
-	outcomes *group.Group[*outcome]
-	due      *sweep.Sweep
-	books    *books
-	steps    *telemetry.Durations // where the time of first attempts goes
+	// recordTimeout bounds the recording of an outcome, and the wait for it.
+	recordTimeout time.Duration
+	fresh         chan *Payment // not tried yet
+	retries       chan *Payment
+	slots         chan struct{}
+	outcomes      *group.Group[*outcome]
+	due           *sweep.Sweep
+	books         *books
+	steps         *telemetry.Durations // where the time of first attempts goes
 }
 
 func newCashier(kit *service.Kit, p *provider) *cashier {
 	c := &cashier{
-		outbox: kit.Outbox, provider: p, log: kit.Log, books: &books{pool: kit.Pool, outbox: kit.Outbox, api: kit.API, log: kit.Log},
+		outbox: kit.Outbox, provider: p, log: kit.Log, recordTimeout: recordTimeout, books: &books{pool: kit.Pool, outbox: kit.Outbox, api: kit.API, log: kit.Log},
 		fresh: make(chan *Payment, maxWaiting), retries: make(chan *Payment, maxWaiting), slots: make(chan struct{}, callSlots),
 	}
 	c.outcomes = group.New(group.Config{Workers: 1}, c.record)
@@ -158,7 +160,7 @@ func (c *cashier) attend(ctx context.Context, p *Payment, answered func()) {
 	if first {
 		c.steps.ObserveIn(traceParent, "provider", ended.Sub(began))
 	}
-	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.recordTimeout)
 	defer cancel()
 	o := &outcome{id: p.ID, trace: traceParent, first: first, answered: ended, note: func(p *Payment, now time.Time) events.Event {
 		p.TraceParent = traceParent
@@ -238,7 +240,7 @@ func (c *cashier) unclear(ctx context.Context, p *Payment, err error) note {
 // record is the group's run function: it notes outcomes and announces them. A
 // failure loses nothing, since the intentions become due again.
 func (c *cashier) record(ctx context.Context, batch []*outcome) {
-	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.recordTimeout)
 	defer cancel()
 	traces := make([]string, len(batch))
 	for i, o := range batch {

@@ -2,7 +2,6 @@ package payment
 
 import (
 	"fmt"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,7 +60,7 @@ func TestRefusedPaymentsHoldUpNoOthers(t *testing.T) {
 				slowest = max(slowest, p.CompletedAt.Sub(*p.RequestedAt))
 			}
 			t.Logf("beside %d refused payments the slowest of %d good ones took %s", bad, len(good), slowest)
-			if slowest > 10*time.Second { // they wait for the calls before them, and no longer
+			if slowest > time.Minute { // they wait for the calls before them, and no longer
 				t.Errorf("beside %d refused payments a good one took %s", bad, slowest)
 			}
 			// Each bad one was asked for once, and none counted against the provider.
@@ -76,13 +75,8 @@ func TestRefusedPaymentsHoldUpNoOthers(t *testing.T) {
 // Where there is no connection nothing was sent, and cancelling is enough.
 func TestNeverConnected(t *testing.T) {
 	f := newFixture(t, 0)
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
 	for name, url := range map[string]string{
-		"connection refused": "http://" + closed.Addr().String(),
+		"connection refused": "http://127.0.0.1:1",
 		"no such host":       "http://provider.invalid",
 		"no certificate":     strings.Replace(f.psp.URL, "http:", "https:", 1),
 	} {
@@ -100,7 +94,7 @@ func TestNeverConnected(t *testing.T) {
 // A request to charge is held up at the provider: a look shows no charge, but it
 // would come. The order is cancelled; the request then finds its key used up.
 func TestRequestThatArrivesLate(t *testing.T) {
-	f := newFixture(t, time.Second)
+	f := newFixture(t, 10*time.Second)
 	f.psp.mode("late")
 	r := f.replica(t).withCashier(t)
 	id, probe := uuid.New(), uuid.New()
@@ -185,6 +179,7 @@ func TestSweepHeedsTheBreaker(t *testing.T) {
 			t.Fatal("charged while the provider is down")
 		}
 	}
+	until := r.provider.quietUntil.Swap(time.Now().Add(time.Hour).UnixNano()) // however long the next steps take
 	tried := reserveMany(t, r, 10, "tok_success")
 	f.exec(t, `update payments set attempts = 3, due_at = now() - interval '1 h'`)
 	reserveMany(t, r, 10, "tok_success")
@@ -192,6 +187,7 @@ func TestSweepHeedsTheBreaker(t *testing.T) {
 	if err := r.sweep(t.Context()); err != nil || len(r.fresh)+len(r.retries) > 0 {
 		t.Errorf("took up %d, error %v, while the breaker is open", len(r.fresh)+len(r.retries), err)
 	}
+	r.provider.quietUntil.Store(until)
 	servicetest.Await(t, "breaker lets some through", func() bool { return r.provider.open() > 0 })
 	if err := r.sweep(t.Context()); err != nil || len(r.fresh) != probes || len(r.retries) > 0 {
 		t.Fatalf("took up %d and %d, error %v, want %d never tried", len(r.fresh), len(r.retries), err, probes)
