@@ -17,7 +17,7 @@ import (
 )
 
 // browserTime bounds what a test does in the browser, its start too.
-const browserTime = time.Minute
+const browserTime = 5 * time.Minute
 
 // shopPage is a page of a shop on a host of its own. visit is a guest's visit: sign in, fill a cart,
 // read it, and hear of its stock by both ways that pages read event streams. refusals asks what a
@@ -81,7 +81,7 @@ func startBrowser(t *testing.T) context.Context {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), browserTime)
 	t.Cleanup(cancel)
-	ctx, stop := chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox)...)
+	ctx, stop := chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.WSURLReadTimeout(browserTime))...)
 	t.Cleanup(stop)
 	ctx, end := chromedp.NewContext(ctx)
 	t.Cleanup(end)

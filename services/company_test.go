@@ -22,7 +22,7 @@ const (
 	// betweenKills is how long the process lives at most once it is ready.
 	betweenKills = 1500 * time.Millisecond
 	// patience is how long people repeat a request while the process is killed.
-	patience = 60 * time.Second
+	patience = 5 * time.Minute
 	// settled is how long orders take at most once nothing is killed. After a minute b2b
 	// itself would begin a workflow again that the engine had forgotten.
 	settled = 40 * time.Second
@@ -87,7 +87,7 @@ func (p *process) live(f fate) (uuid.UUID, error) {
 		return receipt.ID, err
 	}
 	var order wire.Order
-	for deadline := time.Now().Add(settled); order.Status != "awaiting_approval"; {
+	for deadline := time.Now().Add(patience); order.Status != "awaiting_approval"; {
 		if err := p.repeat(http.MethodGet, p.orderURL(receipt.ID), "", &order, http.StatusOK); err != nil || order.EndedAt != nil || time.Now().After(deadline) {
 			return receipt.ID, errors.Join(err, fmt.Errorf("order %s is %s and not at its gate, steps %s", receipt.ID, order.Status, steps(order)))
 		}

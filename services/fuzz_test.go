@@ -58,7 +58,7 @@ func TestTheAPIIsAsItsDocumentSays(t *testing.T) {
 	p.env["QUADRILLE_IDENTITY_URL"] = "http://" + p.addr("identity", "HTTP_ADDR")
 	p.env["QUADRILLE_ISSUER"] = p.env["QUADRILLE_IDENTITY_URL"]
 	p.start()
-	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Minute)
 	defer cancel()
 	customers, operators := p.makePlans()
 	answers := make(map[string]answered)
@@ -91,10 +91,14 @@ var unreached = map[string]string{
 	"finishOpenID 201":          "there is no OpenID provider",
 	"finishPasskeyAddition 201": "there is no authenticator",
 	"finishPasskey 201":         "there is no authenticator",
-	"cancelOrder 200":           "an order is settled before anybody cancels it",
-	"rotateKeys 200":            "a key must be published for two minutes first",
 	"resumePayment 200":         "no payment is refused by the provider",
 	"resumeB2BOrder 200":        "no order is stuck",
+}
+
+// chancy are good answers that the fuzzer gets or not, as fast as the machine is, and why.
+var chancy = map[string]string{
+	"cancelOrder 200": "an order may be settled before anybody cancels it",
+	"rotateKeys 200":  "a key must be published for two minutes first",
 }
 
 // missed are the good answers in the document that nobody got, and exceptions that are none.
@@ -106,7 +110,9 @@ func missed(answers map[string]answered) (faults []string) {
 			}
 			got := slices.ContainsFunc(slices.Collect(maps.Keys(a.Counts)), func(key string) bool { return strings.HasSuffix(key, " "+status) })
 			why, excused := unreached[name+" "+status]
+			_, either := chancy[name+" "+status]
 			switch {
+			case either:
 			case !got && !excused:
 				faults = append(faults, fmt.Sprintf("%s never answered %s", name, status))
 			case got && excused:
@@ -165,7 +171,8 @@ func (p *process) send(ctx context.Context, program, url string, plan fuzzPlan, 
 	}
 	cmd := exec.CommandContext(ctx, program, append([]string{"run", document, "--url", url,
 		"--checks", "not_a_server_error,status_code_conformance,response_schema_conformance,content_type_conformance",
-		"--seed", "1", "--generation-deterministic", "--no-color", "--warnings", "off"}, args...)...)
+		"--seed", "1", "--generation-deterministic", "--no-color", "--warnings", "off",
+		"--request-timeout", "120", "--suppress-health-check", "all"}, args...)...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "QUADRILLE_FUZZER_PLAN="+filepath.Join(dir, "plan.json"), "SCHEMATHESIS_HOOKS="+hooks)
 	out, err := cmd.CombinedOutput()

@@ -299,8 +299,8 @@ func (h *house) marks() []string { return append(slices.Clone(personal), h.ids["
 // personal is what ann said of herself.
 var personal = []string{"Zaphod", "ann.zaphod", "Betelgeuse", "+441632960961", "N1 9GU"}
 
-// aging is how old what cart shows of the stock is.
-var aging = regexp.MustCompile(`,"age_ms":\d+`)
+// stocked is what cart shows of the stock, which others change.
+var stocked = regexp.MustCompile(`"available":(null|\d+)(,"age_ms":\d+)?`)
 
 // seenBy is all that ann sees of what is hers.
 func (h *house) seenBy(ann string) (seen string) {
@@ -313,7 +313,7 @@ func (h *house) seenBy(ann string) (seen string) {
 		if status != http.StatusOK {
 			h.t.Errorf("ann asks for %s: %d %s", path, status, body)
 		}
-		seen += path + " " + aging.ReplaceAllString(body, "") + "\n"
+		seen += path + " " + stocked.ReplaceAllString(body, "") + "\n"
 	}
 	return seen
 }

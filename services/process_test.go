@@ -130,7 +130,7 @@ func (p *process) stop(signal os.Signal) {
 		p.t.Error(err)
 	}
 	err := <-p.end
-	if signal != os.Kill && (err != nil || time.Since(began) > 10*time.Second) {
+	if signal != os.Kill && (err != nil || time.Since(began) > 30*time.Second) {
 		p.t.Errorf("stopped after %v: %v", time.Since(began), err)
 	}
 	p.ended()

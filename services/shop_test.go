@@ -78,7 +78,7 @@ func (l *line) be(d disturb) { l.fault.Store(d) }
 func (l *line) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	d, _ := l.fault.Load().(disturb)
 	return d(ctx, method, func() error {
-		patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+		patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
 		return l.ClientConnInterface.Invoke(patient, method, args, reply, opts...)
 	})

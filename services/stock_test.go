@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"quadrille.internal/platform/servicetest"
 	"quadrille.internal/platform/transport"
 )
 
@@ -17,18 +18,21 @@ import (
 // stream, though neither would end by itself.
 func TestStockReachesBrowsers(t *testing.T) {
 	p := newProcess(t, "inventory", "cart")
-	ctx, cancel := context.WithTimeout(t.Context(), settled)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.addr("cart", "HTTP_ADDR")+"/v1/carts/stock?sku=TEA", http.NoBody)
-	if err != nil {
-		t.Fatal(err)
+	watch := func() *bufio.Scanner {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.addr("cart", "HTTP_ADDR")+"/v1/carts/stock?sku=TEA", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = res.Body.Close() })
+		return bufio.NewScanner(res.Body)
 	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	lines := bufio.NewScanner(res.Body)
+	lines := watch()
 	until := func(part string) {
 		t.Helper()
 		for lines.Scan() {
@@ -47,12 +51,17 @@ func TestStockReachesBrowsers(t *testing.T) {
 	}
 	until(`"available":7`)
 
-	began := time.Now()
-	p.stop(os.Interrupt)
-	if took := time.Since(began); took > transport.StopTimeout {
-		t.Errorf("the process took %s to stop: it waited for streams", took)
-	}
-	for lines.Scan() { // to the end
-	}
-	p.start()
+	// A process that waits for streams does so at each stop; on a machine that is busy one may
+	// take as long anyhow.
+	servicetest.Await(t, "the process stops without waiting for streams", func() bool {
+		began := time.Now()
+		p.stop(os.Interrupt)
+		took := time.Since(began)
+		for lines.Scan() { // to the end
+		}
+		p.start()
+		lines = watch()
+		until(`"available":7`)
+		return took <= transport.StopTimeout
+	})
 }
