@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"quadrille.internal/platform/servicetest"
 	"quadrille.internal/services/catalog/search"
@@ -129,7 +130,7 @@ func (f *fixture) checkIndex(t *testing.T) {
 	}
 }
 
-// While products change all the time, by several writers and indexed by two replicas, an index
+// While products and their stock change all the time, by several writers and indexed by two replicas, an index
 // is built and takes the place of the first. No search misses what is always there, and in the
 // end index and catalog agree.
 func TestReindexWhileProductsChange(t *testing.T) {
@@ -164,6 +165,19 @@ func TestReindexWhileProductsChange(t *testing.T) {
 			}
 		})
 	}
+	in := servicetest.RunInbox(t, f.kit, handle)
+	busy.Go(func() {
+		for version := int64(1); ; version++ {
+			changed := servicetest.Message(t, stockChanged(version, version%2, "S00", "S01", "S40", "S41", "S79"), time.Now())
+			for len(in.Try(changed)) > 0 { // others are in the way
+			}
+			select {
+			case <-done:
+				return
+			default:
+			}
+		}
+	})
 	busy.Go(func() {
 		for {
 			select {

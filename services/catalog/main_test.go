@@ -113,13 +113,16 @@ func (f *fixture) found(t *testing.T, query string) string {
 // stock has the service hear what there is of SKUs.
 func (f *fixture) stock(t *testing.T, version int64, available int64, skus ...string) {
 	t.Helper()
-	var changed inventory.StockChanged
+	servicetest.RunInbox(t, f.kit, handle).Deliver(servicetest.Message(t, stockChanged(version, available, skus...), time.Now()))
+}
+
+func stockChanged(version int64, available int64, skus ...string) (changed inventory.StockChanged) {
 	for _, sku := range skus {
 		changed.SKUs = append(changed.SKUs, inventory.ChangedSKU{SKU: sku, Version: version, StockLevel: inventory.StockLevel{
 			Available: available, Warehouses: []inventory.WarehouseLevel{{Warehouse: "leeds", Available: available}},
 		}})
 	}
-	servicetest.RunInbox(t, f.kit, handle).Deliver(servicetest.Message(t, changed, time.Now()))
+	return changed
 }
 
 func (f *fixture) changes(t *testing.T) (n int) {

@@ -43,4 +43,5 @@ func TestOnOpenSearch(t *testing.T) {
 	f.build(t)
 	awaitFound("q=lamp", "lamp")
 	f.checkIndex(t)
+	f.checkChangesBeside(t, awaitFound)
 }

@@ -61,6 +61,27 @@ func TestStockThatChangesNothingIsNotIndexed(t *testing.T) {
 	}
 }
 
+// Stock that changes while a product is retired does not bring it back, and is known once it is
+// published again.
+func TestStockOfARetiredProduct(t *testing.T) {
+	f := newFixture(t)
+	f.put(t, "/v1/products/lamp", lamp)
+	f.put(t, "/v1/products/lamp", strings.Replace(lamp, `"published"`, `"retired"`, 1))
+	f.index(t)
+	f.stock(t, 1, 5, "LAMP-1")
+	f.index(t)
+	if got := f.found(t, "q=lamp"); got != "" {
+		t.Errorf("what is retired is found: %s", got)
+	}
+	f.checkIndex(t)
+	f.put(t, "/v1/products/lamp", lamp)
+	f.index(t)
+	if got := f.found(t, "in_stock=true"); got != "lamp" {
+		t.Errorf("in stock are %q", got)
+	}
+	f.checkIndex(t)
+}
+
 // pages answers as inventory does, two SKUs a page.
 type pages struct {
 	inventoryv1.StockSnapshotClient
