@@ -130,7 +130,7 @@ func (s *Stack) KafkaClient(user string, opts ...kgo.Opt) (*kgo.Client, error) {
 }
 
 // provisionKafka makes the topics of components/kafka, and a user for each app who may do
-// what its scopes say. It may be repeated: what is there already stays.
+// what its scopes say and nothing else. It may be repeated: topics that are there stay.
 func (s *Stack) provisionKafka(ctx context.Context) error {
 	folder, err := components.Read(s.Components())
 	if err != nil {
@@ -176,91 +176,132 @@ func (s *Stack) MakeTopics(ctx context.Context, topics ...string) error {
 	})
 }
 
-// GrantKafka makes a user of the private cluster, with a password of its own, who may
-// publish and subscribe to these topics, the latter in a consumer group of its name.
+// A kafkaRule is one thing that a user may do.
+type kafkaRule struct {
+	resource   kmsg.ACLResourceType
+	name       string
+	pattern    kmsg.ACLResourcePatternType
+	host       string
+	operation  kmsg.ACLOperation
+	permission kmsg.ACLPermissionType
+}
+
+// kafkaRules are those of a user who may publish and subscribe to these topics, the latter in a consumer
+// group of its name.
+func kafkaRules(user string, publish, subscribe []string) map[kafkaRule]bool {
+	rules := make(map[kafkaRule]bool)
+	may := func(resource kmsg.ACLResourceType, name string, operations ...kmsg.ACLOperation) {
+		for _, operation := range operations {
+			rules[kafkaRule{resource, name, kmsg.ACLResourcePatternTypeLiteral, "*", operation, kmsg.ACLPermissionTypeAllow}] = true
+		}
+	}
+	for _, topic := range publish {
+		may(kmsg.ACLResourceTypeTopic, topic, kmsg.ACLOperationWrite, kmsg.ACLOperationDescribe)
+	}
+	for _, topic := range subscribe {
+		may(kmsg.ACLResourceTypeTopic, topic, kmsg.ACLOperationRead, kmsg.ACLOperationDescribe)
+	}
+	if len(subscribe) > 0 {
+		may(kmsg.ACLResourceTypeGroup, user, kmsg.ACLOperationRead)
+	}
+	return rules
+}
+
+// GrantKafka makes a user of the private cluster, with a password of its own, who may publish and subscribe to
+// these topics, the latter in a consumer group of its name. Whatever else the user might do before ends.
 func (s *Stack) GrantKafka(ctx context.Context, user string, publish, subscribe []string) error {
 	password, err := s.secret(kafkaPasswordFile(user))
 	if err != nil {
 		return err
 	}
-	principal := "User:" + user
-	grants := []*kadm.ACLBuilder{}
-	if len(publish) > 0 {
-		grants = append(grants, kadm.NewACLs().Topics(publish...).Operations(kadm.OpWrite, kadm.OpDescribe))
-	}
-	if len(subscribe) > 0 {
-		grants = append(grants, kadm.NewACLs().Topics(subscribe...).Operations(kadm.OpRead, kadm.OpDescribe),
-			kadm.NewACLs().Groups(user).Operations(kadm.OpRead))
-	}
-	err = s.kafkaAdmin(func(admin *kadm.Client) error {
-		altered, err := admin.AlterUserSCRAMs(ctx, nil, []kadm.UpsertSCRAM{{
-			User: user, Mechanism: kadm.ScramSha512, Iterations: scramIterations, Password: password,
-		}})
-		if err = errors.Join(err, altered.Error()); err != nil {
-			return fmt.Errorf("make Kafka's user %s: %w", user, err)
-		}
-		for _, grant := range grants {
-			made, err := admin.CreateACLs(ctx, grant.ResourcePatternType(kadm.ACLPatternLiteral).Allow(principal).AllowHosts())
-			for _, rule := range made {
-				err = errors.Join(err, rule.Err)
-			}
-			if err != nil {
-				return fmt.Errorf("let Kafka's user %s use its topics: %w", user, err)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, node := range s.kafka.nodes {
-		if err := s.awaitGranted(ctx, node, user, publish, subscribe); err != nil {
-			return fmt.Errorf("%s does not know what the user %s may do: %w", node.part, user, err)
-		}
-	}
-	return nil
-}
-
-// awaitGranted waits until a broker knows what a user may do. Brokers hear of it one after
-// the other, of its password first, and refuse the user before.
-func (s *Stack) awaitGranted(ctx context.Context, node kafkaNode, user string, publish, subscribe []string) error {
 	client, err := s.KafkaClient("")
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	principal := "User:" + user
+	altered, err := kadm.NewClient(client).AlterUserSCRAMs(ctx, nil, []kadm.UpsertSCRAM{{
+		User: user, Mechanism: kadm.ScramSha512, Iterations: scramIterations, Password: password,
+	}})
+	if err = errors.Join(err, altered.Error()); err != nil {
+		return fmt.Errorf("make Kafka's user %s: %w", user, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, provisionPatience)
+	defer cancel()
+	want := kafkaRules(user, publish, subscribe)
+	for _, node := range s.kafka.nodes {
+		// Brokers hear of a change one after the other, of a password first, and refuse the user before.
+		err := poll(ctx, func(ctx context.Context) error { return settleRules(ctx, client, node, "User:"+user, want) })
+		if err != nil {
+			return fmt.Errorf("have %s know what Kafka's user %s may do: %w", node.part, user, err)
+		}
+	}
+	return nil
+}
+
+// settleRules makes the rules that a broker does not know of a principal, takes those away that are not wanted, and
+// fails where there was any.
+func settleRules(ctx context.Context, client *kgo.Client, node kafkaNode, principal string, want map[kafkaRule]bool) error {
+	known, err := rulesOf(ctx, client.Broker(node.id), principal)
+	if err != nil {
+		return err
+	}
+	missing, beyond := kmsg.NewPtrCreateACLsRequest(), kmsg.NewPtrDeleteACLsRequest()
+	for r := range want {
+		if !known[r] {
+			missing.Creations = append(missing.Creations, kmsg.CreateACLsRequestCreation{
+				ResourceType: r.resource, ResourceName: r.name, ResourcePatternType: r.pattern,
+				Principal: principal, Host: r.host, Operation: r.operation, PermissionType: r.permission,
+			})
+		}
+	}
+	for r := range known {
+		if !want[r] {
+			beyond.Filters = append(beyond.Filters, kmsg.DeleteACLsRequestFilter{
+				ResourceType: r.resource, ResourceName: &r.name, ResourcePatternType: r.pattern,
+				Principal: &principal, Host: &r.host, Operation: r.operation, PermissionType: r.permission,
+			})
+		}
+	}
+	if len(missing.Creations)+len(beyond.Filters) == 0 {
+		return nil
+	}
+	made, err := missing.RequestWith(ctx, client)
+	if err != nil {
+		return err
+	}
+	gone, err := beyond.RequestWith(ctx, client)
+	if err != nil {
+		return err
+	}
+	err = fmt.Errorf("it was to learn of %d rules, and that %d are gone", len(made.Results), len(gone.Results))
+	for _, r := range made.Results {
+		err = errors.Join(err, kerr.ErrorForCode(r.ErrorCode))
+	}
+	for _, r := range gone.Results {
+		err = errors.Join(err, kerr.ErrorForCode(r.ErrorCode))
+	}
+	return err
+}
+
+// rulesOf are what a broker knows of a principal.
+func rulesOf(ctx context.Context, broker *kgo.Broker, principal string) (map[kafkaRule]bool, error) {
 	ask := kmsg.NewPtrDescribeACLsRequest()
 	ask.ResourceType, ask.ResourcePatternType, ask.Principal = kmsg.ACLResourceTypeAny, kmsg.ACLResourcePatternTypeAny, &principal
 	ask.Operation, ask.PermissionType = kmsg.ACLOperationAny, kmsg.ACLPermissionTypeAny
-	ctx, cancel := context.WithTimeout(ctx, provisionPatience)
-	defer cancel()
-	return poll(ctx, func(ctx context.Context) error {
-		told, err := ask.RequestWith(ctx, client.Broker(node.id))
-		if err == nil {
-			err = kerr.ErrorForCode(told.ErrorCode)
+	told, err := ask.RequestWith(ctx, broker)
+	if err == nil {
+		err = kerr.ErrorForCode(told.ErrorCode)
+	}
+	if err != nil {
+		return nil, err
+	}
+	rules := make(map[kafkaRule]bool)
+	for _, r := range told.Resources {
+		for _, a := range r.ACLs {
+			rules[kafkaRule{r.ResourceType, r.ResourceName, r.ResourcePatternType, a.Host, a.Operation, a.PermissionType}] = true
 		}
-		if err != nil {
-			return err
-		}
-		may := map[kmsg.ACLOperation][]string{}
-		for _, resource := range told.Resources {
-			for _, rule := range resource.ACLs {
-				may[rule.Operation] = append(may[rule.Operation], resource.ResourceName)
-			}
-		}
-		for operation, topics := range map[kmsg.ACLOperation][]string{kmsg.ACLOperationWrite: publish, kmsg.ACLOperationRead: subscribe} {
-			for _, topic := range topics {
-				if !slices.Contains(may[operation], topic) {
-					return fmt.Errorf("not yet %s of %s", operation, topic)
-				}
-			}
-		}
-		if len(subscribe) > 0 && !slices.Contains(may[kmsg.ACLOperationRead], user) {
-			return errors.New("not yet its consumer group")
-		}
-		return nil
-	})
+	}
+	return rules, nil
 }
 
 // AwaitReplicas waits until each partition of the private Kafka has all of its replicas in

@@ -63,6 +63,7 @@ func TestThreeBrokers(t *testing.T) {
 	s := newCluster(t)
 	const topic = "order.confirmed"
 	t.Run("users", func(t *testing.T) { s.usersDoWhatTheirScopesSay(t) })
+	t.Run("rights that are taken away", func(t *testing.T) { s.rightsEnd(t) })
 	t.Run("topics by hand", func(t *testing.T) { s.topicsByHand(t) })
 	t.Logf("memory: %s", s.memoryOf(t, s.BrokerParts()...))
 
@@ -162,6 +163,56 @@ func (s *Stack) usersDoWhatTheirScopesSay(t *testing.T) {
 	if err := kafkaAnswers(s.kafka.nodes[0].brokers, s.clientTLS())(t.Context()); err == nil {
 		t.Error("brokers answer each other's requests without a certificate")
 	}
+}
+
+// A service that does not publish or hear a topic any more may not either, once it is granted what its
+// scopes say now; others keep what is theirs.
+func (s *Stack) rightsEnd(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	const user = "warehouse"
+	if err := s.GrantKafka(ctx, user, []string{"order.confirmed", "payment.completed"}, []string{"order.cancelled"}); err != nil {
+		t.Fatal(err)
+	}
+	say := func(user, topic string) error {
+		client := s.clientOf(t, user, kgo.RecordDeliveryTimeout(patience))
+		return client.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: []byte("said")}).FirstErr()
+	}
+	hear := func() error {
+		client := s.clientOf(t, user, kgo.ConsumeTopics("order.cancelled"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+		if err := s.kafkaSays(ctx, "order.cancelled"); err != nil {
+			return err
+		}
+		return client.PollFetches(ctx).Err()
+	}
+	if err := errors.Join(say(user, "payment.completed"), hear()); err != nil {
+		t.Fatalf("what it may do at first: %v", err)
+	}
+	if err := s.GrantKafka(ctx, user, []string{"order.confirmed"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := say(user, "order.confirmed"); err != nil {
+		t.Errorf("what it still may: %v", err)
+	}
+	if err := say(user, "payment.completed"); !errors.Is(err, kerr.TopicAuthorizationFailed) {
+		t.Errorf("it still publishes: %v", err)
+	}
+	if err := hear(); !errors.Is(err, kerr.TopicAuthorizationFailed) {
+		t.Errorf("it still hears: %v", err)
+	}
+	if err := say("payment", "payment.completed"); err != nil {
+		t.Errorf("who publishes that: %v", err)
+	}
+}
+
+// kafkaSays publishes something with every right.
+func (s *Stack) kafkaSays(ctx context.Context, topic string) error {
+	client, err := s.KafkaClient("")
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return client.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: []byte("said")}).FirstErr()
 }
 
 func (s *Stack) memoryOf(t *testing.T, parts ...string) string {
