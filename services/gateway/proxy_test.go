@@ -150,6 +150,40 @@ func TestBombs(t *testing.T) {
 	}
 }
 
+// What is no request that could be read never comes to the gateway: net/http refuses it in plain text, and closes the
+// connection. docs/openapi.yaml says so (Problems).
+func TestWhatCannotBeReadIsRefusedInPlainText(t *testing.T) {
+	s := open(t, nil)
+	for what, c := range map[string]struct {
+		text string
+		want int
+	}{
+		"no HTTP":                 {"hello\r\n\r\n", 400},
+		"no host":                 {"GET / HTTP/1.1\r\n\r\n", 400},
+		"a header of bad letters": {"GET / HTTP/1.1\r\nHost: x\r\nA B: c\r\n\r\n", 400},
+		"long headers":            {"GET / HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("a", 64<<10) + "\r\n\r\n", 431},
+		"an unknown coding":       {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 501},
+		"another version":         {"GET / HTTP/3.0\r\nHost: x\r\n\r\n", 505},
+	} {
+		conn, err := net.Dial("tcp", s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		if _, err := io.WriteString(conn, c.text); err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if kind := res.Header.Get("Content-Type"); res.StatusCode != c.want || kind != "text/plain; charset=utf-8" || !res.Close {
+			t.Errorf("%s: %s of %s, closes %v; want %d", what, res.Status, kind, res.Close, c.want)
+		}
+		_, _ = res.Body.Close(), conn.Close()
+	}
+}
+
 // While clients send headers and bodies byte by byte, others are served, and the slow ones
 // hold neither places at the service nor more connections than an address may have.
 func TestSlowClientsTakeNoPlaces(t *testing.T) {
