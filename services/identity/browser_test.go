@@ -18,7 +18,7 @@ import (
 )
 
 // browserTime bounds what a test does in the browser, its start too.
-const browserTime = time.Minute
+const browserTime = 5 * time.Minute
 
 // browser is a Chromium with one page of the shop and one authenticator.
 type browser struct {
@@ -54,7 +54,7 @@ func startBrowser(t *testing.T) *browser {
 
 	ctx, cancel := context.WithTimeout(context.Background(), browserTime)
 	t.Cleanup(cancel)
-	ctx, stop := chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox)...)
+	ctx, stop := chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.WSURLReadTimeout(browserTime))...)
 	t.Cleanup(stop)
 	ctx, end := chromedp.NewContext(ctx)
 	t.Cleanup(end)

@@ -87,9 +87,9 @@ func TestRefreshTwiceWithinTheGrace(t *testing.T) {
 	if again := s.refreshed(first.RefreshToken); again.RefreshToken != answers[0].RefreshToken {
 		t.Error("the first token has another successor once that was exchanged as well")
 	}
-	s.age(*first.SessionID, graceTime-time.Second)
+	s.age(*first.SessionID, graceTime/2)
 	if again := s.refreshed(first.RefreshToken); again.RefreshToken != answers[0].RefreshToken {
-		t.Error("another successor just before the grace ends")
+		t.Error("another successor before the grace ends")
 	}
 	s.refreshed(third.RefreshToken)
 	if told := s.revoked(*first.AccountID); len(told) > 0 {

@@ -176,6 +176,7 @@ func (p oidcProvider) signIn(to, name string) url.Values {
 
 func (p oidcProvider) party() *relyingParty {
 	party := newRelyingParty(openIDProvider{Name: "local", Issuer: p.issuer, ClientID: clientID, ClientSecret: clientSecret}, redirectURL)
+	party.http.Timeout = time.Minute // on a machine that is busy
 	p.t.Cleanup(party.http.CloseIdleConnections)
 	return party
 }

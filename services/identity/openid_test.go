@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"context"
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/rand"
@@ -162,6 +161,7 @@ func (f *forger) finish(t *testing.T, party *relyingParty, alter func(*forger)) 
 
 func (f *forger) party(t *testing.T) *relyingParty {
 	party := newRelyingParty(openIDProvider{Name: "forger", Issuer: f.URL, ClientID: clientID, ClientSecret: clientSecret}, redirectURL)
+	party.http.Timeout = time.Minute // on a machine that is busy
 	t.Cleanup(party.http.CloseIdleConnections)
 	return party
 }
@@ -201,15 +201,15 @@ func TestIDTokensThatAreRefused(t *testing.T) {
 
 func TestKeysAreNotFetchedForEachUnknownOne(t *testing.T) {
 	f := newForger(t)
-	party := f.party(t)
+	party, began := f.party(t), time.Now()
 	for n := range 50 {
 		_, err := f.finish(t, party, func(f *forger) { f.header["kid"] = fmt.Sprint("unknown-", n) })
 		if code := codeOf(err); code != "sign_in_refused" && code != "provider_unavailable" {
 			t.Fatalf("an unknown key: %v", err)
 		}
 	}
-	if n := f.fetched.Load(); n > keysBurst {
-		t.Errorf("the keys were fetched %d times, want %d at most", n, keysBurst)
+	if n, most := f.fetched.Load(), keysBurst+int64(time.Since(began)/keysEvery); n > most {
+		t.Errorf("the keys were fetched %d times, want %d at most", n, most)
 	}
 	if _, err := f.finish(t, party, func(*forger) {}); err != nil {
 		t.Errorf("a key that is known, meanwhile: %v", err)
@@ -248,10 +248,8 @@ func TestAProviderThatHangs(t *testing.T) {
 	t.Cleanup(func() { close(ended) })
 	party := newRelyingParty(openIDProvider{Name: "slow", Issuer: srv.URL}, redirectURL)
 	t.Cleanup(party.http.CloseIdleConnections)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	if _, _, err := party.begin(ctx); codeOf(err) != "provider_unavailable" || ctx.Err() != nil {
-		t.Errorf("begin: %v, %v", err, ctx.Err())
+	if _, _, err := party.begin(t.Context()); codeOf(err) != "provider_unavailable" {
+		t.Errorf("begin: %v", err)
 	}
 }
 

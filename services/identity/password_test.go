@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"quadrille.internal/platform/fault"
+	"quadrille.internal/platform/pgtest"
 	"quadrille.internal/platform/pgtx"
 	"quadrille.internal/platform/servicetest"
 )
@@ -133,13 +134,25 @@ func TestSigningInDoesNotNeedTheNewHash(t *testing.T) {
 	s.server.hasher = newHasher(cost{memory: 32, passes: 1, lanes: 1}, 1)
 	account := *s.signIn(address).AccountID
 	s.server.hasher = newHasher(cheap, 1)
+	admin := pgtest.Admin(t, s.kit.Pool)
 	err := pgtx.Run(t.Context(), s.kit.Pool, func(ctx context.Context, tx pgx.Tx) error {
 		if _, err := lockAccount(ctx, tx, account); err != nil {
 			return err
 		}
-		short, cancel := context.WithTimeout(ctx, 200*time.Millisecond) // the lock is held for longer
-		defer cancel()
-		_, err := s.server.checkLogin(short, address, pass)
+		ctx, cancel := context.WithCancel(ctx)
+		watched := make(chan struct{})
+		go func() { // the caller goes away while the lock is awaited
+			defer close(watched)
+			for waits := false; ctx.Err() == nil && !waits; {
+				if admin.QueryRow(ctx, `select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')`).Scan(&waits) != nil {
+					return
+				}
+			}
+			cancel()
+		}()
+		_, err := s.server.checkLogin(ctx, address, pass)
+		cancel()
+		<-watched
 		return err
 	})
 	if err != nil {
