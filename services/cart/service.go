@@ -38,7 +38,7 @@ func Service() service.Spec {
 				abandoned: kit.Config.About("how long a cart is left until cart.abandoned is said").Duration("QUADRILLE_CART_ABANDONED_AFTER", 24*time.Hour),
 				guests:    kit.Config.About("how long a guest's cart is kept after its last change").Duration("QUADRILLE_GUEST_CART_TTL", 30*24*time.Hour)}
 			streams := kit.Config.About("how many browsers may watch stock at a time; each takes some 30 kB").Int("QUADRILLE_STOCK_WATCHERS", 10_000, 1, 1_000_000)
-			frames := kit.Config.About("how often a second browsers are told stock in the long run, all together, for each core; each time costs some 20 µs").Int("QUADRILLE_STOCK_FRAMES", 2_000, 1, 1_000_000)
+			frames := kit.Config.About("how often a second browsers are told stock in the long run, all together, for each core; each time costs 20 to 70 µs").Int("QUADRILLE_STOCK_FRAMES", 500, 1, 1_000_000)
 			v := newLevels(kit.Calls("inventory"), framesOf(frames), kit.Log)
 			v.expose(kit.Metrics)
 			s := &server{store: &store{pool: kit.Pool, outbox: kit.Outbox}, levels: v, prices: pricev1.NewPricesClient(kit.Calls("price")), api: kit.API}
