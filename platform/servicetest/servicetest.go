@@ -370,14 +370,15 @@ func Await(t testing.TB, what string, isSo func() bool) {
 	}
 }
 
-// CheckMetrics reports those of the lines that a scrape of m does not have.
+// CheckMetrics waits until a scrape of m has the lines: what has happened is counted
+// a moment later.
 func CheckMetrics(t testing.TB, m *telemetry.Metrics, lines ...string) {
 	t.Helper()
-	scrape := httptest.NewRecorder()
-	m.Handler().ServeHTTP(scrape, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody))
 	for _, want := range lines {
-		if !strings.Contains(scrape.Body.String(), "\n"+want+"\n") {
-			t.Errorf("the metrics lack %s", want)
-		}
+		Await(t, "the metrics have "+want, func() bool {
+			scrape := httptest.NewRecorder()
+			m.Handler().ServeHTTP(scrape, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody))
+			return strings.Contains(scrape.Body.String(), "\n"+want+"\n")
+		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -415,12 +416,15 @@ func TestChangesAreComparedWithTheIndex(t *testing.T) {
 	}
 }
 
+// oldest is for how long something waits, which is a second where the machine is busy.
+var oldest = regexp.MustCompile(`:[0-9]{1,2}}`)
+
 func TestOperatorsSeeTheIndex(t *testing.T) {
 	f := newFixture(t)
 	f.build(t)
 	f.put(t, "/v1/products/lamp", lamp)
 	a := f.client.Do(http.MethodGet, "/v1/search/index", "")
-	if want := `{"engine":"postgres","indexes":[{"name":"a","status":"live","stale":false}],"waiting":{"changes":1,"oldest_seconds":0}}` + "\n"; a.Body != want {
+	if want := `{"engine":"postgres","indexes":[{"name":"a","status":"live","stale":false}],"waiting":{"changes":1,"oldest_seconds":0}}` + "\n"; oldest.ReplaceAllString(a.Body, `:0}`) != want {
 		t.Errorf("the index is %s, want %s", a.Body, want)
 	}
 	for i, want := range []int{http.StatusAccepted, http.StatusConflict} {

@@ -111,7 +111,7 @@ func startReplayer(t *testing.T, w *worker) *replayer {
 // execute replays a history in the worker and returns what it does next.
 func (r *replayer) execute(t *testing.T, id string, past, news []*protos.HistoryEvent) []*protos.WorkflowAction {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	answer, err := r.executor.ExecuteWorkflow(ctx, api.InstanceID(id), past, news, backend.ExecuteOptions{})
 	if err != nil {

@@ -27,7 +27,7 @@ import (
 const (
 	erpKey   = "erp-key"
 	appToken = "app-token"
-	erpSlow  = 300 * time.Millisecond
+	erpSlow  = 3 * time.Second
 )
 
 // build builds a program of this repository.
