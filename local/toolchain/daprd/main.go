@@ -4,8 +4,8 @@
 // twice the time and more than twice the disk. This one follows
 // github.com/dapr/dapr/cmd/daprd/app and differs from it in the list of
 // components (components.go), in pubsub.redis (redis.go), in the defaults of three
-// flags (defaultFlags) and of the garbage collector, and in where it looks for sentry
-// (sentryFlag). The official build is the reference for behaviour.
+// flags (defaultFlags), of the garbage collector and of its own address, and in where it
+// looks for sentry (sentryFlag). The official build is the reference for behaviour.
 package main
 
 import (
@@ -25,6 +25,7 @@ import (
 	"github.com/dapr/dapr/pkg/modes"
 	"github.com/dapr/dapr/pkg/runtime"
 	"github.com/dapr/dapr/pkg/security"
+	"github.com/dapr/dapr/utils"
 	"github.com/dapr/kit/concurrency"
 	"github.com/dapr/kit/logger"
 	"github.com/dapr/kit/signals"
@@ -59,6 +60,11 @@ func main() {
 	if os.Getenv("GOGC") == "" {
 		// Half as many collections for 20 MB more.
 		debug.SetGCPercent(200)
+	}
+	if os.Getenv(utils.HostIPEnvVar) == "" {
+		// Otherwise a sidecar does not start on a machine without any network. Others
+		// reach it on loopback anyway.
+		_ = os.Setenv(utils.HostIPEnvVar, "127.0.0.1") // fails for no such name
 	}
 
 	opts, err := options.New(slices.Concat(defaultFlags, os.Args[1:], sentryFlag()))
