@@ -209,6 +209,11 @@ func (t *trial) measure(ctx context.Context) (*Figures, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.load = newLoad(t.scenario, t.Seed, t.runID, t.host(t.scenario.trade.shop), t.host(t.scenario.trade.desk))
+	crowd, err := t.Watchers.open(t)
+	if err != nil {
+		return nil, err
+	}
 	t.census = newCensus(pids)
 	before, err := t.look(ctx)
 	if err != nil {
@@ -218,11 +223,7 @@ func (t *trial) measure(ctx context.Context) (*Figures, error) {
 	watched := make(chan struct{})
 	go func() { defer close(watched); t.census.watch(watching) }()
 
-	t.load = newLoad(t.scenario, t.Seed, t.runID, t.host(t.scenario.trade.shop), t.host(t.scenario.trade.desk))
-	crowd, err := t.Watchers.open(t)
-	if err == nil {
-		err = t.perform(ctx)
-	}
+	err = t.perform(ctx)
 	enough()
 	<-watched
 	if err != nil {

@@ -19,8 +19,8 @@ const (
 	maxWaking = 128
 )
 
-// turns says which browser is told something when. Very many may watch one SKU, and each frame
-// costs as much CPU as a hundredth of an order, so what they are told is bounded by perSecond in the long run.
+// turns says which browser is told something when. Very many may watch one SKU, and thirty
+// frames cost as much CPU as an order, so what they are told is bounded by perSecond in the long run.
 // What was not used of that is kept, up to a frame for each browser: a change after a quiet time is
 // told to all at once. So is what is urgent, ahead of the others; where that took more than
 // there was, the others wait the longer.

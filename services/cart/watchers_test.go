@@ -41,8 +41,8 @@ type (
 		Browsers int
 		// Change is a level that inventory tells, as its Version.
 		Change, Version int64
-		// Anew has the browsers count anew.
-		Anew bool
+		// Reset has the browsers count from 0 again.
+		Reset bool
 		// Having asks how many were told this last.
 		Having int64
 	}
@@ -104,7 +104,7 @@ func serveCrowd() func(roleCommand) roleAnswer {
 			levels.take(told(1, 0, levelOf("a", c.Change, c.Version)), time.Now())
 		}
 		a := roleAnswer{Addr: ln.Addr().String(), CPU: cpuTime(), Watchers: levels.watchers.Load()}
-		if c.Anew {
+		if c.Reset {
 			runtime.GC()
 			var m runtime.MemStats
 			runtime.ReadMemStats(&m)
@@ -126,7 +126,7 @@ func browseCrowd() func(roleCommand) roleAnswer {
 		if command.Having != 0 {
 			return roleAnswer{Having: c.Having(command.Having)}
 		}
-		s := c.Stats(command.Anew)
+		s := c.Stats(command.Reset)
 		return roleAnswer{Crowd: &s}
 	}
 }
@@ -197,7 +197,7 @@ func gather(t *testing.T, n int) *shopful {
 	var memory, after uint64
 	for i := range count {
 		replica, browsers, share := newRole(t, "replica"), newRole(t, "browsers"), n*(i+1)/count-n*i/count
-		at := replica.do(roleCommand{Anew: true})
+		at := replica.do(roleCommand{Reset: true})
 		memory += at.Memory
 		browsers.do(roleCommand{Watch: at.Addr, Browsers: share})
 		servicetest.Await(t, "all browsers watch", func() bool { return replica.do(roleCommand{}).Watchers == int64(share) })
@@ -206,7 +206,7 @@ func gather(t *testing.T, n int) *shopful {
 	s.change()
 	s.await()
 	for _, r := range s.replicas {
-		after += r.do(roleCommand{Anew: true}).Memory
+		after += r.do(roleCommand{Reset: true}).Memory
 	}
 	each := (after - memory) / uint64(n) //nolint:gosec // some thousands
 	t.Logf("%d browsers at %d replicas: %d bytes each", n, count, each)
@@ -240,12 +240,12 @@ func (s *shopful) await() {
 // measure logs how long changes took to the browsers, and what they cost.
 func (s *shopful) measure(what string, work func()) (frames int64) {
 	s.t.Helper()
-	sum := func(anew bool) (cpu, reading time.Duration, all browsers.Stats) {
+	sum := func(reset bool) (cpu, reading time.Duration, all browsers.Stats) {
 		for _, r := range s.replicas {
 			cpu += r.do(roleCommand{}).CPU
 		}
 		for _, b := range s.browsers {
-			c := b.do(roleCommand{Anew: anew}).Crowd
+			c := b.do(roleCommand{Reset: reset}).Crowd
 			reading += c.CPU
 			all.Frames += c.Frames
 			for i, n := range c.Took {

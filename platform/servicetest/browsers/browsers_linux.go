@@ -220,12 +220,12 @@ func (c *Crowd) frame(b *browser, text []byte) {
 	c.stats.Took[min(max(0, took), int64(len(c.stats.Took)-1))]++
 }
 
-// Stats returns what was read, and begins to count anew where it is told to.
-func (c *Crowd) Stats(anew bool) Stats {
+// Stats returns what was read, and with reset begins to count again.
+func (c *Crowd) Stats(reset bool) Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.stats
-	if anew {
+	if reset {
 		c.stats = Stats{Answered: s.Answered, Ended: s.Ended, Strange: s.Strange, CPU: s.CPU}
 	}
 	return s
