@@ -22,6 +22,18 @@ func withSlot(pool *pgxpool.Pool, b *broker) outbox.Config {
 
 func seesSlot(o *outbox.Outbox) func() bool { return func() bool { return o.Slot().Publishes } }
 
+// seesReader begins to read the slot, and has nothing confirmed before the outbox has seen that:
+// a slot that another process had when it was seen last, or none, and that has confirmed more since,
+// may be another. Who makes a slot has it for a moment.
+func seesReader(t *testing.T, o *outbox.Outbox, r *slotReader) {
+	t.Helper()
+	eventually(t, "the slot is seen without a reader", func() bool { s := o.Slot(); return s.Publishes && !s.Reading })
+	r.hold(true)
+	r.attach()
+	eventually(t, "the reader is seen", func() bool { return o.Slot().Reading })
+	r.hold(false)
+}
+
 // The row of an event goes when the slot's reader has confirmed it, and not before.
 func TestSlot_ItsReaderPublishes(t *testing.T) {
 	pool, b := openPool(t), newBroker()
@@ -69,7 +81,7 @@ func TestSlot_TransactionsUnderWayWhenItIsSeenArePublishedFromHere(t *testing.T)
 	}
 	eventually(t, "the event is published from here", func() bool { return b.distinct() == 1 })
 	eventually(t, "its row is deleted", empty(t, pool))
-	r.attach()
+	seesReader(t, o, r)
 	commit(t, o, 5)
 	eventually(t, "later ones are published by the slot's reader", empty(t, pool))
 	if n := b.distinct(); n != 1 {
@@ -95,8 +107,7 @@ func TestSlot_WithoutItEventsArePublishedFromHere(t *testing.T) {
 	eventually(t, "so is what comes then", func() bool { return b.distinct() == 30 })
 	eventually(t, "the rows are deleted", empty(t, pool))
 	r.create()
-	r.attach()
-	eventually(t, "the slot is seen", seesSlot(o))
+	seesReader(t, o, r)
 	commit(t, o, 10)
 	eventually(t, "the rows are deleted", empty(t, pool))
 	if n := b.distinct(); n != 30 || r.distinct() != 10 {
@@ -113,7 +124,7 @@ func TestSlot_ItsReaderMayBeAway(t *testing.T) {
 	eventually(t, "the slot is seen", seesSlot(o))
 	commit(t, o, 30)
 	eventually(t, "the slot is seen to be behind", func() bool { s := o.Slot(); return s.Lag() > 0 && !s.Reading && !s.Gone })
-	r.attach()
+	seesReader(t, o, r)
 	eventually(t, "the rows are deleted", empty(t, pool))
 	eventually(t, "nothing waits", func() bool { return o.Slot().Lag() == 0 })
 	if n := b.taken(); n != 0 || r.distinct() != 30 {
