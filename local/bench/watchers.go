@@ -47,7 +47,7 @@ func (w Watchers) open(t *trial) (*watching, error) {
 	if err != nil {
 		return nil, fmt.Errorf("have browsers watch: %w", err)
 	}
-	for began := time.Now(); c.Stats(false).Frames < int64(w.Browsers); time.Sleep(lookEvery) {
+	for began := time.Now(); c.Stats(false).Frames < int64(w.Browsers); time.Sleep(lookEvery) { //nolint:forbidigo // it polls until a deadline
 		if time.Since(began) > stallAfter {
 			c.Close()
 			return nil, fmt.Errorf("%w: some were told nothing", errLost)

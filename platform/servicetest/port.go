@@ -25,7 +25,7 @@ func FreeAddr(t testing.TB) string {
 		t.Fatal(err)
 	}
 	const count = lastPort - firstPort + 1
-	first := rand.IntN(count)
+	first := rand.IntN(count) //nolint:gosec // spreading needs no secrecy
 	for i := range count {
 		port := strconv.Itoa(firstPort + (first+i)%count)
 		lock := reserve(t, filepath.Join(locks, port))

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"runtime/pprof"
 	"strconv"
 	"syscall"
 	"testing"
@@ -89,16 +88,6 @@ func serveCrowd() func(roleCommand) roleAnswer {
 	conns := rest.NewConnLimit(ln, ofReplica+1_000)
 	go func() { panic(conns.Server(r).Serve(conns)) }()
 	go levels.turns.run(context.Background())
-	if path := os.Getenv("PROF"); path != "" {
-		go func() {
-			time.Sleep(6 * time.Second)
-			f, _ := os.Create(path)
-			pprof.StartCPUProfile(f)
-			time.Sleep(6 * time.Second)
-			pprof.StopCPUProfile()
-			f.Close()
-		}()
-	}
 	return func(c roleCommand) roleAnswer {
 		if c.Version > 0 {
 			levels.take(told(1, 0, levelOf("a", c.Change, c.Version)), time.Now())

@@ -99,7 +99,7 @@ var errNoAnswer = errors.New("browsers got no answer")
 
 // answered waits until so many browsers had an answer, whatever it was.
 func (c *Crowd) answered(n int) error {
-	for began := time.Now(); ; time.Sleep(time.Millisecond) {
+	for began := time.Now(); ; time.Sleep(time.Millisecond) { //nolint:forbidigo // it polls until a deadline
 		s := c.Stats(false)
 		if s.Answered >= int64(n) {
 			return nil
@@ -115,7 +115,7 @@ func (c *Crowd) connect(server netip.AddrPort, address int, request []byte) erro
 	if err != nil {
 		return err
 	}
-	from := &syscall.SockaddrInet4{Addr: [4]byte{127, 1, byte(address / 250), byte(1 + address%250)}}
+	from := &syscall.SockaddrInet4{Addr: [4]byte{127, 1, byte(address / 250), byte(1 + address%250)}} //nolint:gosec // tests have fewer than 60,000 addresses
 	if err = syscall.Bind(fd, from); err == nil {
 		err = syscall.Connect(fd, &syscall.SockaddrInet4{Addr: server.Addr().As4(), Port: int(server.Port())})
 	}
@@ -127,8 +127,8 @@ func (c *Crowd) connect(server netip.AddrPort, address int, request []byte) erro
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.open[int32(fd)] = &browser{available: -1}
-	return syscall.EpollCtl(c.poll, syscall.EPOLL_CTL_ADD, fd, &syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(fd)})
+	c.open[int32(fd)] = &browser{available: -1}                                                                             //nolint:gosec // a file of this process
+	return syscall.EpollCtl(c.poll, syscall.EPOLL_CTL_ADD, fd, &syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(fd)}) //nolint:gosec // as above
 }
 
 // read reads until Close.
