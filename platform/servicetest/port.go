@@ -11,9 +11,10 @@ import (
 	"testing"
 )
 
-// The ports of FreeAddr are below those of the stacks that tests run at the same time, and
-// below those that the kernel gives to outgoing connections and to listeners without a port.
-const firstPort, lastPort = 11_000, 17_999
+// The ports of FreeAddr are below those of local/port, which claims in another way, and of the
+// stacks that tests run at the same time, and below those that the kernel gives to outgoing
+// connections and to listeners without a port.
+const firstPort, lastPort = 11_000, 14_999
 
 // FreeAddr returns an address that nothing listens on, for a process that listens later, or
 // again after a stop. Until the test ends no other call returns it, in this process or in
