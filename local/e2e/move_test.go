@@ -37,7 +37,8 @@ type orderFlow struct {
 	sku    string
 	ctx    context.Context //nolint:containedctx // it ends the flow
 	cancel context.CancelFunc
-	all    sync.WaitGroup
+	placed chan struct{}  // closed when no more orders begin
+	all    sync.WaitGroup // the orders that have begun; wait for placed first
 
 	mu     sync.Mutex
 	begun  map[uuid.UUID]time.Time // not yet settled
@@ -55,9 +56,9 @@ func (s *system) startFlow(t *testing.T) *orderFlow {
 	}
 	s.setStock(t, f.sku, map[string]int64{"leeds": 1_000_000})
 	f.ctx, f.cancel = context.WithCancel(context.WithoutCancel(t.Context()))
-	placing := make(chan struct{})
+	f.placed = make(chan struct{})
 	go func() {
-		defer close(placing)
+		defer close(f.placed)
 		tick := time.NewTicker(time.Second / moveRate)
 		defer tick.Stop()
 		for i := 0; ; i++ {
@@ -75,13 +76,18 @@ func (s *system) startFlow(t *testing.T) *orderFlow {
 		f.watch(stop)
 	}()
 	t.Cleanup(func() {
-		f.cancel()
-		<-placing
+		f.stopPlacing()
 		close(stop)
 		<-watching
-		f.all.Wait()
 	})
 	return f
+}
+
+// stopPlacing ends the flow, and waits for the orders that have begun.
+func (f *orderFlow) stopPlacing() {
+	f.cancel()
+	<-f.placed
+	f.all.Wait()
 }
 
 // buy places an order that is confirmed, declined or short.
@@ -164,8 +170,7 @@ func (f *orderFlow) more(t *testing.T, n int) {
 func (f *orderFlow) end(t *testing.T) {
 	t.Helper()
 	f.more(t, fewest-f.settled())
-	f.cancel()
-	f.all.Wait()
+	f.stopPlacing()
 	eventually(t, settleWithin, "all settled", func(context.Context) error {
 		f.mu.Lock()
 		defer f.mu.Unlock()
