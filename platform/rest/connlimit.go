@@ -38,11 +38,12 @@ type ConnLimit struct {
 	net.Listener
 	max      int
 	refusing chan struct{}
-	refused  sync.WaitGroup
+	refused  sync.WaitGroup // counts up only while not closed
 
-	mu    sync.Mutex
-	open  int
-	stats ConnStats
+	mu     sync.Mutex
+	closed bool
+	open   int
+	stats  ConnStats
 	// idle holds connections that wait for their next request, fresh those that
 	// have sent nothing yet; the longest waiting first.
 	idle, fresh list.List
@@ -113,11 +114,28 @@ func (l *ConnLimit) Accept() (net.Conn, error) {
 			return c, nil
 		}
 		l.refusing <- struct{}{}
-		l.refused.Go(func() {
+		if !l.beginRefusing() {
+			_ = nc.Close()
+			return nil, net.ErrClosed
+		}
+		go func() {
+			defer l.refused.Done()
 			defer func() { <-l.refusing }()
 			refuse(nc)
-		})
+		}()
 	}
+}
+
+// beginRefusing counts one more newcomer that is being refused, unless Close may already
+// wait for the last. The caller owes a refused.Done.
+func (l *ConnLimit) beginRefusing() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	l.refused.Add(1)
+	return true
 }
 
 // admit gives nc a free place, or that of the connection which is idle for longest
@@ -191,6 +209,9 @@ func (l *ConnLimit) forget(c *limitedConn) {
 
 // Close ends accepting, and waits for those being refused.
 func (l *ConnLimit) Close() error {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
 	err := l.Listener.Close()
 	l.refused.Wait()
 	return err

@@ -308,3 +308,38 @@ func TestConnectionsTakeTurns(t *testing.T) {
 	}
 	clients.Wait()
 }
+
+// rush is a listener at which somebody new stands until it is closed.
+type rush struct{ closed chan struct{} }
+
+func (r rush) Accept() (net.Conn, error) {
+	select {
+	case <-r.closed:
+		return nil, net.ErrClosed
+	default:
+		here, there := net.Pipe()
+		_ = there.Close()
+		return here, nil
+	}
+}
+func (r rush) Close() error   { close(r.closed); return nil }
+func (r rush) Addr() net.Addr { return &net.TCPAddr{} }
+
+// Fails under the race detector.
+func TestConnLimit_ClosesWhileNewcomersAreRefused(t *testing.T) {
+	for range 200 {
+		limit := rest.NewConnLimit(rush{make(chan struct{})}, 0)
+		ended := make(chan error, 1)
+		go func() {
+			_, err := limit.Accept() // with no place at all, it returns with the end only
+			ended <- err
+		}()
+		await(t, "newcomers are refused", func() bool { return limit.Stats().Refused > 0 })
+		if err := limit.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; !errors.Is(err, net.ErrClosed) {
+			t.Fatalf("accept ends with %v, want %v", err, net.ErrClosed)
+		}
+	}
+}
