@@ -144,6 +144,9 @@ func (t *turns) told(w *watcher, now time.Time) {
 	}
 	w.turn.toldAt = now
 	t.move(w, &t.resting)
+	if t.resting.Len() == 1 {
+		t.signal() // run does not know when a rest ends; the rests of others end later
+	}
 }
 
 // run wakes watchers in their turn until ctx ends.

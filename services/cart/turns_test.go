@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -184,4 +185,29 @@ func TestAgesAreToldNowAndThen(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What changes while the only browser is being told something is told when it has rested: the
+// loop does not sleep over it.
+func TestAChangeWhileABrowserIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newLevels(nil, 4_000, slog.New(slog.DiscardHandler))
+		go v.turns.run(t.Context()) // ends with the bubble
+		w := v.watchStock([]string{"a"}, "", time.Now())
+		for n := range int64(3) {
+			<-w.wake
+			v.turns.begins()
+			w.frame(v.turns.all(w), time.Now())
+			v.take(told(1, 0, levelOf("a", n, n+1)), time.Now())
+			synctest.Wait() // the loop has seen the change
+			v.turns.told(w, time.Now())
+			began := time.Now()
+			synctest.Wait()
+			time.Sleep(pushEvery)
+			synctest.Wait()
+			if len(w.wake) != 1 {
+				t.Fatalf("change %d is not told %s later", n, time.Since(began))
+			}
+		}
+	})
 }
