@@ -124,13 +124,14 @@ func (b *breaker) heed(err error) {
 		b.keyRefused.Store(false)
 		return
 	}
-	b.wanted.Store(int64(retryAfter(err)))
+	wait := retryAfter(err)
 	if answered && refused.aboutKey() {
 		if !b.keyRefused.Swap(true) {
 			b.log.Error("payment provider refuses our key: check QUADRILLE_PSP_KEY; payments wait", "status", refused.status, "code", refused.code)
 		}
-		b.wanted.Store(int64(keyPause))
+		wait = keyPause
 	}
+	b.wanted.Store(int64(wait))
 }
 
 // changed logs, and keeps quiet for as long as the provider asked, if that is longer
