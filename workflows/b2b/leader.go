@@ -14,7 +14,9 @@ const (
 	leaseFor = 5 * time.Second
 	// claimFor is how long what a sweep found is left to the replica that found it.
 	claimFor    = 30 * time.Second
-	noteTimeout = time.Second
+	noteTimeout = 3 * time.Second
+	// resignTimeout is shorter: who stops has little time, and the lease ends by itself.
+	resignTimeout = time.Second
 	// A leader whose sidecar takes nothing for failsFor gives up the lease, and takes
 	// it again only when nobody else has within yieldFor.
 	failsFor = 10 * time.Second
@@ -65,7 +67,7 @@ func (r *relay) yield(ctx context.Context, now time.Time) error {
 
 // resign lets another replica lead at once.
 func (r *relay) resign(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resignTimeout)
 	defer cancel()
 	r.count.leads.Store(0)
 	if _, err := r.pool.Exec(ctx, `update relay_leader set until = 'epoch' where one and holder = $1`, r.holder); err != nil {
