@@ -22,8 +22,8 @@ const (
 	keepUnused = time.Minute
 	// maxWatch is how many SKUs one request names.
 	maxWatch = 1_000
-	// silence of inventory, which says something each second, ends a stream.
-	silence = 4 * time.Second
+	// maxSilence of inventory, which says something each second, ends a stream.
+	maxSilence = 4 * time.Second
 
 	firstBackoff, lastBackoff = 100 * time.Millisecond, 5 * time.Second
 )
@@ -34,6 +34,8 @@ const (
 type levels struct {
 	client inventoryv1.LiveStockClient
 	log    *slog.Logger
+	// silence ends a stream.
+	silence time.Duration
 
 	// asOf is when what the stream has told was right, for levels that are current: in Unix
 	// nanoseconds, since browsers read it without the lock.
@@ -78,7 +80,7 @@ type reading struct {
 // newLevels returns levels of which browsers are told in so many frames a second, in the long run.
 func newLevels(conn grpc.ClientConnInterface, perSecond float64, log *slog.Logger) *levels {
 	return &levels{
-		client: inventoryv1.NewLiveStockClient(conn), log: log, turns: newTurns(perSecond),
+		client: inventoryv1.NewLiveStockClient(conn), log: log, turns: newTurns(perSecond), silence: maxSilence,
 		skus: make(map[string]*level), pending: make(chan struct{}, 1),
 	}
 }
@@ -199,7 +201,7 @@ func (v *levels) run(ctx context.Context) error {
 func (v *levels) follow(ctx context.Context) (told bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	quiet := time.AfterFunc(silence, cancel)
+	quiet := time.AfterFunc(v.silence, cancel)
 	defer quiet.Stop()
 	stream, err := v.client.Watch(ctx)
 	if err != nil {
@@ -216,7 +218,7 @@ func (v *levels) follow(ctx context.Context) (told bool, err error) {
 		if err != nil {
 			return told, err
 		}
-		quiet.Reset(silence)
+		quiet.Reset(v.silence)
 		if !told {
 			told = true
 			v.log.InfoContext(ctx, "inventory tells of its stock")

@@ -58,12 +58,19 @@ func (s *scripted) Watch(stream grpc.BidiStreamingServer[inventoryv1.WatchReques
 	}
 }
 
-// followed are levels that follow a scripted inventory.
+// followed are levels that follow a scripted inventory, which may be silent for long.
 func followed(t *testing.T) (*levels, *scripted) {
+	t.Helper()
+	return followedFor(t, time.Hour)
+}
+
+// followedFor are levels that give up a scripted inventory after so long a silence.
+func followedFor(t *testing.T, silence time.Duration) (*levels, *scripted) {
 	t.Helper()
 	s := &scripted{asked: make(chan *inventoryv1.WatchRequest, 100), tell: make(chan *inventoryv1.WatchResponse), begun: make(chan struct{}, 100)}
 	conn := servicetest.ServeCalls(t, func(r grpc.ServiceRegistrar) { inventoryv1.RegisterLiveStockServer(r, s) })
 	v := newLevels(conn, 4_000, slog.New(slog.DiscardHandler))
+	v.silence = silence
 	servicetest.Run(t, v.run)
 	<-s.begun
 	if req := <-s.asked; len(req.GetWatch()) != 0 {
@@ -240,7 +247,7 @@ func TestInventoryIsKilled(t *testing.T) {
 
 // A stream that says nothing is given up after some seconds, from its beginning on and later.
 func TestSilenceEndsTheStream(t *testing.T) {
-	_, inventory := followed(t)
+	_, inventory := followedFor(t, maxSilence)
 	<-inventory.begun
 	inventory.tell <- told(1, 0)
 	<-inventory.begun
@@ -338,7 +345,7 @@ func TestUnwatchedGoesFirst(t *testing.T) {
 // A replica dies with its browsers attached: they come to another one, spread over some
 // seconds, go on with what they had, and inventory is asked once for what they all watch.
 func TestAReplicaDiesWithItsBrowsers(t *testing.T) {
-	const browsers = 500
+	const browsers = 100
 	one, inventory := followed(t)
 	other, behind := followed(t)
 	first, second := serveStock(t, one), serveStock(t, other)
