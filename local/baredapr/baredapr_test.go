@@ -34,7 +34,7 @@ func TestDriverCountsEveryMessageOnce(t *testing.T) {
 
 	for name, s := range map[string]spec{
 		"closed": {Count: 500, WarmUp: 50, InFlight: 20, Bytes: 600},
-		"open":   {Count: 100, InFlight: 1, Rate: 2000, Bytes: 600},
+		"open":   {Count: 2000, InFlight: 1, Rate: 2000, Bytes: 600},
 	} {
 		rep, err := d.drive(ctx, s)
 		if err != nil {

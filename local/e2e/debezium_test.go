@@ -262,6 +262,9 @@ func (s *system) awaitSlots(t *testing.T, what string, gone float64) {
 			if s.metric(t, s.HealthURL(app), "quadrille_outbox_slot_gone") != gone {
 				return errors.New("that of " + app + " is not")
 			}
+			if gone == 0 && s.metric(t, s.HealthURL(app), "quadrille_outbox_slot_unread") != 0 {
+				return errors.New("that of " + app + " has no reader that the service has seen")
+			}
 		}
 		return nil
 	})

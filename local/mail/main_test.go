@@ -189,13 +189,16 @@ func TestKilledUnderLoadKeepsWhatWasAnswered(t *testing.T) {
 	var mu sync.Mutex
 	answered := map[string]bool{}
 	var senders sync.WaitGroup
-	for sender := range 4 {
+	clients := make([]*smtp.Client, 4)
+	for sender := range clients { // before any of them has the process killed
+		c, err := p.dial(standintest.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		clients[sender] = c
+	}
+	for sender, c := range clients {
 		senders.Go(func() {
-			c, err := p.dial(standintest.Key)
-			if err != nil {
-				t.Error(err)
-				return
-			}
 			defer c.Close()
 			for n := sender; ; n += 4 {
 				if err := c.SendMail("shop@shop.example", []string{"ann@a.example"}, strings.NewReader(message(n))); err != nil {

@@ -20,7 +20,8 @@ const (
 	// callTimeout is for a shop that has hung up: it answers sooner, or refuses, but on a machine
 	// that also runs tests it may be late.
 	callTimeout = time.Minute
-	idleTimeout = 10 * time.Second
+	// idleTimeout is less than a replica that stops works on for: no request meets its end.
+	idleTimeout = 2 * time.Second
 )
 
 // What the customers of visits pay in, and where they live.

@@ -126,10 +126,15 @@ func (i *Inbox) Deliver(messages ...inbox.Message) {
 	}
 }
 
-// DeliverAny is Deliver where messages may be parked. It returns all that are.
+// DeliverAny is Deliver where messages may be parked. It returns all that are. What is to be
+// delivered again, since another transaction had its rows for long, is, as by a broker.
 func (i *Inbox) DeliverAny(messages ...inbox.Message) []inbox.Parked {
 	i.t.Helper()
-	for _, m := range i.Try(messages...) {
+	again := i.Try(messages...)
+	for deadline := time.Now().Add(patience); len(again) > 0 && time.Now().Before(deadline); again = i.Try(again...) {
+		time.Sleep(lookEvery)
+	}
+	for _, m := range again {
 		i.t.Errorf("deliver %s: to be delivered again", m.Topic)
 	}
 	parked, _, err := i.in.ListParked(context.Background(), inbox.Cursor{}, 100)

@@ -24,6 +24,7 @@ func Holding(t testing.TB, pool *pgxpool.Pool, text string) (found []string) {
 		t.Fatalf("%q may be found by chance: look for a longer text", text)
 	}
 	admin := pgtest.Admin(t, pool)
+	defer admin.Close(context.WithoutCancel(t.Context())) // tests look often
 	rows, err := admin.Query(t.Context(), `select oid::regclass::text from pg_class
 		where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition order by 1`)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -27,6 +28,7 @@ func newFederated(t *testing.T) federated {
 		"QUADRILLE_SHOP_URL":         shopPages,
 		"QUADRILLE_OPENID_PROVIDERS": body([]openIDProvider{{"local", p.issuer, clientID, clientSecret}}),
 	}), p}
+	f.server.parties[0].http.Timeout = time.Minute // the provider has just started, beside other tests
 	t.Cleanup(f.server.parties[0].http.CloseIdleConnections)
 	return f
 }
