@@ -56,7 +56,7 @@ func serve(t *testing.T, way string, h http.Handler) (*http.Client, *http.Server
 func serveWithin(t *testing.T, way string, readTimeout time.Duration, h http.Handler) (*http.Client, *http.Server) {
 	t.Helper()
 	l := httpcall.NewListener()
-	server := &http.Server{Handler: h, ReadTimeout: readTimeout}
+	server := &http.Server{Handler: h, ReadTimeout: readTimeout, ReadHeaderTimeout: time.Hour}
 	transport := httpcall.NewTransport(ways[way](t, l)) // stops before the server's way does
 	served := make(chan struct{})
 	go func() { defer close(served); _ = server.Serve(l) }()

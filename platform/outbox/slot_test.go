@@ -252,12 +252,16 @@ func TestSlot_RandomLossesLoseNothing(t *testing.T) {
 	}
 	start(t, outbox.New(cfg))
 	eventually(t, "all rows are deleted", empty(t, pool))
-	published := r.distinct()
+	r.mu.Lock()
+	b.mu.Lock()
+	published := len(r.seen)
 	for id := range b.times {
 		if r.seen[id.String()] == 0 {
 			published++
 		}
 	}
+	b.mu.Unlock()
+	r.mu.Unlock()
 	if committed := count(t, pool, "ledger"); published != committed {
 		t.Errorf("%d of %d events are lost: %d published from here, %d by the reader",
 			committed-published, committed, b.distinct(), r.distinct())

@@ -92,7 +92,7 @@ func TestUnsent(t *testing.T) {
 		{"nobody listens", client("http://127.0.0.1:1", time.Minute), 1, true},
 		{"no address", client("http://[::1", time.Minute), 1, true},
 		{"a body that is no JSON", well, func() {}, true},
-		{"no answer in time", client(silent.URL, 200*time.Millisecond), 1, false},
+		{"no answer in time", client(silent.URL, 2*time.Second), 1, false},
 		{"the connection is cut", cut, 1, false},
 		{"the answer is cut", half, 1, false},
 	} {

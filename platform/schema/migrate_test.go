@@ -26,7 +26,7 @@ func TestAMigrationHasNoneOfTheLimitsOfServices(t *testing.T) {
 		create table planned as select current_setting('enable_seqscan') || current_setting('enable_hashjoin')
 			|| current_setting('statement_timeout') as by;`))
 	var by string
-	if err := d.connect(d.Owner).QueryRow(t.Context(), `select by from planned`).Scan(&by); err != nil || by != "onon0" {
+	if err := d.pool(d.Owner).QueryRow(t.Context(), `select by from planned`).Scan(&by); err != nil || by != "onon0" {
 		t.Errorf("planned by %q, %v", by, err)
 	}
 }

@@ -49,8 +49,8 @@ func TestStoppingIsToldBeforeIntakeEnds(t *testing.T) {
 	env["QUADRILLE_DRAIN"] = drain.String()
 	s := start(t, spec(entered, release), env)
 	s.eventually("/readyz", http.StatusOK)
-	s.cancel()
 	signalled := time.Now()
+	s.cancel()
 	s.eventually("/readyz", http.StatusServiceUnavailable)
 	if body := s.health("/readyz", http.StatusServiceUnavailable); !strings.Contains(body, `"stopping"`) {
 		t.Errorf("not ready: %s", body)

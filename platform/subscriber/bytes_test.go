@@ -37,7 +37,7 @@ func (s slow) HandleDead(ctx context.Context, batch []*inbox.Message) { _ = s.Ha
 func TestDeliveriesTogetherAreBounded(t *testing.T) {
 	h := slow{make(chan struct{}), make(chan struct{})}
 	server := subscriber.NewGRPC(subscriber.Config{
-		App: "order", Topics: []string{topic}, Token: token, Handler: h, MaxBytes: 1 << 20, MaxWait: 10 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
+		App: "order", Topics: []string{topic}, Token: token, Handler: h, MaxBytes: 1 << 20, MaxWait: 200 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
 	})
 	daprd := runtimev1.NewAppCallbackClient(connect(t, server))
 
@@ -155,7 +155,7 @@ func TestADeliveryCountsUntilItIsHandled(t *testing.T) {
 		return nil
 	})
 	server := subscriber.NewGRPC(subscriber.Config{
-		App: "order", Topics: []string{topic}, Token: token, Handler: in, MaxBytes: 1, MaxWait: 10 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
+		App: "order", Topics: []string{topic}, Token: token, Handler: in, MaxBytes: 1, MaxWait: 100 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
 	})
 	daprd := runtimev1.NewAppCallbackClient(connect(t, server))
 	defer close(release)
