@@ -28,6 +28,16 @@ func TestAccessControlDeniesByDefault(t *testing.T) {
 	}
 }
 
+// A sidecar whose name was removed ends itself, and Dapr's clean-up removes those in force.
+func TestNamesAreNeverCleanedUp(t *testing.T) {
+	for _, folder := range []string{"local", "kafka"} {
+		names := component(t, filepath.Join("components", folder, "config.yaml")).child("spec").child("nameResolution")
+		if component, every := names.child("component").text(), names.child("configuration").child("cleanupInterval").text(); component == "sqlite" && every != "0s" {
+			t.Errorf("%s: names are cleaned up every %q (an hour by default), want 0s: never", folder, every)
+		}
+	}
+}
+
 // A service commands its own workflows, and needs no rule for that.
 func TestNobodyElseCommandsWorkflows(t *testing.T) {
 	for _, folder := range []string{"local", "kafka"} {
