@@ -39,7 +39,7 @@ demo: quad ## the same, then on Dapr (built the first time, about 10 min): both 
 test: quad ## run every test of every module against real servers
 	@$(quad) test $(QUAD_FLAGS)
 
-soak: quad ## 500 kills, an ERP down for a minute, ten times the load, an hour of flat memory, a rolling release, all rules on Kafka (4 h)
+soak: quad ## 500 kills, five minutes of visits and kills, an ERP down for a minute, ten times the load, an hour of flat memory, a rolling release, all rules on Kafka (4 h)
 	@$(quad) build $(QUAD_FLAGS)
 	QUADRILLE_SOAK=10 go -C local/e2e test -race -count=1 -timeout=3h -v -run '$(SOAK)' .
 	QUADRILLE_SOAK=1 QUADRILLE_TEST_BROKER=kafka QUADRILLE_TEST_RELAY=debezium \
@@ -47,6 +47,7 @@ soak: quad ## 500 kills, an ERP down for a minute, ten times the load, an hour o
 	QUADRILLE_SOAK=1 QUADRILLE_KILLS=100 QUADRILLE_TEST_BROKER=kafka \
 		go -C local/e2e test -race -count=1 -timeout=2h -v .
 	QUADRILLE_SOAK=2 QUADRILLE_TEST_BROKER=kafka-3 go -C local/e2e test -race -count=1 -timeout=1h -v .
+	QUADRILLE_SOAK=1 go -C local/e2e test -race -count=1 -timeout=1h -v -run VisitsWhile ./shop
 	QUADRILLE_SOAK=1 QUADRILLE_TEST_BROKER=kafka go -C local/e2e test -count=1 -timeout=1h -v -run RollingRelease ./shop
 	@$(quad) bench --scenario hour --no-bare-dapr $(QUAD_FLAGS)
 

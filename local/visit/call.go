@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"strings"
 )
 
 // maxAnswer bounds what is read of an answer.
@@ -26,14 +28,19 @@ func (p *Problem) Error() string { return fmt.Sprintf("%s (%d %s)", p.Detail, p.
 type request struct {
 	method, url string
 	header      map[string]string
-	body        any // sent as JSON unless nil
+	body        any // sent as JSON unless nil; url.Values as a form
 }
 
 // call sends a request and decodes the answer.
 func call[T any](ctx context.Context, client *http.Client, r request) (answer T, err error) {
 	var body io.Reader = http.NoBody
-	if r.body != nil {
-		text, err := json.Marshal(r.body)
+	media := "application/json"
+	switch given := r.body.(type) {
+	case nil:
+	case url.Values:
+		media, body = "application/x-www-form-urlencoded", strings.NewReader(given.Encode())
+	default:
+		text, err := json.Marshal(given)
 		if err != nil {
 			return answer, fmt.Errorf("encode a request: %w", err)
 		}
@@ -44,7 +51,7 @@ func call[T any](ctx context.Context, client *http.Client, r request) (answer T,
 		return answer, err
 	}
 	if r.body != nil {
-		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", media)
 	}
 	for name, value := range r.header {
 		req.Header.Set(name, value)

@@ -51,11 +51,11 @@ func (s *Shop) SignUp(ctx context.Context, email, password string) (*Customer, e
 	if err != nil {
 		return nil, err
 	}
-	customer, err := s.enter(ctx, "/v1/accounts/confirm", map[string]string{"token": token, "password": password})
+	session, err := s.enter(ctx, "/v1/accounts/confirm", map[string]string{"token": token, "password": password})
 	if problem, no := errors.AsType[*Problem](err); no && problem.Code == "token_void" {
 		return s.SignIn(ctx, email, password) // the answer to an earlier try was lost
 	}
-	return customer, err
+	return s.customer(email, password, session), err
 }
 
 // register returns the token that is mailed.
@@ -79,16 +79,54 @@ func (s *Shop) register(ctx context.Context, email string) (token string, err er
 
 // SignIn opens a session.
 func (s *Shop) SignIn(ctx context.Context, email, password string) (*Customer, error) {
-	return s.enter(ctx, "/v1/sessions", map[string]string{"email": email, "password": password})
+	session, err := s.enter(ctx, "/v1/sessions", map[string]string{"email": email, "password": password})
+	return s.customer(email, password, session), err
 }
 
-func (s *Shop) enter(ctx context.Context, path string, body map[string]string) (*Customer, error) {
-	tokens, err := call[struct {
-		AccessToken string    `json:"access_token"`
-		AccountID   uuid.UUID `json:"account_id"`
-	}](ctx, s.http, request{method: http.MethodPost, url: s.gateway + path, body: body})
+// tokens are what identity gives to somebody who signs in.
+type tokens struct {
+	Access    string    `json:"access_token"`
+	Refresh   string    `json:"refresh_token"`
+	AccountID uuid.UUID `json:"account_id"`
+}
+
+func (s *Shop) customer(email, password string, session tokens) *Customer {
+	return &Customer{shop: s, ID: session.AccountID.String(), session: session, email: email, password: password}
+}
+
+// enter sends what opens a session, or renews one.
+func (s *Shop) enter(ctx context.Context, path string, body any) (tokens, error) {
+	session, err := call[tokens](ctx, s.http, request{method: http.MethodPost, url: s.gateway + path, body: body})
 	if err != nil {
-		return nil, fmt.Errorf("sign in: %w", err)
+		return session, fmt.Errorf("sign in: %w", err)
 	}
-	return &Customer{shop: s, ID: tokens.AccountID.String(), access: tokens.AccessToken}, nil
+	return session, nil
+}
+
+// ask calls as the customer, with a new access token where the old one has ended. A customer
+// does one thing at a time.
+func ask[T any](ctx context.Context, c *Customer, r request) (T, error) {
+	answer, err := call[T](ctx, c.shop.http, r)
+	if problem, no := errors.AsType[*Problem](err); !no || problem.Status != http.StatusUnauthorized {
+		return answer, err
+	}
+	if err := c.renew(ctx); err != nil {
+		return answer, err
+	}
+	r.header["Authorization"] = "Bearer " + c.session.Access
+	return call[T](ctx, c.shop.http, r)
+}
+
+// renew exchanges the refresh token, or signs in again where its successor was lost for so
+// long that the session was ended.
+func (c *Customer) renew(ctx context.Context) error {
+	session, err := c.shop.enter(ctx, "/v1/tokens", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {c.session.Refresh}})
+	if problem, no := errors.AsType[*Problem](err); no && problem.Code == "invalid_grant" {
+		session, err = c.shop.enter(ctx, "/v1/sessions", map[string]string{"email": c.email, "password": c.password})
+	}
+	if err != nil {
+		return err
+	}
+	c.session = session
+	return nil
 }

@@ -25,7 +25,7 @@ func (c *Customer) Watch(ctx context.Context, sku string, told func(Level) bool)
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+c.access)
+	req.Header.Set("Authorization", "Bearer "+c.session.Access)
 	req.Header.Set("Accept", "text/event-stream")
 	res, err := c.shop.streams.Do(req)
 	if err != nil {

@@ -99,12 +99,14 @@ func (s *Shop) Close() { s.http.CloseIdleConnections() }
 type Customer struct {
 	shop *Shop
 	// ID is the account's.
-	ID     string
-	access string
+	ID string
+	// session holds the tokens of now: an access token lives five minutes.
+	session         tokens
+	email, password string
 }
 
 func (c *Customer) request(method, path string, body any, header ...string) request {
-	r := request{method: method, url: c.shop.gateway + path, body: body, header: map[string]string{"Authorization": "Bearer " + c.access}}
+	r := request{method: method, url: c.shop.gateway + path, body: body, header: map[string]string{"Authorization": "Bearer " + c.session.Access}}
 	for i := 0; i+1 < len(header); i += 2 {
 		r.header[header[i]] = header[i+1]
 	}
@@ -121,9 +123,9 @@ type Hit struct {
 
 // Search finds products by words.
 func (c *Customer) Search(ctx context.Context, words string) ([]Hit, error) {
-	page, err := call[struct {
+	page, err := ask[struct {
 		Hits []Hit `json:"hits"`
-	}](ctx, c.shop.http, c.request(http.MethodGet, "/v1/search?q="+url.QueryEscape(words), nil))
+	}](ctx, c, c.request(http.MethodGet, "/v1/search?q="+url.QueryEscape(words), nil))
 	if err != nil {
 		return nil, fmt.Errorf("search for %q: %w", words, err)
 	}
@@ -132,7 +134,7 @@ func (c *Customer) Search(ctx context.Context, words string) ([]Hit, error) {
 
 // Price asks what SKUs cost the customer.
 func (c *Customer) Price(ctx context.Context, sku string) error {
-	_, err := call[any](ctx, c.shop.http, c.request(http.MethodGet, "/v1/prices?currency="+Currency+"&sku="+url.QueryEscape(sku), nil))
+	_, err := ask[any](ctx, c, c.request(http.MethodGet, "/v1/prices?currency="+Currency+"&sku="+url.QueryEscape(sku), nil))
 	if err != nil {
 		return fmt.Errorf("ask for the price of %s: %w", sku, err)
 	}
@@ -151,7 +153,7 @@ type Cart struct {
 
 // Cart returns the customer's cart.
 func (c *Customer) Cart(ctx context.Context) (Cart, error) {
-	cart, err := call[Cart](ctx, c.shop.http, c.request(http.MethodPost, "/v1/carts", nil))
+	cart, err := ask[Cart](ctx, c, c.request(http.MethodPost, "/v1/carts", nil))
 	if err != nil {
 		return cart, fmt.Errorf("open the cart: %w", err)
 	}
@@ -161,7 +163,7 @@ func (c *Customer) Cart(ctx context.Context) (Cart, error) {
 // Put has the cart hold so much of a SKU.
 func (c *Customer) Put(ctx context.Context, cart uuid.UUID, sku string, quantity int64) error {
 	path := "/v1/carts/" + cart.String() + "/lines/" + url.PathEscape(sku)
-	if _, err := call[Cart](ctx, c.shop.http, c.request(http.MethodPut, path, map[string]int64{"quantity": quantity})); err != nil {
+	if _, err := ask[Cart](ctx, c, c.request(http.MethodPut, path, map[string]int64{"quantity": quantity})); err != nil {
 		return fmt.Errorf("put %s into the cart: %w", sku, err)
 	}
 	return nil
@@ -171,7 +173,7 @@ func (c *Customer) Put(ctx context.Context, cart uuid.UUID, sku string, quantity
 func (c *Customer) Live(ctx context.Context, address map[string]any) (uuid.UUID, error) {
 	id := uuid.New()
 	path := "/v1/customers/" + c.ID + "/addresses/" + id.String()
-	if _, err := call[struct{}](ctx, c.shop.http, c.request(http.MethodPut, path, address)); err != nil {
+	if _, err := ask[struct{}](ctx, c, c.request(http.MethodPut, path, address)); err != nil {
 		return id, fmt.Errorf("give an address: %w", err)
 	}
 	return id, nil
@@ -191,7 +193,7 @@ type Quote struct {
 
 // Quote asks what a cart costs in pounds, sent to Great Britain.
 func (c *Customer) Quote(ctx context.Context, cart uuid.UUID, voucher string) (Quote, error) {
-	q, err := call[Quote](ctx, c.shop.http, c.request(http.MethodPost, "/v1/carts/"+cart.String()+"/quote", map[string]string{
+	q, err := ask[Quote](ctx, c, c.request(http.MethodPost, "/v1/carts/"+cart.String()+"/quote", map[string]string{
 		"currency": Currency, "region": Region, "voucher": voucher,
 	}))
 	switch {
@@ -212,7 +214,7 @@ type Order struct {
 
 // Order buys what a quote says. The same key never buys twice.
 func (c *Customer) Order(ctx context.Context, key, quote, paymentToken string, address uuid.UUID) (Order, error) {
-	order, err := call[Order](ctx, c.shop.http, c.request(http.MethodPost, "/v1/checkouts", map[string]any{
+	order, err := ask[Order](ctx, c, c.request(http.MethodPost, "/v1/checkouts", map[string]any{
 		"quote": quote, "payment_token": paymentToken, "address_id": address,
 	}, "Idempotency-Key", key))
 	if err != nil {
@@ -226,7 +228,7 @@ const lookEvery = 50 * time.Millisecond
 
 // Look shows an order to the customer.
 func (c *Customer) Look(ctx context.Context, order uuid.UUID) error {
-	_, err := call[any](ctx, c.shop.http, c.request(http.MethodGet, "/v1/checkouts/"+order.String(), nil))
+	_, err := ask[any](ctx, c, c.request(http.MethodGet, "/v1/checkouts/"+order.String(), nil))
 	if err != nil {
 		return fmt.Errorf("look at order %s: %w", order, err)
 	}
@@ -236,9 +238,9 @@ func (c *Customer) Look(ctx context.Context, order uuid.UUID) error {
 // Settled waits until an order has ended, and returns how.
 func (c *Customer) Settled(ctx context.Context, order uuid.UUID) (status string, err error) {
 	for {
-		view, err := call[struct {
+		view, err := ask[struct {
 			Status string `json:"status"`
-		}](ctx, c.shop.http, c.request(http.MethodGet, "/v1/checkouts/"+order.String(), nil))
+		}](ctx, c, c.request(http.MethodGet, "/v1/checkouts/"+order.String(), nil))
 		if err != nil {
 			return "", fmt.Errorf("look at order %s: %w", order, err)
 		}
