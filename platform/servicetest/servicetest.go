@@ -132,7 +132,7 @@ func (i *Inbox) DeliverAny(messages ...inbox.Message) []inbox.Parked {
 	i.t.Helper()
 	again := i.Try(messages...)
 	for deadline := time.Now().Add(patience); len(again) > 0 && time.Now().Before(deadline); again = i.Try(again...) {
-		time.Sleep(lookEvery)
+		<-time.After(lookEvery)
 	}
 	for _, m := range again {
 		i.t.Errorf("deliver %s: to be delivered again", m.Topic)

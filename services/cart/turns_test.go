@@ -203,7 +203,7 @@ func TestAChangeWhileABrowserIsTold(t *testing.T) {
 			v.turns.told(w, time.Now())
 			began := time.Now()
 			synctest.Wait()
-			time.Sleep(pushEvery)
+			<-time.After(pushEvery)
 			synctest.Wait()
 			if len(w.wake) != 1 {
 				t.Fatalf("change %d is not told %s later", n, time.Since(began))
