@@ -51,11 +51,11 @@ func (s *Shop) SignUp(ctx context.Context, email, password string) (*Customer, e
 	if err != nil {
 		return nil, err
 	}
-	session, err := s.enter(ctx, "/v1/accounts/confirm", map[string]string{"token": token, "password": password})
+	customer, err := s.enter(ctx, "/v1/accounts/confirm", map[string]string{"token": token, "password": password}, email, password)
 	if problem, no := errors.AsType[*Problem](err); no && problem.Code == "token_void" {
 		return s.SignIn(ctx, email, password) // the answer to an earlier try was lost
 	}
-	return s.customer(email, password, session), err
+	return customer, err
 }
 
 // register returns the token that is mailed.
@@ -79,8 +79,7 @@ func (s *Shop) register(ctx context.Context, email string) (token string, err er
 
 // SignIn opens a session.
 func (s *Shop) SignIn(ctx context.Context, email, password string) (*Customer, error) {
-	session, err := s.enter(ctx, "/v1/sessions", map[string]string{"email": email, "password": password})
-	return s.customer(email, password, session), err
+	return s.enter(ctx, "/v1/sessions", map[string]string{"email": email, "password": password}, email, password)
 }
 
 // tokens are what identity gives to somebody who signs in.
@@ -90,43 +89,43 @@ type tokens struct {
 	AccountID uuid.UUID `json:"account_id"`
 }
 
-func (s *Shop) customer(email, password string, session tokens) *Customer {
-	return &Customer{shop: s, ID: session.AccountID.String(), session: session, email: email, password: password}
-}
-
 // enter sends what opens a session, or renews one.
-func (s *Shop) enter(ctx context.Context, path string, body any) (tokens, error) {
+func (s *Shop) enter(ctx context.Context, path string, body any, email, password string) (*Customer, error) {
 	session, err := call[tokens](ctx, s.http, request{method: http.MethodPost, url: s.gateway + path, body: body})
 	if err != nil {
-		return session, fmt.Errorf("sign in: %w", err)
+		return nil, fmt.Errorf("sign in: %w", err)
 	}
-	return session, nil
+	return &Customer{shop: s, ID: session.AccountID.String(), session: session, email: email, password: password}, nil
 }
 
 // ask calls as the customer, with a new access token where the old one has ended. A customer
 // does one thing at a time.
 func ask[T any](ctx context.Context, c *Customer, r request) (T, error) {
-	answer, err := call[T](ctx, c.shop.http, r)
+	send := func() (T, error) {
+		r.header["Authorization"] = "Bearer " + c.session.Access
+		return call[T](ctx, c.shop.http, r)
+	}
+	answer, err := send()
 	if problem, no := errors.AsType[*Problem](err); !no || problem.Status != http.StatusUnauthorized {
 		return answer, err
 	}
 	if err := c.renew(ctx); err != nil {
 		return answer, err
 	}
-	r.header["Authorization"] = "Bearer " + c.session.Access
-	return call[T](ctx, c.shop.http, r)
+	return send()
 }
 
 // renew exchanges the refresh token, or signs in again where its successor was lost for so
 // long that the session was ended.
 func (c *Customer) renew(ctx context.Context) error {
-	session, err := c.shop.enter(ctx, "/v1/tokens", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {c.session.Refresh}})
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {c.session.Refresh}}
+	again, err := c.shop.enter(ctx, "/v1/tokens", form, c.email, c.password)
 	if problem, no := errors.AsType[*Problem](err); no && problem.Code == "invalid_grant" {
-		session, err = c.shop.enter(ctx, "/v1/sessions", map[string]string{"email": c.email, "password": c.password})
+		again, err = c.shop.SignIn(ctx, c.email, c.password)
 	}
 	if err != nil {
 		return err
 	}
-	c.session = session
+	c.session = again.session
 	return nil
 }

@@ -105,8 +105,9 @@ type Customer struct {
 	email, password string
 }
 
+// request is one that ask sends as the customer.
 func (c *Customer) request(method, path string, body any, header ...string) request {
-	r := request{method: method, url: c.shop.gateway + path, body: body, header: map[string]string{"Authorization": "Bearer " + c.session.Access}}
+	r := request{method: method, url: c.shop.gateway + path, body: body, header: make(map[string]string)}
 	for i := 0; i+1 < len(header); i += 2 {
 		r.header[header[i]] = header[i+1]
 	}
