@@ -15,7 +15,7 @@ import (
 func checkTarget(r *http.Request) *fault.Fault {
 	if !plainPath(pathOf(r)) {
 		return fault.New(fault.Invalid, "path_malformed",
-			"A path is UTF-8, begins with /, and has no empty, . or .. parts, no ;, no \\ and no encoded letters, digits, dots, / or \\.")
+			"A path is UTF-8, begins with /, and has no empty, . or .. parts, no ;, no \\ and no encoded letters, digits, - . _ ~ / or \\.")
 	}
 	if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
 		return fault.New(fault.Invalid, "query_malformed", "The query is not name=value with & between, encoded as URLs are.")
@@ -53,9 +53,16 @@ func plainPath(path string) bool {
 	return err == nil && utf8.ValidString(decoded) // some readers take a dot in too many bytes for one
 }
 
+// plainPrefix reports whether a path can be written in one way only, so that no other way to
+// write it avoids its route.
+func plainPrefix(path string) bool {
+	other := func(c rune) bool { return c != '/' && !unreserved(c) }
+	return plainPath(path) && !strings.HasSuffix(path, "/") && !strings.ContainsFunc(path, other)
+}
+
 // plainByte reports whether two hexadecimal digits stand for a byte that does nothing in a
-// path: no control, dot, slash, backslash, semicolon or percent, which would encode again. A
-// letter or digit needs no encoding: with it a path would not be below the prefix of its route.
+// path: no control, slash, backslash, semicolon or percent, which would encode again. What may
+// be in a prefix needs no encoding: with it a path would not be below the prefix of its route.
 func plainByte(digits string) bool {
 	high, ok1 := unhex(digits[0])
 	low, ok2 := unhex(digits[1])
@@ -63,8 +70,12 @@ func plainByte(digits string) bool {
 		return false
 	}
 	b := high<<4 | low
-	alphanumeric := '0' <= b && b <= '9' || 'a' <= b|0x20 && b|0x20 <= 'z'
-	return b >= ' ' && b != 0x7f && !alphanumeric && !strings.ContainsRune(`./\;%`, rune(b))
+	return b >= ' ' && b != 0x7f && !unreserved(rune(b)) && !strings.ContainsRune(`/\;%`, rune(b))
+}
+
+// unreserved reports whether a character means the same encoded or not (RFC 3986, 2.3).
+func unreserved(c rune) bool {
+	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || strings.ContainsRune("-._~", c)
 }
 
 func unhex(c byte) (byte, bool) {

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -52,14 +53,17 @@ type Route struct {
 
 func (r Route) target() string { return cmp.Or(r.Service, r.URL) }
 
+// plainURL is how a URL outside is written: as in the API's document.
+var plainURL = regexp.MustCompile(`^https?://[!-~]+$`)
+
 // check refuses a route that leads nowhere.
 func (r Route) check() error {
 	known := func(name string) bool {
 		return slices.ContainsFunc(own, func(o Route) bool { return o.Service == name })
 	}
 	switch {
-	case !plainPath(r.Prefix) || r.Prefix == "/" || r.Prefix[len(r.Prefix)-1] == '/':
-		return fault.Field("prefix", "malformed", "prefix is the beginning of a path, such as /v1/orders, without / at its end.")
+	case !plainPrefix(r.Prefix):
+		return fault.Field("prefix", "malformed", "prefix is the beginning of a path, such as /v1/orders: letters, digits, - . _ ~ and /, without / at its end.")
 	case r.Service != "" && r.URL != "":
 		return fault.Field("url", "malformed", "Name a service or a url, not both.")
 	case r.Service != "" && !known(r.Service):
@@ -69,8 +73,8 @@ func (r Route) check() error {
 		return nil
 	}
 	u, err := url.Parse(r.URL)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return fault.Field("url", "malformed", "url is an address such as https://old.example, without credentials and query.")
+	if err != nil || !plainURL.MatchString(r.URL) || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return fault.Field("url", "malformed", "url is an address such as https://old.example, in ASCII, without credentials and query.")
 	}
 	return nil
 }

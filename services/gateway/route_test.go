@@ -108,8 +108,13 @@ func TestRoutesThatCannotBe(t *testing.T) {
 		`{"prefix": "/", "service": "order"}`:                                            "malformed",
 		`{"prefix": "", "service": "order"}`:                                             "malformed",
 		`{"prefix": "/v1/../orders", "service": "order"}`:                                "malformed",
+		`{"prefix": "/v1/orders*", "service": "order"}`:                                  "malformed",
+		`{"prefix": "/v1/orders%20", "service": "order"}`:                                "malformed",
+		`{"prefix": "/v1/caf\u00e9", "service": "order"}`:                                "malformed",
 		`{"prefix": "/v1/orders", "url": "old.example"}`:                                 "malformed",
 		`{"prefix": "/v1/orders", "url": "file:///etc/passwd"}`:                          "malformed",
+		`{"prefix": "/v1/orders", "url": "HTTPS://old.example"}`:                         "malformed",
+		`{"prefix": "/v1/orders", "url": "https://\u00f6ld.example"}`:                    "malformed",
 		`{"prefix": "/v1/orders", "url": "http://user:password@old.example"}`:            "malformed",
 		`{"prefix": "/v1/orders", "url": "http://old.example/?x=1", "service": "order"}`: "malformed",
 	} {
