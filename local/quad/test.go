@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -95,8 +97,8 @@ func testAll(ctx context.Context, s *stack.Stack) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("running; each module's output follows once it is done")
-	failed := make([][]string, len(lanes))
+	fmt.Println("running; each module's output follows once it is done, what failed comes last")
+	failed := make([][]failure, len(lanes))
 	var all sync.WaitGroup
 	var out sync.Mutex
 	for i, lane := range lanes {
@@ -106,10 +108,7 @@ func testAll(ctx context.Context, s *stack.Stack) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if list := slices.Concat(failed...); len(list) > 0 {
-		return command.Unwell{Err: fmt.Errorf("tests failed in %v", list)}
-	}
-	return nil
+	return tellFailed(os.Stdout, filepath.Join(s.Dir, "failed"), slices.Concat(failed...))
 }
 
 // skipKubernetes is for machines on which building Kubernetes takes too long.
@@ -209,13 +208,14 @@ func (t goTest) with(suffix, broker string) goTest {
 }
 
 // runLane runs tests one after the other and returns those that failed. The output
-// of each is written whole once it is done.
-func runLane(ctx context.Context, lane []goTest, out *sync.Mutex) (failed []string) {
+// of each is written once it is done.
+func runLane(ctx context.Context, lane []goTest, out *sync.Mutex) (failed []failure) {
 	for _, test := range lane {
 		began := time.Now()
 		text, err := test.run(ctx)
 		if err != nil {
-			failed = append(failed, test.name)
+			failed = append(failed, failure{test.name, string(text)})
+			text = []byte(output.Paint(os.Stdout, output.Red, "failed") + "\n")
 		}
 		out.Lock()
 		fmt.Printf("\n%s\n%s%s\n", output.Paint(os.Stdout, output.Green, "test "+test.name), text,
@@ -226,6 +226,64 @@ func runLane(ctx context.Context, lane []goTest, out *sync.Mutex) (failed []stri
 		}
 	}
 	return failed
+}
+
+// failure is a goTest that failed, with its output.
+type failure struct{ name, text string }
+
+// tellFailed writes what failed at the end, where people look: the first lines of each test
+// that failed. The whole output is in a file of dir for each module.
+func tellFailed(w io.Writer, dir string, failed []failure) error {
+	if len(failed) == 0 {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("keep the output of tests that failed: %w", err)
+	}
+	var names []string
+	for _, f := range failed {
+		names = append(names, f.name)
+		file := filepath.Join(dir, strings.NewReplacer("/", "-", " ", "-").Replace(f.name)+".log")
+		if err := os.WriteFile(file, []byte(f.text), 0o600); err != nil {
+			return fmt.Errorf("keep the output of tests that failed: %w", err)
+		}
+		if _, err := fmt.Fprintf(w, "\nfailed: %s, the whole output is in %s\n%s", f.name, file, essence(f.text)); err != nil {
+			return fmt.Errorf("tell what failed: %w", err)
+		}
+	}
+	return command.Unwell{Err: fmt.Errorf("tests failed in %s", strings.Join(names, ", "))}
+}
+
+const (
+	tellLines = 30    // of a test that failed
+	tellChars = 1_000 // of a line
+)
+
+// essence is the output of go test without packages that passed, and of each test that
+// failed the first lines only.
+func essence(text string) string {
+	var short strings.Builder
+	n := 0
+	for line := range strings.Lines(text) {
+		switch {
+		case strings.HasPrefix(line, "ok  \t"), strings.HasPrefix(line, "?   \t"):
+			continue
+		case strings.HasPrefix(strings.TrimLeft(line, " "), "--- FAIL"), strings.HasPrefix(line, "FAIL"), strings.HasPrefix(line, "# "),
+			strings.HasPrefix(line, "panic:"), strings.HasPrefix(line, "WARNING: DATA RACE"):
+			n = 0
+		}
+		if n++; n == tellLines+1 {
+			short.WriteString("        ...\n")
+		}
+		if n > tellLines {
+			continue
+		}
+		if len(line) > tellChars {
+			line = strings.ToValidUTF8(line[:tellChars], "") + "...\n"
+		}
+		short.WriteString(line)
+	}
+	return short.String()
 }
 
 func (t goTest) run(ctx context.Context) (output []byte, err error) {
