@@ -32,12 +32,15 @@ type span struct {
 	horizon int64
 	// id of the first row, if there is one.
 	id uuid.NullUUID
+	// server is since when the server runs that this holds for. One that crashed, or took
+	// over, may give transaction ids again of which nothing was written.
+	server time.Time
 }
 
 // look finds the span below limit, given that nothing is below from.
 func look(ctx context.Context, db querier, from, limit int64) (span, error) {
 	var s span
-	if err := db.QueryRow(ctx, lookSQL, from, limit).Scan(&s.horizon, &s.from, &s.id); err != nil {
+	if err := db.QueryRow(ctx, lookSQL, from, limit).Scan(&s.horizon, &s.from, &s.id, &s.server); err != nil {
 		return s, fmt.Errorf("find the oldest outbox row: %w", err)
 	}
 	if s.horizon < from { // another cluster, restored or promoted: from is of its predecessor
@@ -47,7 +50,7 @@ func look(ctx context.Context, db querier, from, limit int64) (span, error) {
 }
 
 const lookSQL = `
-	select h.xid, coalesce(o.xid, h.xid), o.id
+	select h.xid, coalesce(o.xid, h.xid), o.id, pg_postmaster_start_time()
 	from (select least(pg_snapshot_xmin(pg_current_snapshot())::text::bigint, $2) as xid) h
 	left join lateral (
 		select xid, id from outbox

@@ -96,6 +96,9 @@ func (r *recovery) look(ctx context.Context) error {
 	find := func(ctx context.Context, db querier) error {
 		s, err := look(ctx, db, r.span.from, r.slot.limit())
 		if err == nil {
+			if !r.span.server.IsZero() && !s.server.Equal(r.span.server) {
+				s.from = 0
+			}
 			r.span = s
 		}
 		return err

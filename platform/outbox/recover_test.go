@@ -100,6 +100,32 @@ func TestLookBeginsAgainInAnotherCluster(t *testing.T) {
 	}
 }
 
+// A server that was started again after a crash, or that took over, may use transaction ids
+// once more, and have more of them before the next look.
+func TestLookBeginsAgainOnAnotherServer(t *testing.T) {
+	pool := pgtest.Open(t, pgtest.None)
+	xid := addAs(t, pool, "row", expired)
+	from := addAs(t, pool, "gone", expired)
+	execute(t, pool, `delete from outbox where topic = 'gone'`)
+	s := lookFrom(t, pool, from)
+	r := &recovery{Outbox: New(Config{Pool: pool}), span: s}
+	looks := func() int64 {
+		t.Helper()
+		if err := r.look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return r.span.from
+	}
+	if got := looks(); got < from {
+		t.Errorf("on the same server it looks from %d, want at least %d", got, from)
+	}
+	r.span.server = r.span.server.Add(-time.Hour)
+	looks()
+	if got := looks(); got != xid {
+		t.Errorf("on another server it looks from %d, want %d", got, xid)
+	}
+}
+
 // What a claim brings is bounded in bytes as well, but is at least one row.
 func TestClaimBringsNoMoreBytesThanThereIsRoomFor(t *testing.T) {
 	for _, c := range []struct {
