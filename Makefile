@@ -8,7 +8,7 @@ quad := $(bin)/quad
 QUAD_FLAGS ?=
 # The end-to-end tests of `make soak`. The 500 kills alone, in about 35 minutes:
 #   QUADRILLE_SOAK=1 go -C local/e2e test -race -timeout=2h -v -run RandomKills .
-SOAK ?= RandomKills|ERPThatIsDown|Rule1|Rule3|Rule5|Replicas
+SOAK ?= RandomKills|KilledAmong|ERPThatIsDown|Rule1|Rule3|Rule5|Replicas
 
 .PHONY: help try build images generate up down demo test soak bench lint clean quad
 

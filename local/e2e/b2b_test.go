@@ -65,6 +65,39 @@ func TestB2B_KilledAtEveryStepEachOrderEndsAsDecided(t *testing.T) {
 	}
 }
 
+// The service alone is killed while a crowd orders. A few times in a hundred the engine in the
+// sidecar that stays is then stuck (dapr/dapr#10408), until the service has that begin again.
+func TestB2B_KilledAmongManyOrders(t *testing.T) {
+	const crowd = 150
+	rounds := 3
+	if soak() {
+		rounds = 50
+	}
+	for range rounds {
+		s := sys
+		c := s.newCompany(t, crowd*500, map[string]int64{"leeds": crowd}, time.Hour)
+		ids := make([]uuid.UUID, crowd)
+		var ordering sync.WaitGroup
+		ordering.Go(func() {
+			s.allAtOnce(crowd, func(i int) {
+				var err error
+				if ids[i], err = c.submit(t.Context(), 1, 500); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+		<-time.After(200*time.Millisecond + rand.N(1500*time.Millisecond))
+		s.kill(t, b2b)
+		s.revive(t)
+		ordering.Wait()
+		want := sagas{}
+		for _, id := range ids {
+			want[id] = "completed"
+		}
+		c.end(want)
+	}
+}
+
 // Two managers, and the clock, at once, from just before the expiry to just after:
 // one outcome, and it is the one each was told.
 func TestB2B_RivalDecisionsHaveOneOutcome(t *testing.T) {

@@ -26,6 +26,8 @@ func (Network) Join(m transport.Member) (transport.Transport, error) {
 		member: m,
 		addr:   r.Own().Addr("QUADRILLE_GRPC_ADDR", "127.0.0.1:8081"),
 		tokens: readTokens(r, m.Insecure),
+
+		workers: make(chan context.Context, 1),
 	}
 	port := r.Int("DAPR_GRPC_PORT", 50001, 1, 65535)
 	var err error
@@ -58,6 +60,8 @@ type Transport struct {
 	tokens tokens
 	ln     net.Listener
 	server *transport.Server
+
+	workers chan context.Context // of the workflow worker's stream that began last
 }
 
 // System implements transport.Transport.
@@ -74,7 +78,7 @@ func (t *Transport) Heard(string) bool { return true }
 func (t *Transport) Calls(service string) grpc.ClientConnInterface { return t.To(service) }
 
 // Workflows implements transport.Transport: the engine is in the sidecar.
-func (t *Transport) Workflows() grpc.ClientConnInterface { return t.To("") }
+func (t *Transport) Workflows() grpc.ClientConnInterface { return engine{t.To(""), t.workers} }
 
 // Listen implements transport.Transport.
 func (t *Transport) Listen(ctx context.Context, s transport.Service) error {
@@ -103,9 +107,9 @@ func (t *Transport) Deliver(ctx context.Context) error {
 	}
 }
 
-// RunWorkflows implements transport.Transport.
+// RunWorkflows implements transport.Transport: it looks after the engine in the sidecar.
 func (t *Transport) RunWorkflows(ctx context.Context) error {
-	<-ctx.Done()
+	t.watchWorkers(ctx, workersLook)
 	return nil
 }
 

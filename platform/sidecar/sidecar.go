@@ -118,6 +118,25 @@ func (s *Sidecar) Ready(ctx context.Context, topics []string) error {
 	return nil
 }
 
+// Workers returns how many workers daprd's workflow engine has, and false where daprd does
+// not tell.
+func (s *Sidecar) Workers(ctx context.Context) (n int, told bool, err error) {
+	about, err := s.client.GetMetadata(s.authenticated(ctx), &runtimev1.GetMetadataRequest{})
+	if err != nil {
+		return 0, false, fmt.Errorf("sidecar at %s: %w", s.conn.Target(), err)
+	}
+	w := about.GetWorkflows()
+	return int(w.GetConnectedWorkers()), w != nil, nil
+}
+
+// End has daprd stop, in good order. Those who look after it start it again.
+func (s *Sidecar) End(ctx context.Context) error {
+	if _, err := s.client.Shutdown(s.authenticated(ctx), &runtimev1.ShutdownRequest{}); err != nil {
+		return fmt.Errorf("end sidecar at %s: %w", s.conn.Target(), err)
+	}
+	return nil
+}
+
 func (s *Sidecar) authenticated(ctx context.Context) context.Context {
 	if s.token == "" {
 		return ctx

@@ -4,8 +4,8 @@
 // twice the time and more than twice the disk. This one follows
 // github.com/dapr/dapr/cmd/daprd/app and differs from it in the list of
 // components (components.go), in pubsub.redis (redis.go), in the defaults of three
-// flags (defaultFlags), of the garbage collector and of its own address, and in where it
-// looks for sentry (sentryFlag). The official build is the reference for behaviour.
+// flags (defaultFlags), of the garbage collector and of its own address, in where it looks
+// for sentry (sentryFlag), and in that it begins again when its API ends it. The official build is the reference for behaviour.
 package main
 
 import (
@@ -14,6 +14,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"syscall"
 
 	"go.opencensus.io/stats/view"
 	"go.uber.org/automaxprocs/maxprocs"
@@ -117,10 +118,22 @@ func serve(opts *options.Options) {
 				log.Fatalf("Fatal error from runtime: %s", err)
 			}
 			if runCtx.Err() == nil { // ended by the shutdown API, not by a signal
+				beginAgain()
 				return
 			}
 		}
 	}
+}
+
+// beginAgain starts the program again, as this process. A service has its sidecar end by the
+// API where that is stuck; on Kubernetes the kubelet starts it again.
+func beginAgain() {
+	program, err := os.Executable()
+	if err == nil {
+		log.Info("Daprd was told to end by its API, and begins again")
+		err = syscall.Exec(program, os.Args, os.Environ()) //nolint:gosec // itself
+	}
+	log.Errorf("Daprd does not begin again: %v", err)
 }
 
 func run(ctx context.Context, opts *options.Options) error {
