@@ -2,12 +2,14 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
 
+	runtimev1 "github.com/dapr/dapr/pkg/proto/runtime/v1"
 	"github.com/google/uuid"
 
 	"quadrille.internal/local/stack"
@@ -96,6 +98,35 @@ func TestB2B_KilledAmongManyOrders(t *testing.T) {
 		}
 		c.end(want)
 	}
+}
+
+// A sidecar that its service tells to end is there again by itself, as on Kubernetes.
+func TestB2B_ASidecarToldToEndBeginsAgain(t *testing.T) {
+	s := sys
+	if inOneProcess {
+		t.Skip("it has no sidecars")
+	}
+	c := s.newCompany(t, 10_000, map[string]int64{"leeds": 5}, time.Hour)
+	sidecar, process := runtimev1.NewDaprClient(dial(t, s.App(b2b).DaprGRPC)), s.running(t, stack.Sidecar(b2b))
+	ctx := s.through(t, b2b)
+	answers := func() error {
+		_, err := sidecar.GetMetadata(ctx, &runtimev1.GetMetadataRequest{})
+		return err
+	}
+	if _, err := sidecar.Shutdown(ctx, &runtimev1.ShutdownRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, soon, "the sidecar has ended", func(context.Context) error {
+		if answers() == nil {
+			return errors.New("it answers")
+		}
+		return nil
+	})
+	eventually(t, soon, "the sidecar is there again", func(context.Context) error { return answers() })
+	if !process.Alive() {
+		t.Error("the sidecar is another process")
+	}
+	c.end(sagas{c.mustSubmit(1, 500): "completed"})
 }
 
 // Two managers, and the clock, at once, from just before the expiry to just after:

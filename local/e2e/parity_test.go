@@ -66,6 +66,7 @@ var rules = map[string]rule{
 	"TestStop_SIGTERMUnderLoadExits0AndLosesNothing":              {soaked, slow},
 	"TestB2B_KilledAtEveryStepEachOrderEndsAsDecided":             {soaked, slow},
 	"TestB2B_KilledAmongManyOrders":                               {soaked, slow},
+	"TestB2B_ASidecarToldToEndBeginsAgain":                        {soaked, noBroker},
 	"TestB2B_RivalDecisionsHaveOneOutcome":                        {soaked, noBroker},
 	"TestB2B_RacingForTheLastCreditAndTheLastStock":               {soaked, noBroker},
 	"TestB2B_OrdersWaitForAnERPThatIsDown":                        {soaked, noBroker},
