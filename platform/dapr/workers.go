@@ -31,7 +31,7 @@ func (e engine) NewStream(ctx context.Context, desc *grpc.StreamDesc, method str
 		return e.ClientConnInterface.NewStream(ctx, desc, method, opts...)
 	}
 	ctx, end := context.WithCancel(ctx)
-	s, err := e.ClientConnInterface.NewStream(ctx, desc, method, opts...)
+	s, err := e.ClientConnInterface.NewStream(ctx, desc, method, append(opts, grpc.OnFinish(func(error) { end() }))...)
 	if err != nil {
 		end()
 		return nil, err
@@ -39,25 +39,10 @@ func (e engine) NewStream(ctx context.Context, desc *grpc.StreamDesc, method str
 	for {
 		select {
 		case e.workers <- ctx:
-			return &workStream{s, end}, nil
+			return s, nil
 		case <-e.workers: // it has ended, since there is one worker
 		}
 	}
-}
-
-// workStream is a worker's stream, which ends its context.
-type workStream struct {
-	grpc.ClientStream
-	end context.CancelFunc
-}
-
-// RecvMsg receives a message; every error ends the stream.
-func (s *workStream) RecvMsg(m any) error {
-	err := s.ClientStream.RecvMsg(m)
-	if err != nil {
-		s.end()
-	}
-	return err
 }
 
 // watchWorkers has the sidecar end where its engine is stuck: when a worker goes, the engine

@@ -96,9 +96,9 @@ func (s *Sidecar) Close() error { return s.conn.Close() }
 // Ready reports whether daprd answers and has subscribed to the topics. One that
 // could not read the list from the app only warns, and would never deliver anything.
 func (s *Sidecar) Ready(ctx context.Context, topics []string) error {
-	about, err := s.client.GetMetadata(s.authenticated(ctx), &runtimev1.GetMetadataRequest{})
+	about, err := s.about(ctx)
 	if err != nil {
-		return fmt.Errorf("sidecar at %s: %w", s.conn.Target(), err)
+		return err
 	}
 	subscribed := make(map[string]bool, len(topics))
 	for _, sub := range about.GetSubscriptions() {
@@ -121,12 +121,21 @@ func (s *Sidecar) Ready(ctx context.Context, topics []string) error {
 // Workers returns how many workers daprd's workflow engine has, and false where daprd does
 // not tell.
 func (s *Sidecar) Workers(ctx context.Context) (n int, told bool, err error) {
-	about, err := s.client.GetMetadata(s.authenticated(ctx), &runtimev1.GetMetadataRequest{})
+	about, err := s.about(ctx)
 	if err != nil {
-		return 0, false, fmt.Errorf("sidecar at %s: %w", s.conn.Target(), err)
+		return 0, false, err
 	}
 	w := about.GetWorkflows()
 	return int(w.GetConnectedWorkers()), w != nil, nil
+}
+
+// about is what daprd says of itself.
+func (s *Sidecar) about(ctx context.Context) (*runtimev1.GetMetadataResponse, error) {
+	about, err := s.client.GetMetadata(s.authenticated(ctx), &runtimev1.GetMetadataRequest{})
+	if err != nil {
+		return nil, fmt.Errorf("sidecar at %s: %w", s.conn.Target(), err)
+	}
+	return about, nil
 }
 
 // End has daprd stop, in good order. Those who look after it start it again.
